@@ -1,0 +1,13 @@
+//! Learned routing among any number of language models.
+//!
+//! A [`Router`] gives every candidate model a *skill* for a prompt: a Bradley–Terry logit, so that the
+//! logistic function of the difference of two skills estimates how often one model's answer beats the
+//! other's. [`select`] turns skills and prices into a choice.
+//!
+//! Synchronous and CPU only. This crate must not know of HTTP, of tenants, of the network or of the wall
+//! clock; it reads only the files and bytes it is handed.
+
+pub mod router;
+pub mod select;
+
+pub use router::{Candidate, CostClass, Needs, QueryBatch, Router, RouterError, SkillMatrix, Standing};

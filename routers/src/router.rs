@@ -1,0 +1,98 @@
+//! The contract every router keeps: queries in, one skill per candidate out.
+//!
+//! Nothing here knows how skills are computed, nor what they are used for.
+
+use faer::Mat;
+
+/// Skills of a batch: one row per query, one column per candidate, natural-log Bradley–Terry units.
+pub type SkillMatrix = Mat<f64>;
+
+/// What a router needs to be carried by a query before it can score it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Needs {
+    /// The fingerprint of the embedding space whose vectors it reads; `None` when it reads the text, or nothing.
+    pub embedding: Option<String>,
+    /// How long one query takes, by order of magnitude: decides where it may run.
+    pub cost: CostClass,
+}
+
+/// The order of magnitude of the time one query takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum CostClass {
+    /// May run on the thread that serves the request.
+    Microseconds,
+    /// Runs on a worker thread of its own.
+    Milliseconds,
+    /// Runs on a worker thread of its own, and is worth a device.
+    Seconds,
+}
+
+/// The queries of one call: their texts and, for routers that need them, their embeddings.
+#[derive(Debug)]
+pub struct QueryBatch<'a> {
+    /// The routing texts.
+    pub texts: &'a [&'a str],
+    /// One row per text, in the space that [`Needs::embedding`] names; rows are of unit length, or zero.
+    pub embeddings: Option<Mat<f32>>,
+}
+
+/// Where a model stands in a router's artefact.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Standing {
+    /// It has a row of its own.
+    Row(usize),
+    /// It has none, and is placed by an Elo rating alone: its skill is the prompt's regression of skills on ratings.
+    Elo(f64),
+}
+
+/// A model as a router sees it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Candidate {
+    /// The canonical name.
+    pub name: String,
+    /// Where it stands in the router's artefact.
+    pub standing: Standing,
+}
+
+/// Why a router gave no skills.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum RouterError {
+    /// The batch lacks embeddings, or has them in another shape.
+    #[error("router needs embeddings of {expected} dimensions, the query carries {found}")]
+    Embedding {
+        /// Dimensions of the router's space.
+        expected: usize,
+        /// Dimensions found; 0 when there are none.
+        found: usize,
+    },
+    /// A candidate's row is not in the artefact: it was placed by another artefact.
+    #[error("candidate row {0} is outside the artefact")]
+    UnknownRow(usize),
+    /// A score came out infinite or not a number.
+    #[error("the router produced a score that is not finite")]
+    NotFinite,
+}
+
+/// A learned router (or a baseline): maps queries to skills.
+///
+/// One number per model and query, so nothing downstream can depend on the order in which models are listed.
+pub trait Router: Send + Sync {
+    /// The router's short name, as in `router: mf`.
+    fn name(&self) -> &'static str;
+
+    /// What a query must carry.
+    fn needs(&self) -> Needs;
+
+    /// Finds a model's place in the artefact by its name (any spelling the alias table knows), or else by
+    /// the Elo rating given for it. `None`: the model cannot be routed to.
+    fn place(&self, name: &str, elo: Option<f64>) -> Option<Candidate>;
+
+    /// The skill that a candidate has before any prompt is seen, the global fit `θ⁰`.
+    fn prior(&self, candidate: &Candidate) -> f64;
+
+    /// Scores every query for every candidate.
+    ///
+    /// # Errors
+    /// When the batch does not carry what [`Router::needs`] asks for, or a candidate was placed by another artefact.
+    fn skills(&self, queries: &QueryBatch<'_>, candidates: &[Candidate]) -> Result<SkillMatrix, RouterError>;
+}

@@ -1,0 +1,2 @@
+//! Integration tests over real sockets.
+#![cfg(test)]
