@@ -1,0 +1,107 @@
+//! How a request is given a model: by a router and a rule, or by a list.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::probability::Probability;
+
+/// One entry of `routes`.
+#[derive(Debug, Clone, PartialEq)]
+pub enum RouteConfig {
+    /// A router scores the candidates and a rule chooses.
+    Routed(RoutedConfig),
+    /// No router: these models in this order, the rest as fallbacks.
+    Static {
+        /// Names of `models`, at least one, no two equal.
+        models: Vec<String>,
+    },
+}
+
+/// A route with a router.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RoutedConfig {
+    /// What scores the candidates.
+    pub router: RouterKind,
+    /// The router's artefact; the one that ships in the binary when absent.
+    pub artifact: Option<PathBuf>,
+    /// What chooses among the scored.
+    pub selection: Selection,
+    /// How long a decision may take before the tenant's default model answers.
+    pub timeout: Duration,
+    /// Which part of the conversation is scored.
+    pub text: RoutingText,
+}
+
+impl RoutedConfig {
+    /// How long a decision may take where the file does not say.
+    pub const TIMEOUT: Duration = Duration::from_millis(50);
+
+    /// The route that exists as `auto` where the file has no `routes`: half of the calibration sample goes to the
+    /// dearest model.
+    #[must_use]
+    pub fn standard() -> Self {
+        Self {
+            router: RouterKind::Mf,
+            artifact: None,
+            selection: Selection::StrongShare(Probability::HALF),
+            timeout: Self::TIMEOUT,
+            text: RoutingText::LastUser,
+        }
+    }
+}
+
+/// The routers there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RouterKind {
+    /// Matrix factorisation.
+    Mf,
+    /// A hash of the text.
+    Random,
+    /// The global ratings, whatever the prompt.
+    BestSingle,
+}
+
+impl RouterKind {
+    /// Every router, in the order in which they are listed to people.
+    pub const ALL: [Self; 3] = [Self::Mf, Self::Random, Self::BestSingle];
+
+    /// Its name in files, in `router-<name>-<threshold>` and in metrics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Mf => "mf",
+            Self::Random => "random",
+            Self::BestSingle => "best_single",
+        }
+    }
+
+    /// The router of that name.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+}
+
+/// What chooses among scored candidates.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Selection {
+    /// The dearest candidate that beats every cheaper one with this probability.
+    Threshold(Probability),
+    /// The threshold at which this share of the calibration sample goes to the pool's dearest model.
+    StrongShare(Probability),
+    /// Win probability minus this much per USD; not negative, finite.
+    Utility(f64),
+    /// The threshold at which a thousand requests cost this many USD on average; above zero, finite.
+    BudgetUsdPer1k(f64),
+}
+
+/// Which part of a conversation a router reads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RoutingText {
+    /// The last user turn, with earlier user turns before it.
+    LastUser,
+    /// The first user turn.
+    FirstUser,
+    /// All user and assistant turns.
+    Conversation,
+}

@@ -1,0 +1,55 @@
+//! What bounds the gateway as a whole: the `listen`, `tls` and `server` keys.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// The certificate of the listener.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListenerTls {
+    /// PEM file with the certificate chain, leaf first.
+    pub cert: PathBuf,
+    /// PEM file with the private key.
+    pub key: PathBuf,
+}
+
+/// The limits of one process, under the key `server`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerLimits {
+    /// The longest request body, in bytes.
+    pub max_body_bytes: usize,
+    /// The longest request head, in bytes.
+    pub max_header_bytes: usize,
+    /// How long a client may take to send a request's head.
+    pub header_timeout: Duration,
+    /// How long a client may take to send a request's body.
+    pub body_timeout: Duration,
+    /// How long requests in flight may take to end after SIGTERM.
+    pub drain_timeout: Duration,
+    /// The longest non-streamed answer held in memory, in bytes; a longer one is streamed through.
+    pub response_buffer: usize,
+    /// The most client connections open at a time.
+    pub max_connections: usize,
+    /// The most requests in flight at a time.
+    pub max_concurrent_requests: usize,
+    /// The most characters of a request that a router reads.
+    pub routing_text_chars: usize,
+    /// The most decisions waiting for a router's thread.
+    pub router_queue: usize,
+}
+
+impl Default for ServerLimits {
+    fn default() -> Self {
+        Self {
+            max_body_bytes: 32 << 20,
+            max_header_bytes: 64 << 10,
+            header_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(30),
+            drain_timeout: Duration::from_secs(30),
+            response_buffer: 4 << 20,
+            max_connections: 10_000,
+            max_concurrent_requests: 10_000,
+            routing_text_chars: 8_000,
+            router_queue: 256,
+        }
+    }
+}

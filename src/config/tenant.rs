@@ -1,0 +1,63 @@
+//! Who may call, with which keys, and which models they may reach.
+
+use std::fmt;
+
+use sha2::{Digest, Sha256};
+
+/// One entry of `tenants`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TenantConfig {
+    /// Digests of its keys; empty only when `open`.
+    pub keys: Vec<KeyDigest>,
+    /// For development: requests without a key, or with one that no tenant has, belong to it. At most one tenant is.
+    pub open: bool,
+    /// Names of `models` it may use: at least one, no two equal.
+    pub pool: Vec<String>,
+    /// The name in `routes` that `auto` stands for.
+    pub default_route: String,
+    /// The pool's model that answers when a router fails.
+    pub default_model: Option<String>,
+}
+
+/// SHA-256 of a key. Compare in constant time.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeyDigest([u8; 32]);
+
+impl KeyDigest {
+    /// The digest of a key as clients send it.
+    #[must_use]
+    pub fn of(key: &str) -> Self {
+        Self(Sha256::digest(key.as_bytes()).into())
+    }
+
+    /// Reads `sha256:` and 64 hexadecimal digits.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let digits = text.strip_prefix("sha256:")?.as_bytes();
+        let mut digest = [0; 32];
+        if digits.len() != 2 * digest.len() {
+            return None;
+        }
+        for (byte, pair) in digest.iter_mut().zip(digits.chunks_exact(2)) {
+            *byte = pair.iter().try_fold(0, |high, &digit| {
+                let low = char::from(digit).to_digit(16)?;
+                u8::try_from(u32::from(high) * 16 + low).ok()
+            })?;
+        }
+        Some(Self(digest))
+    }
+
+    /// The 32 bytes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8; 32] {
+        &self.0
+    }
+}
+
+impl fmt::Debug for KeyDigest {
+    /// Enough to tell two keys apart in a log.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [first, second, third, fourth, ..] = self.0;
+        write!(formatter, "KeyDigest(sha256:{first:02x}{second:02x}{third:02x}{fourth:02x}…)")
+    }
+}
