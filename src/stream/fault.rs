@@ -1,0 +1,73 @@
+//! Why an answer is not whole.
+
+use serde::Deserialize;
+
+/// What went wrong with an answer that had begun well.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum StreamFault {
+    /// The upstream closed the stream, or its connection broke, before the answer was whole.
+    #[error("the upstream ended its answer early")]
+    Truncated,
+    /// Nothing came for longer than the model's timeout.
+    #[error("the upstream fell silent")]
+    Silent,
+    /// An event was not what the protocol says.
+    #[error("the upstream sent a malformed event")]
+    Malformed,
+    /// The upstream said itself that it failed.
+    #[error("the upstream reported an error: {0}")]
+    Reported(String),
+    /// A status of success with a body that is no answer.
+    #[error("the upstream sent no answer: {0}")]
+    NotAnAnswer(String),
+    /// An event is longer than the limit.
+    #[error("the upstream sent an event over the limit")]
+    TooLong,
+}
+
+/// Longest part of an upstream's own words that is repeated to a client.
+const MESSAGE_CHARS_MAX: usize = 500;
+
+impl StreamFault {
+    /// A stable word for metrics and for the error object's `code`.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Truncated => "upstream_truncated",
+            Self::Silent => "upstream_timeout",
+            Self::Malformed => "upstream_malformed",
+            Self::Reported(_) => "upstream_reported_error",
+            Self::NotAnAnswer(_) => "upstream_not_an_answer",
+            Self::TooLong => "upstream_event_too_long",
+        }
+    }
+
+    /// The fault in an `error` value of an upstream: a string, or an object with a `message`.
+    #[must_use]
+    pub fn reported(error_json: &str) -> Self {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Wire {
+            Text(String),
+            Object { message: String },
+        }
+        let message = match serde_json::from_str(error_json) {
+            Ok(Wire::Text(message) | Wire::Object { message }) => message,
+            Err(_) => "no message".to_owned(),
+        };
+        Self::Reported(message.chars().take(MESSAGE_CHARS_MAX).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_upstreams_own_words_are_found() {
+        let read = |json: &str| StreamFault::reported(json);
+        assert_eq!(read(r#"{"message":"overloaded","x":1}"#), StreamFault::Reported("overloaded".into()));
+        assert_eq!(read(r#""busy""#), StreamFault::Reported("busy".into()));
+        assert_eq!(read("{}"), StreamFault::Reported("no message".into()));
+    }
+}

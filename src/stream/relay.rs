@@ -1,0 +1,169 @@
+//! An upstream's event stream, taken step by step: what may go to the client, and how it ended.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use http_body::Body;
+use tokio::time::{Instant, Sleep};
+
+use super::{
+    fault::StreamFault,
+    progress::Progress,
+    sse::{Decoder, Event},
+};
+use crate::openai::{
+    chunk::{self, Dialect},
+    usage::Usage,
+};
+
+/// How one stream is to be treated.
+#[derive(Debug, Clone)]
+pub struct RelaySettings {
+    /// The endpoint's event language.
+    pub dialect: Dialect,
+    /// How many choices the answer must have.
+    pub choices: u32,
+    /// The JSON text that replaces the upstream's `model`; `None` leaves it.
+    pub model_json: Option<Bytes>,
+    /// Drop the event that reports usage alone: the client did not ask for it.
+    pub drop_usage_event: bool,
+    /// Longest silence of the upstream.
+    pub silence_max: Duration,
+    /// Longest event.
+    pub event_bytes_max: usize,
+}
+
+/// One step of a stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Step {
+    /// Bytes for the client; `commits` when they show it anything of the answer.
+    Forward {
+        /// The event as the client gets it.
+        bytes: Bytes,
+        /// The client would see something: from here on nothing may be retried.
+        commits: bool,
+    },
+    /// The answer is whole; these bytes close it.
+    Whole(Bytes),
+    /// The answer will never be whole.
+    Broken(StreamFault),
+}
+
+/// Reads an upstream's body as a stream of answer events.
+#[derive(Debug)]
+pub struct Relay<B> {
+    body: Pin<Box<B>>,
+    decoder: Decoder,
+    progress: Progress,
+    settings: RelaySettings,
+    silence: Pin<Box<Sleep>>,
+    usage: Option<Usage>,
+    ended: bool,
+}
+
+impl<B: Body<Data = Bytes>> Relay<B> {
+    /// A relay at the start of `body`.
+    #[must_use]
+    pub fn new(body: B, settings: RelaySettings) -> Self {
+        Self {
+            body: Box::pin(body),
+            decoder: Decoder::new(settings.event_bytes_max),
+            progress: Progress::new(settings.dialect, settings.choices),
+            silence: Box::pin(tokio::time::sleep(settings.silence_max)),
+            settings,
+            usage: None,
+            ended: false,
+        }
+    }
+
+    /// The usage reported so far.
+    #[must_use]
+    pub fn usage(&self) -> Option<Usage> {
+        self.usage
+    }
+
+    /// The next step. After [`Step::Whole`] or [`Step::Broken`] there is none.
+    pub fn poll_step(&mut self, context: &mut Context<'_>) -> Poll<Step> {
+        loop {
+            match self.decoder.next_event() {
+                Err(_) => return Poll::Ready(Step::Broken(StreamFault::TooLong)),
+                Ok(Some(event)) => match self.take(&event) {
+                    Some(step) => return Poll::Ready(step),
+                    None => continue,
+                },
+                Ok(None) if self.ended => return Poll::Ready(self.end()),
+                Ok(None) => {}
+            }
+            if let Some(step) = ready!(self.poll_more(context)) {
+                return Poll::Ready(step);
+            }
+        }
+    }
+
+    /// Reads one frame into the decoder, or learns that there is none to come.
+    fn poll_more(&mut self, context: &mut Context<'_>) -> Poll<Option<Step>> {
+        match self.body.as_mut().poll_frame(context) {
+            Poll::Ready(Some(Ok(frame))) => {
+                if let Some(bytes) = frame.data_ref() {
+                    self.decoder.push(bytes);
+                }
+                let deadline = Instant::now() + self.settings.silence_max;
+                self.silence.as_mut().reset(deadline);
+                Poll::Ready(None)
+            }
+            // A connection that breaks after the last choice's end takes nothing from the answer.
+            Poll::Ready(Some(Err(_)) | None) => {
+                self.ended = true;
+                let last = self.decoder.finish();
+                Poll::Ready(last.and_then(|event| self.take(&event)))
+            }
+            Poll::Pending => {
+                ready!(self.silence.as_mut().poll(context));
+                let whole = self.progress.is_whole();
+                Poll::Ready(Some(if whole { self.end() } else { Step::Broken(StreamFault::Silent) }))
+            }
+        }
+    }
+
+    fn end(&self) -> Step {
+        if self.progress.is_whole() {
+            Step::Whole(Bytes::from_static(self.progress.closing()))
+        } else {
+            Step::Broken(StreamFault::Truncated)
+        }
+    }
+
+    /// What an event means for the client; `None` when it is not for the client.
+    fn take(&mut self, event: &Event) -> Option<Step> {
+        let Some(data) = event.data() else {
+            return Some(Step::Forward { bytes: event.raw.clone(), commits: false });
+        };
+        if data.trim_ascii() == b"[DONE]" && self.settings.dialect == Dialect::Choices {
+            return Some(if self.progress.is_whole() { Step::Whole(event.raw.clone()) } else { self.end() });
+        }
+        let Ok(text) = std::str::from_utf8(&data) else { return Some(Step::Broken(StreamFault::Malformed)) };
+        let Ok(seen) = chunk::observe(self.settings.dialect, text) else {
+            return Some(Step::Broken(StreamFault::Malformed));
+        };
+        if let Some(error) = &seen.error {
+            return Some(Step::Broken(StreamFault::reported(error)));
+        }
+        self.progress.observe(&seen);
+        self.usage = seen.usage.or(self.usage);
+        if seen.usage_only && self.settings.drop_usage_event {
+            return None;
+        }
+        let bytes = match (&self.settings.model_json, seen.model) {
+            (Some(name), Some(span)) if text.as_bytes().get(span.clone()) != Some(name) => {
+                event.with_replaced(span, name)
+            }
+            _ => event.raw.clone(),
+        };
+        Some(Step::Forward { bytes, commits: seen.content || seen.terminal })
+    }
+}

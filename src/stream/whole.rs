@@ -1,0 +1,138 @@
+//! A non-streamed answer: held up to a limit, passed on beyond it.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use bytes::{Bytes, BytesMut};
+use http_body::{Body, Frame, SizeHint};
+use http_body_util::BodyExt;
+use tokio::time::timeout;
+
+use super::{body::StreamObserver, fault::StreamFault};
+use crate::openai::{scan::UsageScanner, usage::Usage};
+
+/// What came of reading a body with a limit.
+#[derive(Debug)]
+pub enum Held<B> {
+    /// All of it.
+    Whole(Bytes),
+    /// More than the limit: its beginning, and the rest still to come.
+    Overflow(Bytes, B),
+}
+
+/// Reads up to `bytes_max` bytes of `body`, waiting at most `silence_max` for each frame.
+///
+/// # Errors
+/// When the body breaks off or falls silent.
+pub async fn hold<B>(mut body: B, bytes_max: usize, silence_max: Duration) -> Result<Held<B>, StreamFault>
+where
+    B: Body<Data = Bytes> + Unpin,
+{
+    let mut held = BytesMut::new();
+    let mut only: Option<Bytes> = None;
+    loop {
+        let frame = timeout(silence_max, body.frame()).await.map_err(|_| StreamFault::Silent)?;
+        let Some(frame) = frame else { break };
+        let Ok(bytes) = frame.map_err(|_| StreamFault::Truncated)?.into_data() else { continue };
+        // Most answers come in one frame: that one is not copied.
+        if held.is_empty() && only.is_none() && bytes.len() <= bytes_max {
+            only = Some(bytes);
+            continue;
+        }
+        if let Some(first) = only.take() {
+            held.extend_from_slice(&first);
+        }
+        held.extend_from_slice(&bytes);
+        if held.len() > bytes_max {
+            return Ok(Held::Overflow(held.freeze(), body));
+        }
+    }
+    Ok(Held::Whole(only.unwrap_or_else(|| held.freeze())))
+}
+
+/// An answer too long to hold, passing by; its usage is read on the way. A cut ends in an error, on which the
+/// server aborts the connection: a client never takes a part for the whole.
+#[derive(Debug)]
+pub struct PassingBody<B, O> {
+    first: Option<Bytes>,
+    rest: B,
+    scanner: UsageScanner,
+    observer: O,
+    ended: bool,
+}
+
+impl<B, O> PassingBody<B, O> {
+    /// Passes `first` and then `rest`.
+    pub fn new(first: Bytes, rest: B, observer: O) -> Self {
+        Self { first: Some(first), rest, scanner: UsageScanner::default(), observer, ended: false }
+    }
+}
+
+impl<B, O: StreamObserver> PassingBody<B, O> {
+    fn end(&mut self, fault: Option<&StreamFault>) {
+        if self.ended {
+            return;
+        }
+        self.ended = true;
+        if let Some(usage) = self.scanner.usage().and_then(Usage::parse) {
+            self.observer.usage(usage);
+        }
+        self.observer.ended(fault);
+    }
+}
+
+impl<B, O> Body for PassingBody<B, O>
+where
+    B: Body<Data = Bytes> + Unpin,
+    O: StreamObserver,
+{
+    type Data = Bytes;
+    type Error = StreamFault;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, StreamFault>>> {
+        let this = &mut *self;
+        if let Some(first) = this.first.take() {
+            this.scanner.push(&first);
+            return Poll::Ready(Some(Ok(Frame::data(first))));
+        }
+        if this.ended {
+            return Poll::Ready(None);
+        }
+        let frame = ready!(Pin::new(&mut this.rest).poll_frame(context));
+        Poll::Ready(match frame {
+            Some(Ok(frame)) => {
+                if let Some(bytes) = frame.data_ref() {
+                    this.scanner.push(bytes);
+                }
+                // The server drops a body of known length after its last byte, without asking for more.
+                if this.rest.is_end_stream() {
+                    this.end(None);
+                }
+                Some(Ok(frame))
+            }
+            Some(Err(_)) => {
+                this.end(Some(&StreamFault::Truncated));
+                Some(Err(StreamFault::Truncated))
+            }
+            None => {
+                this.end(None);
+                None
+            }
+        })
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.first.is_none() && (self.ended || self.rest.is_end_stream())
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let held = u64::try_from(self.first.as_ref().map_or(0, Bytes::len)).unwrap_or(u64::MAX);
+        self.rest.size_hint().exact().map_or_else(SizeHint::default, |rest| SizeHint::with_exact(rest + held))
+    }
+}

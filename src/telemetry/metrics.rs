@@ -1,0 +1,180 @@
+//! Every metric the gateway exports: names, labels, buckets. Names are final: dashboards are built on them.
+//!
+//! Labels come from the configuration or from closed vocabularies, so that no client can make a series. No
+//! histogram has a tenant label: buckets times tenants would outgrow everything else.
+
+use prometheus::{
+    CounterVec, Encoder, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry,
+    TextEncoder, core::Collector,
+};
+
+use super::outcome::{FailOpen, Outcome};
+
+/// A label's value where there is none: no tenant was recognised, no model chosen.
+pub const NONE: &str = "none";
+
+/// A decision takes microseconds (matrix factorisation) to tens of milliseconds (an encoder).
+const DECISION_SECONDS: &[f64] =
+    &[1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.25];
+/// First bytes come between a warm local model's milliseconds and a reasoning model's minutes.
+const FIRST_BYTE_SECONDS: &[f64] =
+    &[0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0];
+/// Whole answers, up to the longest that upstreams allow.
+const ANSWER_SECONDS: &[f64] =
+    &[0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0, 640.0];
+
+/// All the metrics of one gateway.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    /// `pointsman_requests_total{tenant,route,model,outcome}`: requests by how they ended.
+    pub requests: IntCounterVec,
+    /// `pointsman_requests_in_flight`: requests admitted and not ended, streams until their last byte.
+    pub in_flight: IntGauge,
+    /// `pointsman_attempts_total{model,result}`: calls of upstreams by what came of them.
+    pub attempts: IntCounterVec,
+    /// `pointsman_decisions_total{router,model}`: routing decisions by the model chosen.
+    pub decisions: IntCounterVec,
+    /// `pointsman_decision_seconds{router}`: time from the parsed request to the chosen model.
+    pub decision_seconds: HistogramVec,
+    /// `pointsman_fail_open_total{router,reason}`: decisions that a router did not make.
+    pub fail_open: IntCounterVec,
+    /// `pointsman_upstream_first_byte_seconds{model}`: from the call to the answer's head.
+    pub upstream_first_byte_seconds: HistogramVec,
+    /// `pointsman_upstream_seconds{model}`: from the call to the answer's end.
+    pub upstream_seconds: HistogramVec,
+    /// `pointsman_tokens_total{tenant,model,kind}`: tokens that upstreams reported, `prompt` and `completion`.
+    pub tokens: IntCounterVec,
+    /// `pointsman_cost_usd_total{tenant,model}`: reported tokens times configured prices.
+    pub cost_usd: CounterVec,
+    /// `pointsman_connections`: open client connections.
+    pub connections: IntGauge,
+    /// `pointsman_connections_refused_total{reason}`: connections closed before or for want of a valid request.
+    pub connections_refused: IntCounterVec,
+    /// `pointsman_response_bytes`: size of non-streamed answers held in memory.
+    pub response_bytes: Histogram,
+}
+
+impl Metrics {
+    /// Registers everything.
+    ///
+    /// # Errors
+    /// When two metrics have one name: a programming error that any test finds.
+    pub fn new() -> Result<Self, prometheus::Error> {
+        let registry = Registry::new_custom(Some("pointsman".to_owned()), None)?;
+        let counter = |name, help, labels: &[&str]| {
+            IntCounterVec::new(Opts::new(name, help), labels).and_then(|metric| register(&registry, metric))
+        };
+        let gauge = |name, help| IntGauge::new(name, help).and_then(|metric| register(&registry, metric));
+        let histogram = |name, help, labels: &[&str], buckets: &[f64]| {
+            let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
+            HistogramVec::new(options, labels).and_then(|metric| register(&registry, metric))
+        };
+        let cost_options =
+            Opts::new("cost_usd_total", "Cost in USD: reported tokens times configured prices");
+        let bytes_options =
+            HistogramOpts::new("response_bytes", "Size of non-streamed answers held in memory")
+                .buckets(vec![1e3, 4e3, 1.6e4, 6.4e4, 2.56e5, 1e6, 4e6]);
+        Ok(Self {
+            requests: counter(
+                "requests_total",
+                "Requests by how they ended",
+                &["tenant", "route", "model", "outcome"],
+            )?,
+            in_flight: gauge("requests_in_flight", "Requests admitted and not ended")?,
+            attempts: counter(
+                "attempts_total",
+                "Calls of upstreams by what came of them",
+                &["model", "result"],
+            )?,
+            decisions: counter(
+                "decisions_total",
+                "Routing decisions by the model chosen",
+                &["router", "model"],
+            )?,
+            decision_seconds: histogram(
+                "decision_seconds",
+                "Time to choose a model",
+                &["router"],
+                DECISION_SECONDS,
+            )?,
+            fail_open: counter(
+                "fail_open_total",
+                "Decisions that a router did not make",
+                &["router", "reason"],
+            )?,
+            upstream_first_byte_seconds: histogram(
+                "upstream_first_byte_seconds",
+                "From the call of an upstream to the head of its answer",
+                &["model"],
+                FIRST_BYTE_SECONDS,
+            )?,
+            upstream_seconds: histogram(
+                "upstream_seconds",
+                "From the call of an upstream to the end of its answer",
+                &["model"],
+                ANSWER_SECONDS,
+            )?,
+            tokens: counter("tokens_total", "Tokens that upstreams reported", &["tenant", "model", "kind"])?,
+            cost_usd: CounterVec::new(cost_options, &["tenant", "model"])
+                .and_then(|metric| register(&registry, metric))?,
+            connections: gauge("connections", "Open client connections")?,
+            connections_refused: counter(
+                "connections_refused_total",
+                "Connections closed before or for want of a valid request",
+                &["reason"],
+            )?,
+            response_bytes: Histogram::with_opts(bytes_options)
+                .and_then(|metric| register(&registry, metric))?,
+            registry,
+        })
+    }
+
+    /// Shows a tenant's outcomes at zero before the first request, so that rates and alerts work from the start.
+    pub fn seed_outcomes(&self, tenant: &str, route: &str, model: &str) {
+        for outcome in Outcome::ALL {
+            self.requests.with_label_values(&[tenant, route, model, outcome.label()]);
+        }
+    }
+
+    /// Shows a router's fail-open reasons at zero.
+    pub fn seed_router(&self, router: &str) {
+        for reason in FailOpen::ALL {
+            self.fail_open.with_label_values(&[router, reason.label()]);
+        }
+    }
+
+    /// The text format of Prometheus.
+    ///
+    /// # Errors
+    /// When the metrics cannot be encoded.
+    pub fn render(&self) -> Result<Vec<u8>, prometheus::Error> {
+        let mut text = Vec::new();
+        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
+        Ok(text)
+    }
+}
+
+fn register<C: Collector + Clone + 'static>(registry: &Registry, metric: C) -> Result<C, prometheus::Error> {
+    registry.register(Box::new(metric.clone()))?;
+    Ok(metric)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seeded_outcomes_show_at_zero() {
+        let metrics = Metrics::new().unwrap();
+        metrics.seed_outcomes("t", "auto", "m");
+        let text = String::from_utf8(metrics.render().unwrap()).unwrap();
+        for outcome in Outcome::ALL {
+            let line = format!(
+                r#"pointsman_requests_total{{model="m",outcome="{}",route="auto",tenant="t"}} 0"#,
+                outcome.label()
+            );
+            assert!(text.contains(&line), "{line}\n{text}");
+        }
+    }
+}

@@ -1,0 +1,75 @@
+//! The closed vocabularies of metric labels.
+
+/// How a request ended; exactly one per request (law 7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// A whole answer was given.
+    Ok,
+    /// The client's request was at fault.
+    ClientError,
+    /// A limit of the gateway, of the tenant, or the upstream's rate limit.
+    Limited,
+    /// The gateway was at fault.
+    GatewayError,
+    /// No upstream gave a whole answer.
+    UpstreamError,
+    /// The client left.
+    Cancelled,
+}
+
+impl Outcome {
+    /// Every outcome.
+    pub const ALL: [Self; 6] = [
+        Self::Ok,
+        Self::ClientError,
+        Self::Limited,
+        Self::GatewayError,
+        Self::UpstreamError,
+        Self::Cancelled,
+    ];
+
+    /// Its label.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::ClientError => "client_error",
+            Self::Limited => "limited",
+            Self::GatewayError => "gateway_error",
+            Self::UpstreamError => "upstream_error",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// Why a router did not decide, and the tenant's default model answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FailOpen {
+    /// It took longer than the route allows.
+    Timeout,
+    /// Its queue was full.
+    Overloaded,
+    /// It returned an error.
+    Error,
+    /// It panicked.
+    Panic,
+    /// No candidate is described by its artefact.
+    Unrated,
+}
+
+impl FailOpen {
+    /// Every reason.
+    pub const ALL: [Self; 5] = [Self::Timeout, Self::Overloaded, Self::Error, Self::Panic, Self::Unrated];
+
+    /// Its label.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Timeout => "timeout",
+            Self::Overloaded => "overloaded",
+            Self::Error => "error",
+            Self::Panic => "panic",
+            Self::Unrated => "unrated",
+        }
+    }
+}

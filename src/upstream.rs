@@ -1,0 +1,11 @@
+//! Upstream models: where they are, how they are called, what a failed call means.
+//!
+//! Must not know of tenants, routes or clients' connections. Upstreams come from the configuration alone;
+//! redirects are not followed.
+
+pub mod body;
+pub mod client;
+pub mod egress;
+pub mod headers;
+pub mod model;
+pub mod tls;

@@ -1,0 +1,112 @@
+//! HTTP clients with their connection pools: one per way of connecting, shared by the models that connect so.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
+use hyper_util::{
+    client::{legacy::Client, proxy::matcher::Matcher},
+    rt::{TokioExecutor, TokioTimer},
+};
+
+use super::{
+    body::SegmentsBody,
+    egress::{Deadline, Egress},
+    tls::{self, TlsError},
+};
+use crate::config::{ModelConfig, UpstreamTls};
+
+/// An HTTP/1.1 and HTTP/2 client with a pool of connections.
+pub type HttpClient = Client<Deadline<HttpsConnector<Egress>>, SegmentsBody>;
+
+/// Idle connections are closed before common load balancers (60 s) would close them under a request.
+const IDLE_MAX: Duration = Duration::from_secs(55);
+
+/// The clients of a process. They outlive any configuration, and so do their open connections (law 9).
+pub struct Clients {
+    proxies: Arc<Matcher>,
+    made: Mutex<HashMap<Way, HttpClient>>,
+}
+
+impl std::fmt::Debug for Clients {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Clients")
+    }
+}
+
+/// What makes two models share a client.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+struct Way {
+    ca_file: Option<std::path::PathBuf>,
+    identity: Option<(std::path::PathBuf, std::path::PathBuf)>,
+    connect_timeout: Duration,
+    http2_only: bool,
+}
+
+impl Way {
+    fn of(model: &ModelConfig) -> Self {
+        let UpstreamTls { ca_file, client } = &model.tls;
+        Self {
+            ca_file: ca_file.clone(),
+            identity: client.as_ref().map(|client| (client.cert.clone(), client.key.clone())),
+            connect_timeout: model.connect_timeout,
+            http2_only: model.http2,
+        }
+    }
+}
+
+impl Clients {
+    /// Clients that go out as the environment says.
+    #[must_use]
+    pub fn from_environment() -> Self {
+        Self::new(Matcher::from_env())
+    }
+
+    /// Clients that go out past `proxies`.
+    #[must_use]
+    pub fn new(proxies: Matcher) -> Self {
+        Self { proxies: Arc::new(proxies), made: Mutex::default() }
+    }
+
+    /// The proxies on the way out.
+    #[must_use]
+    pub fn proxies(&self) -> &Matcher {
+        &self.proxies
+    }
+
+    /// The client for a model.
+    ///
+    /// # Errors
+    /// When its TLS material cannot be used.
+    pub fn client(&self, model: &ModelConfig) -> Result<HttpClient, TlsError> {
+        let way = Way::of(model);
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(client) = made.get(&way) {
+            return Ok(client.clone());
+        }
+        let client = self.make(model)?;
+        made.insert(way, client.clone());
+        Ok(client)
+    }
+
+    fn make(&self, model: &ModelConfig) -> Result<HttpClient, TlsError> {
+        let builder =
+            HttpsConnectorBuilder::new().with_tls_config(tls::client_config(&model.tls)?).https_or_http();
+        let egress = Egress::new(Arc::clone(&self.proxies));
+        let connector = if model.http2 {
+            builder.enable_http2().wrap_connector(egress)
+        } else {
+            builder.enable_all_versions().wrap_connector(egress)
+        };
+        Ok(Client::builder(TokioExecutor::new())
+            .pool_idle_timeout(IDLE_MAX)
+            .pool_timer(TokioTimer::new())
+            .timer(TokioTimer::new())
+            .http2_only(model.http2)
+            .http2_keep_alive_interval(Duration::from_secs(30))
+            .build(Deadline::new(connector, model.connect_timeout)))
+    }
+}

@@ -1,0 +1,173 @@
+//! A model as the gateway calls it.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header};
+use hyper::body::Incoming;
+use tokio::time::{Instant, timeout_at};
+
+use super::{
+    body::SegmentsBody,
+    client::{Clients, HttpClient},
+    headers,
+    tls::TlsError,
+};
+use crate::{
+    config::{ModelConfig, Price, ResponseModel, Scheme, UsageMode},
+    openai::{endpoint::Endpoint, request},
+};
+
+/// A model of the configuration, ready to be called.
+#[derive(Debug)]
+pub struct Model {
+    /// Its name in pools.
+    pub name: Arc<str>,
+    /// What its tokens cost.
+    pub price: Option<Price>,
+    /// Longest silence: until the answer's head, and then between any two of its frames.
+    pub timeout: Duration,
+    /// The JSON text that takes the place of the upstream's `model` in answers.
+    pub answer_model: Option<Bytes>,
+    upstream_model: String,
+    ask_usage: bool,
+    client: HttpClient,
+    uris: [Uri; Endpoint::ALL.len()],
+    headers: HeaderMap,
+}
+
+/// Why a model cannot be prepared.
+#[derive(Debug, thiserror::Error)]
+pub enum ModelError {
+    /// Its TLS material cannot be used.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// Its key cannot stand in a header.
+    #[error("the api_key holds characters that a header cannot carry")]
+    Key,
+    /// Its address, with a path appended, is no URL.
+    #[error("base_url and query do not make a URL")]
+    Url,
+}
+
+/// Why a call brought no answer's head.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SendFault {
+    /// No connection.
+    #[error("the upstream cannot be reached")]
+    Connect,
+    /// No answer's head in time.
+    #[error("the upstream did not answer in time")]
+    Timeout,
+    /// The connection broke before the answer's head.
+    #[error("the upstream closed the connection before answering")]
+    Broken,
+}
+
+impl SendFault {
+    /// A stable word for metrics and for the error object's `code`.
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self {
+            Self::Connect => "upstream_unreachable",
+            Self::Timeout => "upstream_timeout",
+            Self::Broken => "upstream_closed",
+        }
+    }
+}
+
+impl Model {
+    /// Prepares a model.
+    ///
+    /// # Errors
+    /// When its key, address or TLS material cannot be used.
+    pub fn prepare(name: &str, config: &ModelConfig, clients: &Clients) -> Result<Self, ModelError> {
+        let uri = |endpoint: Endpoint| config.endpoint(endpoint.path()).map_err(|_| ModelError::Url);
+        let [chat, completions, embeddings, responses] = Endpoint::ALL;
+        let uris = [uri(chat)?, uri(completions)?, uri(embeddings)?, uri(responses)?];
+        Ok(Self {
+            name: name.into(),
+            price: config.price,
+            timeout: config.timeout,
+            answer_model: match config.response_model {
+                ResponseModel::Pool => Some(Bytes::from(serde_json::Value::from(name).to_string())),
+                ResponseModel::Upstream => None,
+            },
+            upstream_model: config.upstream_model.clone(),
+            ask_usage: config.usage == UsageMode::Request,
+            client: clients.client(config)?,
+            headers: own_headers(config, clients, &uris[0])?,
+            uris,
+        })
+    }
+
+    /// Sends a request and waits for the head of the answer. Dropping the future cancels the call.
+    ///
+    /// # Errors
+    /// When there is no connection, or no head within `timeout`.
+    pub async fn send(
+        &self,
+        endpoint: Endpoint,
+        client_headers: &HeaderMap,
+        request: &request::Request,
+    ) -> Result<Response<Incoming>, SendFault> {
+        let deadline = Instant::now() + self.timeout;
+        let segments = request.forward(&self.upstream_model, self.ask_usage && endpoint.has_stream_options());
+        let mut call = Request::new(SegmentsBody(segments));
+        *call.method_mut() = Method::POST;
+        *call.uri_mut() = self.uris[endpoint as usize].clone();
+        *call.headers_mut() = headers::for_upstream(client_headers);
+        for (name, value) in &self.headers {
+            call.headers_mut().insert(name, value.clone());
+        }
+        match timeout_at(deadline, self.client.request(call)).await {
+            Ok(Ok(response)) => Ok(response),
+            Ok(Err(error)) => {
+                tracing::debug!(model = %self.name, error = %ErrorChain(&error), "upstream call failed");
+                Err(if error.is_connect() { SendFault::Connect } else { SendFault::Broken })
+            }
+            Err(_) => Err(SendFault::Timeout),
+        }
+    }
+}
+
+/// The gateway's own key and the configured headers; they replace the client's.
+fn own_headers(config: &ModelConfig, clients: &Clients, uri: &Uri) -> Result<HeaderMap, ModelError> {
+    let mut headers = HeaderMap::new();
+    if let Some(key) = &config.api_key {
+        let text = if config.auth_header == header::AUTHORIZATION {
+            format!("Bearer {}", key.expose())
+        } else {
+            key.expose().to_owned()
+        };
+        let mut value = HeaderValue::from_str(&text).map_err(|_| ModelError::Key)?;
+        value.set_sensitive(true);
+        headers.insert(config.auth_header.clone(), value);
+    }
+    for (name, value) in &config.headers {
+        headers.insert(name.clone(), value.clone());
+    }
+    // A proxy that reads the requests itself is told who we are in each; a tunnel is told once, when it is made.
+    if config.base_url.scheme() == Scheme::Http
+        && let Some(credentials) =
+            clients.proxies().intercept(uri).as_ref().and_then(|proxy| proxy.basic_auth())
+    {
+        headers.insert(header::PROXY_AUTHORIZATION, credentials.clone());
+    }
+    Ok(headers)
+}
+
+/// An error with its causes, for the log.
+struct ErrorChain<'a>(&'a dyn std::error::Error);
+
+impl std::fmt::Display for ErrorChain<'_> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{}", self.0)?;
+        let mut cause = self.0.source();
+        while let Some(error) = cause {
+            write!(formatter, ": {error}")?;
+            cause = error.source();
+        }
+        Ok(())
+    }
+}
