@@ -7,7 +7,10 @@
 //! Synchronous and CPU only. This crate must not know of HTTP, of tenants, of the network or of the wall
 //! clock; it reads only the files and bytes it is handed.
 
+pub mod calibration;
 pub mod router;
 pub mod select;
 
-pub use router::{Candidate, CostClass, Needs, QueryBatch, Router, RouterError, SkillMatrix, Standing};
+pub use router::{
+    CalibrationSkills, Candidate, CostClass, Needs, QueryBatch, Router, RouterError, SkillMatrix, Standing,
+};

@@ -54,6 +54,15 @@ pub struct Candidate {
     pub standing: Standing,
 }
 
+/// A router's skills for the prompts it was calibrated on.
+#[derive(Debug, Clone)]
+pub struct CalibrationSkills {
+    /// One row per prompt, one column per candidate.
+    pub skills: SkillMatrix,
+    /// The estimated tokens of each prompt.
+    pub prompt_tokens: Vec<u32>,
+}
+
 /// Why a router gave no skills.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum RouterError {
@@ -68,6 +77,9 @@ pub enum RouterError {
     /// A candidate's row is not in the artefact: it was placed by another artefact.
     #[error("candidate row {0} is outside the artefact")]
     UnknownRow(usize),
+    /// The artefact carries no calibration sample.
+    #[error("the artefact carries no calibration sample: give a threshold instead of a share or a budget")]
+    NoCalibration,
     /// A score came out infinite or not a number.
     #[error("the router produced a score that is not finite")]
     NotFinite,
@@ -95,4 +107,10 @@ pub trait Router: Send + Sync {
     /// # Errors
     /// When the batch does not carry what [`Router::needs`] asks for, or a candidate was placed by another artefact.
     fn skills(&self, queries: &QueryBatch<'_>, candidates: &[Candidate]) -> Result<SkillMatrix, RouterError>;
+
+    /// Scores the candidates on the artefact's calibration sample, from which shares and budgets are solved.
+    ///
+    /// # Errors
+    /// When there is no sample, or a candidate was placed by another artefact.
+    fn calibration(&self, candidates: &[Candidate]) -> Result<CalibrationSkills, RouterError>;
 }
