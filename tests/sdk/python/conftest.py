@@ -17,6 +17,7 @@ import wire  # noqa: E402
 from upstream import Upstream  # noqa: E402
 
 CLIENT_SECONDS_MAX = 30.0
+GOOD = b'{"model": "small", "messages": [{"role": "user", "content": "hi"}]}'
 
 
 @pytest.fixture(scope="session")
@@ -114,6 +115,31 @@ def outcomes(gateway: stand.Gateway) -> Callable[..., wire.Growth]:
         return wire.Growth(read, growth, str(labels))
 
     return watch
+
+
+@pytest.fixture
+def goes_on(gateway: stand.Gateway, upstream: Upstream, post) -> Iterator[None]:
+    """After the test the gateway still answers."""
+    yield
+    upstream.reset()
+    assert post(GOOD).status == 200
+    assert gateway.process.poll() is None
+
+
+@pytest.fixture
+def refused(upstream, outcomes):
+    """Expects what `send` gives to be an error of this status, counted as the client's, unseen upstream."""
+
+    def check(send: Callable[[], wire.Answer], status: int | tuple[int, ...]) -> dict:
+        with outcomes(outcome="client_error"):
+            answer = send()
+            assert answer.status in ((status,) if isinstance(status, int) else status), answer.body[:300]
+            error = wire.is_openai_error(answer)
+        assert answer.headers.get("x-request-id"), "every answer can be named in a report"
+        assert upstream.take() == []
+        return error
+
+    return check
 
 
 def user(text: str) -> list[dict]:
