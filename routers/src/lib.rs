@@ -11,6 +11,7 @@ pub mod calibration;
 pub mod identity;
 pub mod router;
 pub mod select;
+pub mod split;
 
 pub use router::{
     CalibrationSkills, Candidate, CostClass, Needs, QueryBatch, Router, RouterError, SkillMatrix, Standing,
