@@ -8,6 +8,7 @@
 //! clock; it reads only the files and bytes it is handed.
 
 pub mod calibration;
+pub mod data;
 pub mod identity;
 pub mod router;
 pub mod select;
