@@ -9,6 +9,7 @@
 
 pub mod calibration;
 pub mod data;
+pub mod encoder;
 pub mod identity;
 pub mod router;
 pub mod select;
