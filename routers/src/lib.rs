@@ -9,11 +9,14 @@
 
 pub mod calibration;
 pub mod data;
+pub mod distill;
+pub mod embed;
 pub mod encoder;
 pub mod identity;
 pub mod router;
 pub mod select;
 pub mod split;
+pub mod wordpiece;
 
 pub use router::{
     CalibrationSkills, Candidate, CostClass, Needs, QueryBatch, Router, RouterError, SkillMatrix, Standing,

@@ -55,7 +55,6 @@ pub(super) struct Config {
 
 #[derive(Deserialize)]
 struct Schema {
-    model_type: String,
     #[serde(alias = "dim")]
     hidden_size: usize,
     #[serde(alias = "hidden_dim")]

@@ -264,5 +264,7 @@ impl Scratch {
 
 /// The columns of a matrix as slices. (Matrices made by `Mat::zeros` have contiguous columns.)
 fn columns_mut(matrix: MatMut<'_, f32>) -> impl Iterator<Item = &mut [f32]> {
-    matrix.col_iter_mut().filter_map(|column| column.try_as_col_major_mut().map(|column| column.as_slice_mut()))
+    matrix
+        .col_iter_mut()
+        .filter_map(|column| column.try_as_col_major_mut().map(|column| column.as_slice_mut()))
 }

@@ -131,7 +131,7 @@ fn gelu(x: f32) -> f32 {
 /// Its approximation ½ x (1 + tanh(√(2/π) (x + 0.044715 x³))); ½ (1 + tanh u) is 1 / (1 + e⁻²ᵘ).
 #[inline(always)]
 fn gelu_tanh(x: f32) -> f32 {
-    const TWICE_ROOT_TWO_OVER_PI: f32 = 1.595_769_1;
+    const TWICE_ROOT_TWO_OVER_PI: f32 = 1.595_769;
     let u = TWICE_ROOT_TWO_OVER_PI * (x + 0.044_715 * x * x * x);
     x / (1.0 + exp(-u))
 }

@@ -83,9 +83,10 @@ pub(super) fn tokens_max(folder: &Path) -> Result<usize, EncoderError> {
     let path = folder.join("sentence_bert_config.json");
     let tokens_max = parse_if_there::<SentenceSchema>(&path)?.and_then(|schema| schema.max_seq_length);
     match tokens_max {
-        Some(short) if short < 3 => {
-            Err(EncoderError::Config { path, reason: format!("max_seq_length is {short}, expected at least 3") })
-        }
+        Some(short) if short < 3 => Err(EncoderError::Config {
+            path,
+            reason: format!("max_seq_length is {short}, expected at least 3"),
+        }),
         Some(tokens_max) => Ok(tokens_max),
         None => Ok(usize::MAX),
     }

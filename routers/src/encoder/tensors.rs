@@ -35,8 +35,9 @@ impl<'a> Tensors<'a> {
         if view.shape() != shape {
             return Err(self.refuse(&name, format!("has shape {:?}, expected {shape:?}", view.shape())));
         }
-        let values = to_floats(&view)
-            .ok_or_else(|| self.refuse(&name, format!("holds {:?}, expected F32, F16 or BF16", view.dtype())))?;
+        let values = to_floats(&view).ok_or_else(|| {
+            self.refuse(&name, format!("holds {:?}, expected F32, F16 or BF16", view.dtype()))
+        })?;
         if let Some(place) = values.iter().position(|value| !value.is_finite()) {
             return Err(self.refuse(&name, format!("holds {} at {place}", values[place])));
         }
@@ -53,9 +54,15 @@ fn to_floats(view: &TensorView<'_>) -> Option<Vec<f32>> {
     let data = view.data();
     match view.dtype() {
         Dtype::F32 => Some(data.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()),
-        Dtype::F16 => Some(data.as_chunks().0.iter().map(|bytes| half_to_float(u16::from_le_bytes(*bytes))).collect()),
+        Dtype::F16 => {
+            Some(data.as_chunks().0.iter().map(|bytes| half_to_float(u16::from_le_bytes(*bytes))).collect())
+        }
         Dtype::BF16 => Some(
-            data.as_chunks().0.iter().map(|bytes| f32::from_bits(u32::from(u16::from_le_bytes(*bytes)) << 16)).collect(),
+            data.as_chunks()
+                .0
+                .iter()
+                .map(|bytes| f32::from_bits(u32::from(u16::from_le_bytes(*bytes)) << 16))
+                .collect(),
         ),
         _ => None,
     }
