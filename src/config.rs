@@ -5,18 +5,28 @@
 //! checked only against those is checked where they are, and reported through [`Source`].
 
 pub mod base_url;
+mod decode;
 pub mod diagnostic;
+mod expand;
 pub mod model;
+mod node;
 mod path;
 pub mod price;
 pub mod probability;
+mod report;
 pub mod route;
+mod scalars;
 pub mod server;
 pub mod source;
+mod suggest;
 pub mod tenant;
+mod value;
+mod yaml;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
 
 pub use base_url::{HttpBaseUrl, Scheme};
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
@@ -27,6 +37,9 @@ pub use route::{RouteConfig, RoutedConfig, RouterKind, RoutingText, Selection};
 pub use server::{ListenerTls, ServerLimits};
 pub use source::Source;
 pub use tenant::{KeyDigest, TenantConfig};
+
+use report::Report;
+use value::{Reader, Value};
 
 /// A valid configuration.
 #[derive(Debug, Clone, PartialEq)]
@@ -47,4 +60,63 @@ pub struct Config {
     pub tenants: BTreeMap<String, TenantConfig>,
     /// Where in the file each field stands.
     pub source: Source,
+}
+
+/// A configuration that can be used, and what is doubtful about it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Loaded {
+    /// The configuration.
+    pub config: Config,
+    /// Warnings only.
+    pub warnings: Diagnostics,
+}
+
+/// What a configuration is read from.
+pub struct Input<'a> {
+    /// What errors call the file.
+    pub name: &'a str,
+    /// The file's bytes.
+    pub bytes: &'a [u8],
+    /// What relative paths in the file are relative to.
+    pub directory: &'a Path,
+    /// Looks up the variables of the environment.
+    pub environment: &'a dyn Fn(&str) -> Option<String>,
+}
+
+impl Config {
+    /// Reads a file, with the process's environment.
+    ///
+    /// # Errors
+    /// Everything that is wrong with the file, or that it cannot be read.
+    pub fn load(path: &Path) -> Result<Loaded, Diagnostics> {
+        let name = path.display().to_string();
+        let bytes = yaml::read_file(path).map_err(|error| {
+            let report = Report::new(Arc::from(name.as_str()));
+            report.whole_file(format!("cannot be read: {error}"), None);
+            report.into_diagnostics()
+        })?;
+        let directory = path.parent().unwrap_or_else(|| Path::new(""));
+        let environment = |name: &str| std::env::var(name).ok();
+        Self::parse(&Input { name: &name, bytes: &bytes, directory, environment: &environment })
+    }
+
+    /// Reads a file that is in memory.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn parse(input: &Input<'_>) -> Result<Loaded, Diagnostics> {
+        let file: Arc<str> = Arc::from(input.name);
+        let report = Report::new(Arc::clone(&file));
+        let root = yaml::read(input.bytes, input.environment, &report);
+        let config = root.and_then(|root| {
+            let source = Source::new(file, root.outline(None));
+            let reader = Reader { report: &report, directory: input.directory };
+            decode::config(&Value::root(&reader, &root), source)
+        });
+        let found = report.into_diagnostics();
+        match config {
+            Some(config) if !found.has_errors() => Ok(Loaded { config, warnings: found }),
+            _ => Err(found),
+        }
+    }
 }

@@ -40,7 +40,7 @@ pub struct ModelConfig {
     pub usage: UsageMode,
     /// Whose name the answer's `model` carries.
     pub response_model: ResponseModel,
-    /// From sending the request to the first token, or to the whole of a non-streamed answer's head.
+    /// The longest silence: until the answer's head, and then between any two of its frames.
     pub timeout: Duration,
     /// For the TCP and TLS handshakes.
     pub connect_timeout: Duration,

@@ -22,7 +22,6 @@ pub(super) struct Outline {
 }
 
 /// What is below a field.
-#[expect(dead_code, reason = "the reader that builds it lands next")]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Below {
     /// A scalar has nothing below it.
@@ -34,7 +33,6 @@ pub(super) enum Below {
 }
 
 impl Source {
-    #[expect(dead_code, reason = "the reader that calls it lands next")]
     pub(super) fn new(file: Arc<str>, root: Outline) -> Self {
         Self { file, root }
     }

@@ -1,0 +1,85 @@
+//! From positioned nodes to the configuration: which keys there are, and what each may hold.
+//!
+//! Models are read first, then routes, then tenants, so that each can check the names it uses.
+
+mod model;
+mod route;
+mod server;
+mod tenant;
+
+use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, SocketAddr};
+
+use super::node::shown;
+use super::source::Source;
+use super::value::{Fields, Value};
+use super::{Config, ServerLimits};
+
+/// Where clients connect if the file does not say.
+const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8080);
+
+/// What `model: auto` means in a request is fixed, so nothing else may bear the name of the tenant's default route.
+const AUTO: &str = "auto";
+
+/// RouteLLM's clients name a router by `router-<name>-<threshold>`.
+const ROUTER_PREFIX: &str = "router-";
+
+/// Reads the whole document. The result is whole even where errors were reported, and is of no use then.
+pub(super) fn config(root: &Value<'_>, source: Source) -> Option<Config> {
+    let mut fields = root.fields("a mapping with `models` and `tenants`")?;
+    let listen = fields.read("listen", Value::socket_address).unwrap_or(LISTEN);
+    let admin_listen = admin_listen(&mut fields, listen);
+    let tls = fields.read("tls", server::listener_tls);
+    let server = fields.read("server", server::limits).unwrap_or_else(ServerLimits::default);
+
+    let models = fields.require("models", "for example `models: {gpt-4o: {api_key: \"${OPENAI_API_KEY}\"}}`");
+    let models = models.map(|models| model::models(&models)).unwrap_or_default();
+    let model_names: BTreeSet<&str> = models.keys().map(String::as_str).collect();
+
+    let routes = fields.take("routes");
+    let routes = routes.map_or_else(route::standard, |routes| route::routes(&routes, &model_names));
+
+    let tenants = fields.require("tenants", "it says who may call and which models each may reach");
+    let tenants = tenants.map(|tenants| tenant::tenants(&tenants, &model_names, &routes)).unwrap_or_default();
+    fields.finish();
+    Some(Config { listen, admin_listen, tls, server, models, routes, tenants, source })
+}
+
+fn admin_listen(fields: &mut Fields<'_>, listen: SocketAddr) -> Option<SocketAddr> {
+    let value = fields.take("admin_listen")?;
+    let address = value.socket_address()?;
+    if address == listen && address.port() != 0 {
+        value.error("is the same as `listen`", "operators and clients connect to different ports".to_owned());
+    }
+    Some(address)
+}
+
+/// The entries of a mapping from names to something. At least one; names are short and plain, since they appear in
+/// headers, metrics and URLs.
+fn named<'a>(value: &Value<'a>, what: &str) -> Vec<(&'a str, Value<'a>)> {
+    let entries = value.entries(&format!("a mapping from names to {what}s"));
+    if entries.is_empty() && value.is_map() {
+        value.error_at_name("is empty", format!("it needs at least one {what}"));
+    }
+    for (name, entry) in &entries {
+        check_name(name, entry);
+    }
+    entries
+}
+
+fn check_name(name: &str, entry: &Value<'_>) {
+    const CHARACTERS_MAX: usize = 128;
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:/@+".contains(&byte);
+    if name.is_empty() || name.len() > CHARACTERS_MAX || !name.bytes().all(allowed) {
+        let hint = "up to 128 ASCII letters, digits and `-_.:/@+`".to_owned();
+        entry.error_at_name(format!("{} is no name", shown(name)), hint);
+    }
+}
+
+/// A name that requests use as their `model` must not be one that means a router to RouteLLM's clients.
+fn check_not_reserved(name: &str, entry: &Value<'_>) {
+    if name.starts_with(ROUTER_PREFIX) {
+        let hint = "`router-<name>-<threshold>` is what RouteLLM's clients send".to_owned();
+        entry.error_at_name("a name must not begin with `router-`", hint);
+    }
+}

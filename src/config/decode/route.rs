@@ -1,0 +1,126 @@
+//! Reads `routes`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use super::{AUTO, check_not_reserved, named};
+use crate::config::probability::Probability;
+use crate::config::route::{RouteConfig, RoutedConfig, RouterKind, RoutingText, Selection};
+use crate::config::value::{Fields, Value};
+
+/// The keys of a route with a router; of a static one they mean nothing.
+const ROUTER_KEYS: [&str; 8] =
+    ["router", "artifact", "threshold", "strong_share", "utility", "budget_usd_per_1k", "timeout", "text"];
+
+/// What there is when the file has no `routes`.
+pub(super) fn standard() -> BTreeMap<String, RouteConfig> {
+    BTreeMap::from([(AUTO.to_owned(), RouteConfig::Routed(RoutedConfig::standard()))])
+}
+
+pub(super) fn routes(value: &Value<'_>, models: &BTreeSet<&str>) -> BTreeMap<String, RouteConfig> {
+    let mut routes = BTreeMap::new();
+    for (name, entry) in named(value, "route") {
+        check_not_reserved(name, &entry);
+        if models.contains(name) {
+            let hint = "requests could not tell them apart".to_owned();
+            entry.error_at_name("a model has the same name", hint);
+        }
+        // A broken route keeps its place, so that its name is known to tenants.
+        let route = route(&entry, models).unwrap_or_else(|| RouteConfig::Routed(RoutedConfig::standard()));
+        routes.insert(name.to_owned(), route);
+    }
+    routes
+}
+
+fn route(value: &Value<'_>, models: &BTreeSet<&str>) -> Option<RouteConfig> {
+    let mut fields = value.fields("`{router: …}` or `{models: […]}`")?;
+    stream_recovery(&mut fields);
+    let route = match fields.take("models") {
+        Some(listed) => RouteConfig::Static { models: fixed(&mut fields, &listed, models) },
+        None => RouteConfig::Routed(routed(&mut fields)),
+    };
+    fields.finish();
+    Some(route)
+}
+
+fn stream_recovery(fields: &mut Fields<'_>) {
+    fields.read("stream_recovery", |value| {
+        let recoveries = [("error", true), ("replay", false), ("continue", false)];
+        if !value.choice(&recoveries)? {
+            let hint = "`error`, the default, ends the stream with an error".to_owned();
+            value.error("is not supported by this version", hint);
+        }
+        Some(())
+    });
+}
+
+fn fixed(fields: &mut Fields<'_>, listed: &Value<'_>, models: &BTreeSet<&str>) -> Vec<String> {
+    for key in ROUTER_KEYS {
+        if let Some(value) = fields.take(key) {
+            let hint = "a route has either a router or a list of models".to_owned();
+            value.error_at_name("means nothing beside `models`", hint);
+        }
+    }
+    listed.distinct("at least one model", |item| item.name("model", models).map(str::to_owned))
+}
+
+fn routed(fields: &mut Fields<'_>) -> RoutedConfig {
+    let mut route = RoutedConfig::standard();
+    if let Some(value) = fields.require("router", "`router: mf`, or `models: […]` for a fixed order") {
+        route.router = value.choice(&RouterKind::ALL.map(|kind| (kind.name(), kind))).unwrap_or(route.router);
+    }
+    if let Some(value) = fields.take("artifact") {
+        route.artifact = value.file_path();
+        if route.router == RouterKind::Random {
+            value.error_at_name("`random` has no artefact", None);
+        }
+    }
+    route.selection = selection(fields).unwrap_or(route.selection);
+    let longest = Duration::from_secs(60);
+    route.timeout = fields.read("timeout", |value| value.duration(longest)).unwrap_or(route.timeout);
+    let texts = [
+        ("last_user", RoutingText::LastUser),
+        ("first_user", RoutingText::FirstUser),
+        ("conversation", RoutingText::Conversation),
+    ];
+    route.text = fields.read("text", |value| value.choice(&texts)).unwrap_or(route.text);
+    route
+}
+
+/// Exactly one rule.
+fn selection(fields: &mut Fields<'_>) -> Option<Selection> {
+    const RULES: &str = "one of `threshold`, `strong_share`, `utility` and `budget_usd_per_1k`";
+    let rules = ["threshold", "strong_share", "utility", "budget_usd_per_1k"];
+    let given: Vec<_> = rules.into_iter().filter_map(|key| Some((key, fields.take(key)?))).collect();
+    if given.is_empty() {
+        fields.of().error_at_name("lacks a rule to choose by", format!("give it {RULES}"));
+    }
+    for (_, value) in given.iter().skip(1) {
+        value.error_at_name("is a second rule to choose by", format!("give it only {RULES}"));
+    }
+    let read: Vec<_> = given.iter().map(|(key, value)| rule(key, value)).collect();
+    read.into_iter().next()?
+}
+
+fn rule(key: &str, value: &Value<'_>) -> Option<Selection> {
+    let share = |selection: fn(Probability) -> Selection| value.probability().map(selection);
+    match key {
+        "threshold" => share(Selection::Threshold),
+        "strong_share" => share(Selection::StrongShare),
+        "utility" => positive(value, true).map(Selection::Utility),
+        _ => positive(value, false).map(Selection::BudgetUsdPer1k),
+    }
+}
+
+fn positive(value: &Value<'_>, or_zero: bool) -> Option<f64> {
+    let number = value.number()?;
+    if number < 0.0 {
+        value.error("is negative", None);
+        return None;
+    }
+    if number <= 0.0 && !or_zero {
+        value.error("is zero", "no request is free of cost".to_owned());
+        return None;
+    }
+    Some(number)
+}

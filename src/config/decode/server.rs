@@ -1,0 +1,47 @@
+//! Reads `tls` and `server`.
+
+use std::time::Duration;
+
+use crate::config::server::{ListenerTls, ServerLimits};
+use crate::config::value::Value;
+
+pub(super) fn listener_tls(value: &Value<'_>) -> Option<ListenerTls> {
+    let mut fields = value.fields("a mapping with `cert` and `key`")?;
+    let cert = fields.require("cert", "a PEM file with the certificate chain");
+    let key = fields.require("key", "a PEM file with the private key");
+    fields.finish();
+    Some(ListenerTls { cert: cert?.file_path()?, key: key?.file_path()? })
+}
+
+/// What has not been given keeps its default.
+pub(super) fn limits(value: &Value<'_>) -> Option<ServerLimits> {
+    const HOUR: Duration = Duration::from_secs(3600);
+    const BODY_BYTES_MAX: usize = 1 << 30;
+    let mut fields = value.fields("a mapping of limits")?;
+    let mut limits = ServerLimits::default();
+
+    let mut bytes = |key, most, limit: &mut usize| {
+        *limit = fields.read(key, |value| value.bytes(1024..=most)).unwrap_or(*limit);
+    };
+    bytes("max_body_bytes", BODY_BYTES_MAX, &mut limits.max_body_bytes);
+    bytes("max_header_bytes", 16 << 20, &mut limits.max_header_bytes);
+    bytes("response_buffer", BODY_BYTES_MAX, &mut limits.response_buffer);
+
+    let mut duration = |key, limit: &mut Duration| {
+        *limit = fields.read(key, |value| value.duration(HOUR)).unwrap_or(*limit);
+    };
+    duration("header_timeout", &mut limits.header_timeout);
+    duration("body_timeout", &mut limits.body_timeout);
+    duration("drain_timeout", &mut limits.drain_timeout);
+
+    let mut count = |key, most: u64, limit: &mut usize| {
+        let read = fields.read(key, |value| usize::try_from(value.count(1..=most)?).ok());
+        *limit = read.unwrap_or(*limit);
+    };
+    count("max_connections", 1_000_000, &mut limits.max_connections);
+    count("max_concurrent_requests", 1_000_000, &mut limits.max_concurrent_requests);
+    count("routing_text_chars", 1_000_000, &mut limits.routing_text_chars);
+    count("router_queue", 1_000_000, &mut limits.router_queue);
+    fields.finish();
+    Some(limits)
+}

@@ -1,0 +1,175 @@
+//! Every kind of finding, with its exact place and words.
+
+use serde_json::json;
+
+use super::{accept, parse, repository};
+
+/// The findings about a file, one a line, without the file's name.
+fn findings(text: &str) -> Vec<String> {
+    let found = match parse(text) {
+        Ok(loaded) => loaded.warnings,
+        Err(found) => found,
+    };
+    found.to_string().lines().map(|line| line.trim_start_matches("config.yaml:").trim().to_owned()).collect()
+}
+
+/// The one finding about a file.
+fn finding(text: &str) -> String {
+    let found = findings(text);
+    assert_eq!(found.len(), 1, "{found:#?}");
+    found.concat()
+}
+
+/// A file with one model, one tenant, and `more`, whose first line is the third.
+fn with(more: &str) -> String {
+    format!("models: {{a: {{}}, b: {{}}}}\ntenants: {{t: {{open: true, pool: [a]}}}}\n{more}")
+}
+
+#[test]
+fn a_broken_file_shows_all_its_errors_at_once() {
+    let text = include_str!("../../fixtures/config/broken.yaml");
+    let found = findings(text).join("\n") + "\n";
+    let expected = repository("tests/fixtures/config/broken.txt");
+    if std::env::var_os("POINTSMAN_BLESS").is_some() {
+        std::fs::write(&expected, &found).unwrap();
+    }
+    assert_eq!(found, std::fs::read_to_string(&expected).unwrap(), "POINTSMAN_BLESS=1 accepts a change");
+}
+
+#[test]
+fn what_is_missing() {
+    let found = findings("listen: 0.0.0.0:1\n");
+    assert_eq!(found.len(), 2, "{found:#?}");
+    assert!(found[0].starts_with("1:1: error: lacks `models`; for example "), "{found:#?}");
+    assert!(found[1].starts_with("1:1: error: lacks `tenants`; "), "{found:#?}");
+    assert_eq!(
+        findings("models: {}\ntenants:\n"),
+        [
+            "1:1: error: models: is empty; it needs at least one model",
+            "2:1: error: tenants: expects a mapping from names to tenants, found nothing",
+        ]
+    );
+    assert_eq!(
+        finding(&with("routes: {}\n")).split("; ").next(),
+        Some("3:1: error: routes: is empty"),
+        "an empty mapping is no absent one"
+    );
+    assert_eq!(
+        finding("[models, tenants]\n"),
+        "1:1: error: expects a mapping with `models` and `tenants`, found a list"
+    );
+}
+
+#[test]
+fn what_is_not_yaml() {
+    assert_eq!(
+        finding("models:\n  a: {price: [1, 2}\n"),
+        "2:14: error: models.a.price[1]: not valid YAML: mismatched bracket '[' closed by '}'; \
+         look at the brackets, quotes and indentation above it, too"
+    );
+    assert_eq!(
+        finding("a: *nothing\n"),
+        "1:4: error: a: not valid YAML: while parsing node, found unknown anchor; \
+         put quotes around a text that begins with `*`"
+    );
+    assert_eq!(
+        finding(&with("listen: !include '0.0.0.0:80'\n")),
+        "3:18: error: listen: the tag `!include` is not supported; remove it"
+    );
+    assert_eq!(
+        finding(&with("server: {<<: {max_connections: 1}}\n")),
+        "3:10: error: server.\"<<\": unknown key `<<`; merge keys are not part of YAML 1.2: repeat the fields"
+    );
+}
+
+#[test]
+fn what_contradicts() {
+    assert_eq!(
+        finding(&with("listen: 127.0.0.1:80\nadmin_listen: 127.0.0.1:80\n")),
+        "4:15: error: admin_listen: is the same as `listen`; operators and clients connect to different ports"
+    );
+    assert_eq!(
+        finding("models: {a: {}}\ntenants:\n  s: {open: true, pool: [a]}\n  t: {open: true, pool: [a]}\n"),
+        "4:13: error: tenants.t.open: tenant `s` is open already; a request without a key can belong to one tenant only"
+    );
+    assert_eq!(
+        findings(
+            "models:\n  a: {api_key: k, headers: {Authorization: x, X-A: '1', x-a: '2'}}\ntenants: {t: {open: true, pool: [a]}}\n"
+        ),
+        [
+            "2:29: error: models.a.headers.Authorization: `authorization` carries the `api_key`",
+            "2:57: error: models.a.headers.x-a: `x-a` is set twice",
+        ]
+    );
+    assert_eq!(
+        finding(
+            "models:\n  a: {base_url: http://h, tls: {ca_file: ca}}\ntenants: {t: {open: true, pool: [a]}}\n"
+        ),
+        "2:27: error: models.a.tls: means nothing for an http:// address; write https:// in `base_url`"
+    );
+    assert_eq!(
+        finding("models: {a: {}}\ntenants: {t: {open: true, pool: [a, a]}}\n"),
+        "2:37: error: tenants.t.pool[1]: is listed twice"
+    );
+}
+
+#[test]
+fn addresses() {
+    let wrong = |url: &str| {
+        let found = finding(&format!(
+            "models: {{a: {{base_url: '{url}'}}}}\ntenants: {{t: {{open: true, pool: [a]}}}}\n"
+        ));
+        found
+            .strip_prefix("1:24: error: models.a.base_url: the URL ")
+            .unwrap()
+            .split(';')
+            .next()
+            .unwrap()
+            .to_owned()
+    };
+    assert_eq!(wrong("api.openai.com/v1"), "has no scheme");
+    assert_eq!(wrong("ftp://host/"), "must begin with http:// or https://");
+    assert_eq!(wrong("https:///v1"), "has no host");
+    assert_eq!(wrong("https://:443/v1"), "has no host");
+    assert_eq!(wrong("https://host:99999/v1"), "has a port that is no port number");
+    assert_eq!(wrong("https://host:/v1"), "has a port that is no port number");
+    assert_eq!(wrong("https://[::1]:x/v1"), "has a port that is no port number");
+    assert_eq!(wrong("https://[::1/v1"), "is not a URL");
+    assert_eq!(wrong("https://ho st/v1"), "is not a URL");
+    assert_eq!(wrong("https://user@host/v1"), "must not carry a user name or password");
+    assert_eq!(wrong("https://host/v1#x"), "must not carry a fragment");
+}
+
+#[test]
+fn a_file_that_is_not_there() {
+    let found = pointsman::config::Config::load(std::path::Path::new("no/such.yaml")).unwrap_err();
+    assert!(found.to_string().starts_with("no/such.yaml: error: cannot be read: "), "{found}");
+}
+
+#[test]
+fn for_programs() {
+    let found = parse("models: {a: {}}\ntenants: {t: {open: true, pool: [b]}}\n").unwrap_err();
+    let found: Vec<_> = found.errors().collect();
+    let expected = json!([{
+        "severity": "error", "file": "config.yaml", "line": 2, "column": 34, "path": "tenants.t.pool[0]",
+        "message": "no model `b`", "hint": "allowed: `a`",
+    }]);
+    assert_eq!(serde_json::to_value(found).unwrap(), expected);
+}
+
+#[test]
+fn later_checks_find_their_place() {
+    let config =
+        accept("models:\n  gpt-3.5: {elo: 1}\ntenants:\n  t:\n    open: true\n    pool: [gpt-3.5]\n");
+    let at = |path: &[&str]| config.source.error(path, "is wrong", None).to_string();
+    assert_eq!(
+        at(&["models", "gpt-3.5", "elo"]),
+        "config.yaml:2:18: error: models.\"gpt-3.5\".elo: is wrong"
+    );
+    assert_eq!(at(&["models", "gpt-3.5"]), "config.yaml:2:3: error: models.\"gpt-3.5\": is wrong");
+    assert_eq!(at(&["tenants", "t", "pool", "0"]), "config.yaml:6:12: error: tenants.t.pool[0]: is wrong");
+    assert_eq!(at(&["tenants", "t", "pool", "7"]), "config.yaml:6:5: error: tenants.t.pool[7]: is wrong");
+    assert_eq!(at(&["routes", "auto", "artifact"]), "config.yaml:1:1: error: routes.auto.artifact: is wrong");
+    let warning = config.source.warning(&["models"], "is odd", Some("look".to_owned()));
+    assert_eq!(warning.to_string(), "config.yaml:1:1: warning: models: is odd; look");
+}
