@@ -1,2 +1,5 @@
 //! Integration tests over real sockets.
 #![cfg(test)]
+
+mod cli;
+mod config;

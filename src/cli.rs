@@ -1,0 +1,78 @@
+//! The command line: which commands there are, and what their ends mean to a script.
+//!
+//! Commands parse their arguments, call the library and show what it returned; they decide nothing themselves.
+//! Results go to stdout, everything else to stderr. Exit status: 0 when done, 1 when it failed, 2 when the command
+//! line was wrong.
+
+mod check_config;
+mod logging;
+mod output;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand, ValueEnum};
+
+use self::logging::LogFormat;
+
+/// An OpenAI-compatible gateway that lets a learned router choose which model answers each chat request.
+#[derive(Debug, Parser)]
+#[command(name = "pointsman", version, max_term_width = 100, propagate_version = true)]
+struct Cli {
+    /// How log lines are written to stderr; RUST_LOG says which, such as `RUST_LOG=pointsman=debug`.
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT")]
+    log_format: LogFormat,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    CheckConfig(check_config::Arguments),
+}
+
+/// How a result is written to stdout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    /// For people.
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// Parses the process's arguments and runs the command.
+pub(crate) fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version are no errors: they go to stdout with status 0.
+            let status = if error.use_stderr() { 2 } else { 0 };
+            return match error.print() {
+                Ok(()) => ExitCode::from(status),
+                Err(_) => ExitCode::FAILURE,
+            };
+        }
+    };
+    logging::start(cli.log_format);
+    let done = match cli.command {
+        Command::CheckConfig(arguments) => check_config::run(&arguments),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            failure.show();
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}
