@@ -7,16 +7,20 @@
 //! Synchronous and CPU only. This crate must not know of HTTP, of tenants, of the network or of the wall
 //! clock; it reads only the files and bytes it is handed.
 
+pub mod artifact;
 pub mod calibration;
 pub mod data;
 pub mod distill;
 pub mod embed;
 pub mod encoder;
 pub mod identity;
+pub mod mf;
 pub mod router;
 pub mod select;
 pub mod split;
 pub mod wordpiece;
+
+mod roster;
 
 pub use router::{
     CalibrationSkills, Candidate, CostClass, Needs, QueryBatch, Router, RouterError, SkillMatrix, Standing,

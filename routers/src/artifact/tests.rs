@@ -1,0 +1,175 @@
+use std::collections::BTreeMap;
+use std::sync::OnceLock;
+
+use faer::Mat;
+use proptest::prelude::*;
+
+use super::*;
+
+fn weights() -> MfWeights {
+    let models = ["amber", "beryl", "mixtral-8x7b-instruct-v0.1"].map(str::to_owned).to_vec();
+    let mut weights = MfWeights {
+        models,
+        prior: vec![0.5, -0.75, 0.25],
+        components: vec![0, 7, 0],
+        projection: Mat::from_fn(4, 2, |row, column| row as f32 - 1.5 * column as f32),
+        bias: vec![0.25, -0.5],
+        factors: Mat::from_fn(3, 2, |row, column| (row * row) as f32 - column as f32),
+    };
+    weights.centre();
+    weights
+}
+
+fn provenance() -> Provenance {
+    let source = Source {
+        name: "votes.json".to_owned(),
+        sha256: "00".repeat(32),
+        rows: 12,
+        licence: "MIT".to_owned(),
+        weight: 0.5,
+    };
+    Provenance {
+        embedder: "a space".to_owned(),
+        anchor: Anchor::arena(),
+        sources: vec![source],
+        training_prompts: vec![PromptHash([9; 16]), PromptHash([1; 16]), PromptHash([9; 16])],
+        seed: u64::MAX,
+        metrics: BTreeMap::from([("log_loss".to_owned(), serde_json::json!({"votes": 0.625}))]),
+    }
+}
+
+fn sample() -> CalibrationSample {
+    let embeddings = Mat::from_fn(5, 4, |row, column| if (row + column) % 4 == 0 { 1.0 } else { 0.0 });
+    CalibrationSample::quantise(&embeddings, &[3, 1, 4, 1, 5])
+}
+
+fn small() -> Artifact {
+    Artifact::mf(weights(), provenance(), sample()).unwrap()
+}
+
+/// The file of the small artefact.
+fn file() -> &'static [u8] {
+    static FILE: OnceLock<Vec<u8>> = OnceLock::new();
+    FILE.get_or_init(|| small().to_bytes().unwrap())
+}
+
+fn problem(bytes: &[u8]) -> ArtifactProblem {
+    let error = Artifact::from_bytes(bytes, "my.safetensors").unwrap_err();
+    assert_eq!(error.to_string(), format!("router artefact `my.safetensors`: {}", error.problem));
+    error.problem
+}
+
+/// The small artefact's file with another manifest, under a digest that fits.
+fn with_manifest(change: impl Fn(&mut serde_json::Value)) -> Vec<u8> {
+    let text = Manifest::describe(&weights(), &provenance()).to_json().unwrap();
+    let mut manifest = serde_json::from_str(&text).unwrap();
+    change(&mut manifest);
+    container::write(&manifest.to_string(), &[]).unwrap()
+}
+
+#[test]
+fn what_is_written_is_read() {
+    let read = Artifact::from_bytes(file(), "my.safetensors").unwrap();
+    assert_eq!(read, small());
+    assert_eq!(read.to_bytes().unwrap(), file());
+    assert_eq!(read.provenance().training_prompts, [PromptHash([1; 16]), PromptHash([9; 16])]);
+    assert_eq!(read.embedder_fingerprint(), "a space");
+}
+
+#[test]
+fn an_empty_sample_and_no_prompts_can_be_written() {
+    let provenance = Provenance { training_prompts: vec![], ..provenance() };
+    let empty = CalibrationSample::quantise(&Mat::zeros(0, 4), &[]);
+    let artifact = Artifact::mf(weights(), provenance, empty).unwrap();
+    assert_eq!(Artifact::from_bytes(&artifact.to_bytes().unwrap(), "").unwrap(), artifact);
+}
+
+#[test]
+fn a_sample_keeps_its_embeddings_to_half_a_step() {
+    let embeddings = Mat::from_fn(2, 3, |row, column| [[0.6, -0.8, 0.01], [0.0, 0.0, 0.0]][row][column]);
+    let sample = CalibrationSample::quantise(&embeddings, &[7, 8]);
+    for (row, expected) in sample.rows().zip(embeddings.row_iter()) {
+        for (value, expected) in row.zip(expected.iter()) {
+            assert!((value - expected).abs() <= 0.8 / 127.0 / 2.0 + 1e-6, "{value} for {expected}");
+        }
+    }
+    assert_eq!((sample.len(), sample.prompt_tokens()), (2, [7, 8].as_slice()));
+}
+
+#[test]
+fn parts_that_do_not_fit_are_refused() {
+    let refused = |change: fn(&mut MfWeights)| {
+        let mut weights = weights();
+        change(&mut weights);
+        Artifact::mf(weights, provenance(), sample()).unwrap_err().to_string()
+    };
+    assert!(refused(|weights| weights.bias.push(0.0)).contains("`bias` has 3 values, expected 2"));
+    assert!(refused(|weights| weights.bias[1] = f32::NAN).contains("`bias` holds NaN"));
+    assert!(refused(|weights| weights.projection[(0, 1)] = 1e7).contains("`projection` holds 10000000"));
+    assert!(refused(|weights| weights.prior[0] += 0.1).contains("`prior` has a column of mean 0.03"));
+    assert!(refused(|weights| weights.factors[(0, 1)] += 0.1).contains("`factors` has a column of mean"));
+    assert!(refused(|weights| weights.models.swap(0, 1)).contains("`amber` follows `beryl`"));
+    assert!(
+        refused(|weights| weights.factors = Mat::zeros(2, 2)).contains("has shape (2, 2), expected (3, 2)")
+    );
+    assert!(refused(|weights| weights.projection = Mat::zeros(4, 0)).contains("has shape 4 × 0"));
+    assert!(refused(|weights| weights.projection = Mat::zeros(5, 2)).contains("has 4 dimensions"));
+    let provenance = Provenance { anchor: Anchor { model: "cobalt".to_owned(), elo: 1.0 }, ..provenance() };
+    let error = Artifact::mf(weights(), provenance, sample()).unwrap_err().to_string();
+    assert!(error.contains("the anchor `cobalt` is not one of its models"), "{error}");
+}
+
+#[test]
+fn errors_say_what_is_wrong() {
+    assert!(matches!(problem(b"<html>Not found</html>"), ArtifactProblem::NotSafetensors(_)));
+    let foreign = safetensors::serialize(Vec::<(&str, safetensors::tensor::TensorView<'_>)>::new(), None);
+    assert_eq!(problem(&foreign.unwrap()), ArtifactProblem::NoManifest);
+    let newer = with_manifest(|manifest| manifest["format_version"] = 2.into());
+    assert_eq!(problem(&newer), ArtifactProblem::NewerFormat { found: 2 });
+    let other = with_manifest(|manifest| manifest["kind"] = "sw".into());
+    assert_eq!(problem(&other), ArtifactProblem::Kind { found: "sw".to_owned(), expected: "mf" });
+    let missing = problem(&with_manifest(|_| ()));
+    assert_eq!(missing, ArtifactProblem::Tensor { name: "prior", reason: "is missing".to_owned() });
+    for key in ["dim", "rank"] {
+        let empty = problem(&with_manifest(|manifest| manifest[key] = 0.into())).to_string();
+        assert!(empty.contains(&format!("`{key}` is 0, expected 1 to 65536")), "{empty}");
+    }
+    let mut damaged = file().to_vec();
+    *damaged.last_mut().unwrap() ^= 1;
+    assert!(matches!(problem(&damaged), ArtifactProblem::Digest { .. }));
+}
+
+proptest! {
+    #[test]
+    fn a_changed_file_is_refused_or_means_the_same(place in any::<prop::sample::Index>(), flip in 1u8..) {
+        let mut bytes = file().to_vec();
+        let place = place.index(bytes.len());
+        bytes[place] ^= flip;
+        if let Ok(read) = Artifact::from_bytes(&bytes, "") {
+            prop_assert_eq!(read, small());
+        }
+    }
+
+    #[test]
+    fn a_truncated_file_is_refused(length in any::<prop::sample::Index>()) {
+        let cut = &file()[..length.index(file().len())];
+        prop_assert!(Artifact::from_bytes(cut, "").is_err());
+    }
+
+    #[test]
+    fn arbitrary_bytes_are_refused(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+        prop_assert!(Artifact::from_bytes(&bytes, "").is_err());
+    }
+
+    /// Foreign tensors and manifests under a digest that fits.
+    #[test]
+    fn forged_files_do_not_panic(dim in 0_u64..70_000, rank in 0_u64..70_000, values in prop::collection::vec(any::<f32>(), 0..9)) {
+        let text = Manifest::describe(&weights(), &provenance()).to_json().unwrap();
+        let mut manifest: serde_json::Value = serde_json::from_str(&text).unwrap();
+        (manifest["dim"], manifest["rank"]) = (dim.into(), rank.into());
+        let names = ["bias", "components", "factors", "prior", "projection"];
+        let tensors: Vec<OwnedTensor> = names.map(|name| OwnedTensor::f32(name, &values)).into_iter().collect();
+        let bytes = container::write(&manifest.to_string(), &tensors).unwrap();
+        prop_assert!(Artifact::from_bytes(&bytes, "").is_err());
+    }
+}
