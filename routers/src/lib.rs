@@ -8,6 +8,7 @@
 //! clock; it reads only the files and bytes it is handed.
 
 pub mod artifact;
+pub mod baseline;
 pub mod calibration;
 pub mod data;
 pub mod distill;
