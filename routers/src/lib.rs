@@ -18,6 +18,7 @@ pub mod identity;
 pub mod mf;
 pub mod router;
 pub mod select;
+pub mod shipped;
 pub mod split;
 pub mod wordpiece;
 
