@@ -5,8 +5,10 @@
 //! line was wrong.
 
 mod check_config;
+mod demo;
 mod logging;
 mod output;
+mod serve;
 
 use std::process::ExitCode;
 
@@ -28,6 +30,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Serve(serve::Arguments),
+    Demo(demo::Arguments),
     CheckConfig(check_config::Arguments),
 }
 
@@ -55,6 +59,8 @@ pub(crate) fn main() -> ExitCode {
     };
     logging::start(cli.log_format);
     let done = match cli.command {
+        Command::Serve(arguments) => serve::run(&arguments),
+        Command::Demo(arguments) => demo::run(&arguments),
         Command::CheckConfig(arguments) => check_config::run(&arguments),
     };
     match done {

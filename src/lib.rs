@@ -1,8 +1,15 @@
 //! pointsman: an OpenAI-compatible gateway that lets a learned router choose which model answers.
 
 pub mod config;
+pub mod demo;
+pub mod gateway;
+pub mod http;
 pub mod openai;
+pub mod routing;
 pub mod secret;
+pub mod server;
+pub mod snapshot;
 pub mod stream;
 pub mod telemetry;
+pub mod tenancy;
 pub mod upstream;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use pointsman::config::{Config, Diagnostic, Diagnostics};
+use pointsman::gateway::{self, StartError};
 use serde::Serialize;
 
 use super::Format;
@@ -41,16 +42,33 @@ struct Findings<'a> {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let (config, found) = match Config::load(&arguments.file) {
-        Ok(loaded) => (Some(loaded.config), loaded.warnings),
-        Err(found) => (None, found),
-    };
+    let (config, found) = load(&arguments.file)?;
     let mut stdout = io::stdout().lock();
     match arguments.format {
         Format::Text => write_text(&mut stdout, &arguments.file, config.as_ref(), &found)?,
         Format::Json => write_json(&mut stdout, &arguments.file, &found)?,
     }
     if found.has_errors() { Err(Failure::Shown) } else { Ok(()) }
+}
+
+/// Reads the file, and holds what it says against artefacts, keys and certificates.
+fn load(file: &Path) -> Result<(Option<Config>, Diagnostics), Failure> {
+    let loaded = match Config::load(file) {
+        Ok(loaded) => loaded,
+        Err(found) => return Ok((None, found)),
+    };
+    let mut found = loaded.warnings;
+    match gateway::check(&loaded.config) {
+        Ok(warnings) => {
+            found.extend(warnings);
+            Ok((Some(loaded.config), found))
+        }
+        Err(StartError::Config(errors)) => {
+            found.extend(errors);
+            Ok((None, found))
+        }
+        Err(error) => Err(Failure::Because(format!("{}: {error}", file.display()))),
+    }
 }
 
 fn write_text(

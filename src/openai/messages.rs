@@ -19,7 +19,7 @@ pub struct Message<'a> {
 }
 
 /// What is wrong with `messages`.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
 pub enum MessagesError {
     /// Not an array of objects of the expected types.
     #[error("'messages' must be an array of objects, each with a string 'role': {0}")]

@@ -16,7 +16,7 @@ use super::{
 };
 
 /// Why a body is refused. The text goes to the client.
-#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
 pub enum RequestError {
     /// Not UTF-8.
     #[error("the request body is not valid UTF-8 (at byte {0})")]

@@ -32,8 +32,27 @@ pub struct Model {
     upstream_model: String,
     ask_usage: bool,
     client: HttpClient,
-    uris: [Uri; Endpoint::ALL.len()],
+    uris: Uris,
     headers: HeaderMap,
+}
+
+#[derive(Debug)]
+struct Uris {
+    chat: Uri,
+    completions: Uri,
+    embeddings: Uri,
+    responses: Uri,
+}
+
+impl Uris {
+    fn of(&self, endpoint: Endpoint) -> &Uri {
+        match endpoint {
+            Endpoint::Chat => &self.chat,
+            Endpoint::Completions => &self.completions,
+            Endpoint::Embeddings => &self.embeddings,
+            Endpoint::Responses => &self.responses,
+        }
+    }
 }
 
 /// Why a model cannot be prepared.
@@ -83,8 +102,12 @@ impl Model {
     /// When its key, address or TLS material cannot be used.
     pub fn prepare(name: &str, config: &ModelConfig, clients: &Clients) -> Result<Self, ModelError> {
         let uri = |endpoint: Endpoint| config.endpoint(endpoint.path()).map_err(|_| ModelError::Url);
-        let [chat, completions, embeddings, responses] = Endpoint::ALL;
-        let uris = [uri(chat)?, uri(completions)?, uri(embeddings)?, uri(responses)?];
+        let uris = Uris {
+            chat: uri(Endpoint::Chat)?,
+            completions: uri(Endpoint::Completions)?,
+            embeddings: uri(Endpoint::Embeddings)?,
+            responses: uri(Endpoint::Responses)?,
+        };
         Ok(Self {
             name: name.into(),
             price: config.price,
@@ -96,7 +119,7 @@ impl Model {
             upstream_model: config.upstream_model.clone(),
             ask_usage: config.usage == UsageMode::Request,
             client: clients.client(config)?,
-            headers: own_headers(config, clients, &uris[0])?,
+            headers: own_headers(config, clients, &uris.chat)?,
             uris,
         })
     }
@@ -115,7 +138,7 @@ impl Model {
         let segments = request.forward(&self.upstream_model, self.ask_usage && endpoint.has_stream_options());
         let mut call = Request::new(SegmentsBody(segments));
         *call.method_mut() = Method::POST;
-        *call.uri_mut() = self.uris[endpoint as usize].clone();
+        *call.uri_mut() = self.uris.of(endpoint).clone();
         *call.headers_mut() = headers::for_upstream(client_headers);
         for (name, value) in &self.headers {
             call.headers_mut().insert(name, value.clone());

@@ -1,0 +1,105 @@
+//! `pointsman serve`: the gateway, until it is told to stop.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use pointsman::{config::Config, gateway::Gateway};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::output::{Failure, count};
+
+/// Run the gateway
+///
+/// Stops gracefully on SIGTERM or Ctrl-C: `/health/ready` turns to 503, no connection is accepted any more, and
+/// answers on their way may end, for at most `server.drain_timeout`. A second signal stops at once.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  pointsman check-config config.yaml && pointsman serve --config config.yaml
+  RUST_LOG=pointsman=debug pointsman --log-format json serve --config config.yaml")]
+pub(super) struct Arguments {
+    /// The configuration, a YAML file
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let loaded = Config::load(&arguments.config).map_err(|found| {
+        Failure::Because(format!("{} is not valid:\n{found}", arguments.config.display()))
+    })?;
+    for warning in loaded.warnings.warnings() {
+        tracing::warn!("{warning}");
+    }
+    runtime()?.block_on(async {
+        let gateway =
+            Gateway::bind(&loaded.config, None).await.map_err(|error| Failure::Because(error.to_string()))?;
+        serve(gateway, stop_signal()?).await;
+        Ok(())
+    })
+}
+
+/// The threads that serve.
+pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::Because(format!("the system gives no threads: {error}")))
+}
+
+/// Serves until it is told to stop, and says what became of it.
+pub(super) async fn serve(gateway: Gateway, stop: Stop) {
+    if let Ok(address) = gateway.address() {
+        tracing::info!("listening on http://{address}");
+    }
+    if let Some(address) = gateway.admin_address() {
+        tracing::info!("operators' listener on http://{address}");
+    }
+    tokio::select! {
+        cut = gateway.serve(stop.gracefully) => match cut {
+            0 => tracing::info!("stopped: every answer was brought to its end"),
+            cut => tracing::warn!("stopped: {} cut at the drain timeout", count(cut, "connection")),
+        },
+        () = stop.at_once.cancelled() => tracing::warn!("stopped at once"),
+    }
+}
+
+/// What the process was told: the first signal stops it gracefully, the second at once.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Stop {
+    pub(super) gracefully: CancellationToken,
+    at_once: CancellationToken,
+}
+
+/// Listens for SIGTERM and Ctrl-C.
+pub(super) fn stop_signal() -> Result<Stop, Failure> {
+    let mut signals =
+        Signals::new().map_err(|error| Failure::Because(format!("cannot listen for signals: {error}")))?;
+    let stop = Stop::default();
+    let told = stop.clone();
+    TaskTracker::new().spawn(async move {
+        signals.next().await;
+        tracing::info!("stopping: waiting for the answers on their way; a second signal stops at once");
+        told.gracefully.cancel();
+        signals.next().await;
+        told.at_once.cancel();
+    });
+    Ok(stop)
+}
+
+struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
+    }
+
+    async fn next(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! The assembly: configuration, routers, upstreams and listeners put together, run, and taken down.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    path::Path,
+    sync::{Arc, LazyLock},
+};
+
+use pointsman_routers::embed::StaticEmbedder;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    config::{Config, Diagnostics, RouterKind},
+    http::{
+        Face,
+        app::{App, Watcher},
+    },
+    routing::{engine::Engine, plan::Plan},
+    server::{Listener, tls},
+    snapshot::{BuildContext, Snapshot, build},
+    telemetry::metrics::{Metrics, NONE},
+    upstream::client::Clients,
+};
+
+/// Why a gateway cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration does not hold against the artefacts.
+    #[error("{0}")]
+    Config(Diagnostics),
+    /// The routers that ship in the binary cannot be used.
+    #[error("the routers in this binary cannot be used: {0}")]
+    Shipped(String),
+    /// The listener's certificate cannot be used.
+    #[error(transparent)]
+    Tls(#[from] crate::upstream::tls::TlsError),
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {source}")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The metrics cannot be registered.
+    #[error("metrics cannot be registered: {0}")]
+    Metrics(#[from] prometheus::Error),
+}
+
+/// A gateway that holds its sockets and does not serve yet.
+#[derive(Debug)]
+pub struct Gateway {
+    app: Arc<App>,
+    public: Listener,
+    admin: Option<Listener>,
+}
+
+/// What is wrong with a configuration beyond its form: artefacts, ratings, keys, certificates. The warnings, when
+/// nothing is.
+///
+/// # Errors
+/// When the gateway would not start with it.
+pub fn check(config: &Config) -> Result<Diagnostics, StartError> {
+    if let Some(listener_tls) = &config.tls {
+        tls::acceptor(listener_tls)?;
+    }
+    snapshot(config).map(|(_, warnings)| warnings)
+}
+
+fn snapshot(config: &Config) -> Result<(Snapshot, Diagnostics), StartError> {
+    let engines = shipped_engines()?;
+    let clients = Clients::from_environment();
+    let context = BuildContext { clients: &clients, engines: &engines, load: &load_engine };
+    build(config, &context).map_err(StartError::Config)
+}
+
+impl Gateway {
+    /// Prepares everything and binds the sockets. Warnings of the configuration are logged.
+    ///
+    /// # Errors
+    /// When the configuration does not hold, or an address is taken.
+    pub async fn bind(config: &Config, watcher: Option<Watcher>) -> Result<Self, StartError> {
+        let (snapshot, warnings) = snapshot(config)?;
+        for warning in warnings.warnings() {
+            tracing::warn!("{warning}");
+        }
+        let metrics = Arc::new(Metrics::new()?);
+        seed(&metrics, &snapshot);
+        let limits = snapshot.limits.clone();
+        let app = Arc::new(App::new(snapshot, metrics, watcher));
+        let public_tls = config.tls.as_ref().map(tls::acceptor).transpose()?;
+        let listener =
+            |socket, tls, face| Listener { socket, tls, face, app: Arc::clone(&app), limits: limits.clone() };
+        let face = Face::Public { metrics: config.admin_listen.is_none() };
+        let public = listener(listen(config.listen).await?, public_tls, face);
+        let admin = match config.admin_listen {
+            Some(address) => Some(listener(listen(address).await?, None, Face::Admin)),
+            None => None,
+        };
+        Ok(Self { app, public, admin })
+    }
+
+    /// Where clients connect.
+    ///
+    /// # Errors
+    /// When the socket does not know.
+    pub fn address(&self) -> std::io::Result<SocketAddr> {
+        self.public.socket.local_addr()
+    }
+
+    /// Where operators connect.
+    #[must_use]
+    pub fn admin_address(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().and_then(|listener| listener.socket.local_addr().ok())
+    }
+
+    /// The state that requests share.
+    #[must_use]
+    pub fn app(&self) -> Arc<App> {
+        Arc::clone(&self.app)
+    }
+
+    /// Serves until `stop`, then drains: readiness off, no new connections, requests in flight let end. The
+    /// operators' listener stays until the clients' is done. Returns how many connections were cut.
+    pub async fn serve(self, stop: CancellationToken) -> usize {
+        let admin_stop = CancellationToken::new();
+        let app = self.app;
+        app.set_ready(true);
+        let unready = async {
+            stop.cancelled().await;
+            app.set_ready(false);
+        };
+        let public = async {
+            let ((), cut) = tokio::join!(unready, self.public.serve(stop.clone()));
+            admin_stop.cancel();
+            cut
+        };
+        let admin = async {
+            if let Some(listener) = self.admin {
+                listener.serve(admin_stop.clone()).await;
+            }
+        };
+        let (cut, ()) = tokio::join!(public, admin);
+        cut
+    }
+}
+
+async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).await.map_err(|source| StartError::Listen { address, source })
+}
+
+/// Shows what can be shown before the first request.
+fn seed(metrics: &Metrics, snapshot: &Snapshot) {
+    metrics.seed_outcomes(NONE, NONE, NONE);
+    for tenant in snapshot.tenants() {
+        for model in &*tenant.plans.models {
+            metrics.seed_outcomes(&tenant.name, &tenant.default_route, &model.name);
+        }
+        for plan in tenant.plans.routes.values() {
+            if let Plan::Learned(plan) = &**plan {
+                metrics.seed_router(plan.engine.router().name());
+            }
+        }
+    }
+}
+
+type Shared<T> = LazyLock<Result<T, String>>;
+
+/// Decoded once a process: ten megabytes that every snapshot shares.
+static EMBEDDER: Shared<Arc<StaticEmbedder>> = LazyLock::new(|| {
+    pointsman_routers::embed::default_static().map(Arc::new).map_err(|error| error.to_string())
+});
+
+fn embedder() -> Result<Arc<StaticEmbedder>, StartError> {
+    EMBEDDER.clone().map_err(StartError::Shipped)
+}
+
+/// The routers in the binary.
+///
+/// # Errors
+/// When they cannot be read: the binary was built from broken artefacts.
+pub fn shipped_engines() -> Result<BTreeMap<&'static str, Engine>, StartError> {
+    let shipped = |error: &dyn std::fmt::Display| StartError::Shipped(error.to_string());
+    let mut engines = BTreeMap::new();
+    for kind in RouterKind::ALL {
+        let router = pointsman_routers::shipped::router(kind.name()).map_err(|error| shipped(&error))?;
+        let engine = Engine::new(router, Some(embedder()?)).map_err(|error| shipped(&error))?;
+        engines.insert(kind.name(), engine);
+    }
+    Ok(engines)
+}
+
+/// A router from a file that the configuration names.
+fn load_engine(kind: RouterKind, file: &Path) -> Result<Engine, String> {
+    let router = pointsman_routers::shipped::load(kind.name(), file).map_err(|error| error.to_string())?;
+    let embedder = embedder().map_err(|error| error.to_string())?;
+    Engine::new(router, Some(embedder)).map_err(|error| format!("{}: {error}", file.display()))
+}

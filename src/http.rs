@@ -1,0 +1,19 @@
+//! Requests in, responses out: which handler a request goes to, and what every response carries.
+//!
+//! Must not know how connections are accepted or closed.
+
+pub mod app;
+mod attempt;
+mod body;
+mod chat;
+mod error;
+mod exchange;
+mod forward;
+mod meta;
+mod observe;
+mod respond;
+mod serve;
+mod target;
+
+pub use respond::{BodyError, ResponseBody};
+pub use serve::{Face, handle};

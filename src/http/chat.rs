@@ -1,0 +1,102 @@
+//! `/v1/chat/completions`: the one place where a request's way is put together.
+
+use std::sync::Arc;
+
+use http::Response;
+
+use super::{
+    app::{App, DecisionReport},
+    error::Failure,
+    exchange::Exchange,
+    respond::ResponseBody,
+    target::{self, Target},
+};
+use crate::{
+    config::RoutingText,
+    openai::{messages::Message, request::Requirements},
+    routing::{
+        decide::{Asked, Decision, decide, decide_with},
+        text::routing_text,
+    },
+    snapshot::Tenant,
+};
+
+/// Routes and answers a chat request.
+pub(super) async fn chat(mut exchange: Exchange<'_>) -> Response<ResponseBody> {
+    match choose(&mut exchange).await {
+        Ok(ranking) => exchange.run(&ranking).await,
+        Err(failure) => exchange.fail(&failure),
+    }
+}
+
+/// The models to ask, best first.
+async fn choose(exchange: &mut Exchange<'_>) -> Result<Vec<usize>, Failure> {
+    let request = exchange.call.request;
+    let messages = request.messages()?;
+    let (target, route) = target::resolve(exchange.tenant, request.model())?;
+    exchange.guards.account.set_route(&route);
+    exchange.trail.route = Some(route.to_string());
+    let needs = request.requirements(&messages);
+    let asked = Asked { messages: &messages, needs: &needs };
+    let pool = &exchange.tenant.plans.models;
+    let decision = match target {
+        // Who names a model gets it, whatever the request needs.
+        Target::Model(place) => return Ok(vec![place]),
+        Target::Route(plan) => decide(&plan, pool, asked).await,
+        Target::Router(plan, rule) => decide_with(&plan, rule, pool, asked).await,
+    };
+    exchange.trail.router = Some(decision.router);
+    exchange.trail.decision_us = Some(decision.elapsed.as_micros());
+    record(exchange.app, exchange.tenant, &decision);
+    report(exchange.app, exchange.tenant, &decision, &messages);
+    if decision.ranking.is_empty() {
+        return Err(Failure::NoCandidate(why_none(exchange.tenant, &decision, &needs)));
+    }
+    Ok(decision.ranking)
+}
+
+fn record(app: &App, tenant: &Tenant, decision: &Decision) {
+    let metrics = &app.metrics;
+    let chosen = decision.ranking.first().and_then(|&place| tenant.plans.models.get(place));
+    if let Some(chosen) = chosen {
+        metrics.decisions.with_label_values(&[decision.router, &*chosen.name]).inc();
+    }
+    metrics.decision_seconds.with_label_values(&[decision.router]).observe(decision.elapsed.as_secs_f64());
+    if let Some(reason) = decision.fail_open {
+        tracing::warn!(router = decision.router, reason = reason.label(), "router failed open");
+        metrics.fail_open.with_label_values(&[decision.router, reason.label()]).inc();
+    }
+}
+
+fn report(app: &App, tenant: &Tenant, decision: &Decision, messages: &[Message<'_>]) {
+    let Some(watcher) = app.watcher() else { return };
+    let name = |place: usize| tenant.plans.models.get(place).map_or("", |model| &*model.name);
+    let Some(&chosen) = decision.ranking.first() else { return };
+    let skill_of =
+        |place: usize| decision.skills.iter().find(|&&(index, _)| index == place).map(|&(_, skill)| skill);
+    let win_rates = skill_of(chosen).map_or_else(Vec::new, |skill| {
+        let others = decision.skills.iter().filter(|&&(index, _)| index != chosen);
+        others
+            .map(|&(index, other)| (name(index), pointsman_routers::select::win_probability(skill, other)))
+            .collect()
+    });
+    watcher(&DecisionReport {
+        prompt: &routing_text(RoutingText::LastUser, messages, 200),
+        model: name(chosen),
+        win_rates,
+        decision_us: decision.elapsed.as_micros(),
+    });
+}
+
+/// Why no model is left. Names the tenant's own models alone.
+fn why_none(tenant: &Tenant, decision: &Decision, needs: &Requirements) -> String {
+    let reasons: Vec<String> = decision
+        .excluded
+        .iter()
+        .filter_map(|(place, exclusion)| {
+            let model: &Arc<str> = &tenant.plans.models.get(*place)?.name;
+            Some(format!("{model} {exclusion}"))
+        })
+        .collect();
+    if reasons.is_empty() { format!("it has no model for {needs:?}") } else { reasons.join("; ") }
+}

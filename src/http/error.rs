@@ -1,0 +1,188 @@
+//! Every way a request can fail, and the one place where failures become statuses and outcomes.
+
+use http::{HeaderValue, StatusCode};
+
+use crate::{
+    openai::{error::ErrorBody, request::RequestError},
+    stream::fault::StreamFault,
+    telemetry::outcome::Outcome,
+    tenancy::AuthError,
+    upstream::model::SendFault,
+};
+
+/// Why a request got no answer.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub(super) enum Failure {
+    #[error("{0}")]
+    Auth(#[from] AuthError),
+    #[error("{0}")]
+    Request(#[from] RequestError),
+    #[error("the request body is longer than {0} bytes")]
+    BodyTooLarge(usize),
+    #[error("the request body did not arrive in time")]
+    BodyTimeout,
+    #[error("the request body broke off")]
+    BodyBroken,
+    #[error("the request head is longer than {0} bytes, or has too many fields")]
+    HeadTooLarge(usize),
+    #[error("a request must not have both Content-Length and Transfer-Encoding")]
+    Smuggling,
+    #[error("the request body must not be encoded, not even as '{0}'")]
+    Encoding(String),
+    #[error("the model '{0}' does not exist, or you do not have access to it")]
+    UnknownModel(String),
+    #[error("the threshold of '{0}' must be a number between 0 and 1")]
+    Threshold(String),
+    #[error("no model of your pool can serve this request: {0}")]
+    NoCandidate(String),
+    #[error("there is nothing at this path")]
+    UnknownPath,
+    #[error("this path takes {0}")]
+    Method(&'static str),
+    #[error("the gateway has as many requests in flight as it may have")]
+    Overloaded,
+    #[error("{fault} (after {attempts} attempts)")]
+    Exhausted { fault: AttemptFault, attempts: usize },
+}
+
+/// Why an upstream's attempt gave no answer.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub(super) enum AttemptFault {
+    #[error(transparent)]
+    Send(#[from] SendFault),
+    #[error(transparent)]
+    Stream(#[from] StreamFault),
+    #[error("the upstream is limiting requests")]
+    RateLimited { retry_after: Option<HeaderValue> },
+    #[error("the upstream is not available")]
+    Unavailable { retry_after: Option<HeaderValue> },
+    /// 401, 403, 404: our configuration is wrong, not the client's request (law 12).
+    #[error("the gateway is misconfigured for this upstream")]
+    Misconfigured,
+    #[error("the upstream failed with status {0}")]
+    Status(u16),
+}
+
+impl AttemptFault {
+    /// A stable word for metrics and for the error object's `code`.
+    pub(super) fn code(&self) -> &'static str {
+        match self {
+            Self::Send(fault) => fault.code(),
+            Self::Stream(fault) => fault.code(),
+            Self::RateLimited { .. } => "rate_limit_exceeded",
+            Self::Unavailable { .. } => "upstream_unavailable",
+            Self::Misconfigured => "upstream_misconfigured",
+            Self::Status(_) => "upstream_failed",
+        }
+    }
+
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::Send(SendFault::Timeout) | Self::Stream(StreamFault::Silent) => StatusCode::GATEWAY_TIMEOUT,
+            Self::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            _ => StatusCode::BAD_GATEWAY,
+        }
+    }
+}
+
+impl Failure {
+    /// Its status.
+    pub(super) fn status(&self) -> StatusCode {
+        match self {
+            Self::Auth(_) => StatusCode::UNAUTHORIZED,
+            Self::Request(_)
+            | Self::BodyBroken
+            | Self::Smuggling
+            | Self::Threshold(_)
+            | Self::NoCandidate(_) => StatusCode::BAD_REQUEST,
+            Self::BodyTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
+            Self::HeadTooLarge(_) => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::Encoding(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::UnknownModel(_) | Self::UnknownPath => StatusCode::NOT_FOUND,
+            Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
+            Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Exhausted { fault, .. } => fault.status(),
+        }
+    }
+
+    /// Whose fault it was.
+    pub(super) fn outcome(&self) -> Outcome {
+        match self {
+            Self::Overloaded | Self::Exhausted { fault: AttemptFault::RateLimited { .. }, .. } => {
+                Outcome::Limited
+            }
+            Self::Exhausted { .. } => Outcome::UpstreamError,
+            _ => Outcome::ClientError,
+        }
+    }
+
+    /// The error object.
+    pub(super) fn body(&self) -> ErrorBody {
+        let (kind, code, param) = match self {
+            Self::Auth(_) => ("authentication_error", Some("invalid_api_key"), None),
+            Self::Request(error) => ("invalid_request_error", None, error.param()),
+            Self::UnknownModel(_) => ("invalid_request_error", Some("model_not_found"), Some("model")),
+            Self::Threshold(_) => ("invalid_request_error", Some("invalid_threshold"), Some("model")),
+            Self::NoCandidate(_) => ("invalid_request_error", Some("no_capable_model"), None),
+            Self::BodyTooLarge(_) => ("invalid_request_error", Some("request_too_large"), None),
+            Self::BodyTimeout => ("invalid_request_error", Some("request_timeout"), None),
+            Self::Overloaded => ("server_error", Some("overloaded"), None),
+            Self::Exhausted { fault: fault @ AttemptFault::RateLimited { .. }, .. } => {
+                ("rate_limit_error", Some(fault.code()), None)
+            }
+            Self::Exhausted { fault, .. } => ("upstream_error", Some(fault.code()), None),
+            _ => ("invalid_request_error", None, None),
+        };
+        ErrorBody { message: self.to_string(), kind, param: param.map(str::to_owned), code }
+    }
+
+    /// When it is worth asking again.
+    pub(super) fn retry_after(&self) -> Option<HeaderValue> {
+        match self {
+            Self::Overloaded => Some(HeaderValue::from_static("1")),
+            Self::Exhausted {
+                fault: AttemptFault::RateLimited { retry_after } | AttemptFault::Unavailable { retry_after },
+                ..
+            } => retry_after.clone(),
+            _ => None,
+        }
+    }
+
+    /// Whether a retry by the client's SDK would only multiply ours.
+    pub(super) fn forbids_retry(&self) -> bool {
+        match self {
+            // Worth a retry when the upstream says when, and nobody else was asked.
+            Self::Exhausted { fault: AttemptFault::RateLimited { .. }, attempts } => *attempts > 1,
+            Self::Exhausted { .. } => true,
+            _ => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_upstreams_refusal_of_our_key_is_never_the_clients() {
+        let failure = Failure::Exhausted { fault: AttemptFault::Misconfigured, attempts: 1 };
+        assert_eq!(failure.status(), StatusCode::BAD_GATEWAY);
+        assert_eq!(failure.outcome(), Outcome::UpstreamError);
+        assert!(failure.forbids_retry());
+    }
+
+    #[test]
+    fn a_single_rate_limit_is_passed_on_with_its_delay() {
+        let retry_after = Some(HeaderValue::from_static("7"));
+        let failure = Failure::Exhausted {
+            fault: AttemptFault::RateLimited { retry_after: retry_after.clone() },
+            attempts: 1,
+        };
+        assert_eq!(failure.status(), StatusCode::TOO_MANY_REQUESTS);
+        assert_eq!(failure.outcome(), Outcome::Limited);
+        assert_eq!(failure.retry_after(), retry_after);
+        assert!(!failure.forbids_retry());
+    }
+}

@@ -1,0 +1,22 @@
+//! `/v1/completions`, `/v1/embeddings`, `/v1/responses`: to the model they name, within the pool.
+
+use http::Response;
+
+use super::{
+    exchange::Exchange,
+    respond::ResponseBody,
+    target::{self, Target},
+};
+
+/// Forwards a request to the model it names.
+pub(super) async fn forward(mut exchange: Exchange<'_>) -> Response<ResponseBody> {
+    match target::resolve_model(exchange.tenant, exchange.call.request.model()) {
+        Ok((Target::Model(place), route)) => {
+            exchange.guards.account.set_route(&route);
+            exchange.trail.route = Some(route.to_string());
+            exchange.run(&[place]).await
+        }
+        Ok(_) => exchange.run(&[]).await,
+        Err(failure) => exchange.fail(&failure),
+    }
+}

@@ -1,0 +1,78 @@
+//! What the gateway says of itself: the models of a tenant, its health, its metrics.
+
+use http::{HeaderValue, Response, StatusCode, header};
+use serde::Serialize;
+
+use super::{
+    app::App,
+    respond::{ResponseBody, full, json, json_text},
+};
+use crate::snapshot::Tenant;
+
+#[derive(Serialize)]
+struct List<'a> {
+    object: &'static str,
+    data: Vec<Entry<'a>>,
+}
+
+#[derive(Serialize)]
+struct Entry<'a> {
+    id: &'a str,
+    object: &'static str,
+    created: u64,
+    owned_by: &'static str,
+}
+
+fn entry<'a>(id: &'a str, owned_by: &'static str) -> Entry<'a> {
+    // OpenAI's objects have a date; a configuration has none.
+    Entry { id, object: "model", created: 0, owned_by }
+}
+
+/// `GET /v1/models`: what this tenant can put into `model`, its routes first.
+pub(super) fn models(tenant: &Tenant) -> Response<ResponseBody> {
+    let routes = tenant.plans.routes.keys().map(|name| &**name);
+    let auto = (!tenant.plans.routes.contains_key("auto")).then_some("auto");
+    let routes = auto.into_iter().chain(routes).map(|name| entry(name, "pointsman-route"));
+    let models = tenant.plans.models.iter().map(|model| entry(&model.name, "pointsman"));
+    json(&List { object: "list", data: routes.chain(models).collect() })
+}
+
+/// `GET /v1/models/NAME`: one of them.
+pub(super) fn model(tenant: &Tenant, name: &str) -> Option<Response<ResponseBody>> {
+    let is_route = name == "auto" || tenant.plans.routes.contains_key(name);
+    if is_route {
+        return Some(json(&entry(name, "pointsman-route")));
+    }
+    let known = tenant.plans.models.iter().any(|model| &*model.name == name);
+    known.then(|| json(&entry(name, "pointsman")))
+}
+
+/// `GET /health/live`: the process answers.
+pub(super) fn live() -> Response<ResponseBody> {
+    json_text(StatusCode::OK, r#"{"status":"live"}"#)
+}
+
+/// `GET /health/ready`: traffic is welcome.
+pub(super) fn ready(app: &App) -> Response<ResponseBody> {
+    if app.is_ready() {
+        json_text(StatusCode::OK, r#"{"status":"ready"}"#)
+    } else {
+        json_text(StatusCode::SERVICE_UNAVAILABLE, r#"{"status":"draining"}"#)
+    }
+}
+
+/// `GET /metrics`, in the text format of Prometheus.
+pub(super) fn metrics(app: &App) -> Response<ResponseBody> {
+    match app.metrics.render() {
+        Ok(text) => {
+            let mut response = Response::new(full(text));
+            let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+            response.headers_mut().insert(header::CONTENT_TYPE, kind);
+            response
+        }
+        Err(error) => {
+            tracing::error!(%error, "metrics cannot be rendered");
+            json_text(StatusCode::INTERNAL_SERVER_ERROR, r#"{"status":"metrics cannot be rendered"}"#)
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! Responses: bodies of every kind under one type, and the headers that all of them carry.
+
+use std::{convert::Infallible, fmt};
+
+use bytes::Bytes;
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
+use serde::Serialize;
+
+use super::error::Failure;
+
+/// Any response's body.
+pub type ResponseBody = UnsyncBoxBody<Bytes, BodyError>;
+
+/// A body that cannot be brought to its end; the server aborts the connection on it.
+#[derive(Debug)]
+pub struct BodyError(pub crate::stream::fault::StreamFault);
+
+impl fmt::Display for BodyError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(formatter)
+    }
+}
+
+impl std::error::Error for BodyError {}
+
+/// A body that is there already.
+pub(super) fn full(bytes: impl Into<Bytes>) -> ResponseBody {
+    Full::new(bytes.into()).map_err(|never: Infallible| match never {}).boxed_unsync()
+}
+
+/// A JSON text with a status.
+pub(super) fn json_text(status: StatusCode, text: impl Into<Bytes>) -> Response<ResponseBody> {
+    let mut response = Response::new(full(text));
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// A value as JSON.
+pub(super) fn json<T: Serialize>(value: &T) -> Response<ResponseBody> {
+    json_text(StatusCode::OK, serde_json::to_vec(value).unwrap_or_default())
+}
+
+/// A failure as OpenAI's error object.
+pub(super) fn failure(failure: &Failure) -> Response<ResponseBody> {
+    let mut response = json_text(failure.status(), failure.body().to_json());
+    let headers = response.headers_mut();
+    if let Some(retry_after) = failure.retry_after() {
+        headers.insert(header::RETRY_AFTER, retry_after);
+    }
+    if failure.forbids_retry() {
+        headers.insert("x-should-retry", HeaderValue::from_static("false"));
+    }
+    match failure {
+        Failure::Method(allowed) => {
+            headers.insert(header::ALLOW, HeaderValue::from_static(allowed));
+        }
+        Failure::Auth(_) => {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        // What was not read of the request must not be read as the next one.
+        Failure::Smuggling | Failure::BodyBroken | Failure::BodyTimeout | Failure::BodyTooLarge(_) => {
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+        _ => {}
+    }
+    response
+}
+
+/// What the gateway says of itself in a response's head.
+#[derive(Debug, Default)]
+pub(super) struct Trail {
+    /// The model that answers.
+    pub(super) model: Option<String>,
+    /// The route taken.
+    pub(super) route: Option<String>,
+    /// The router that decided.
+    pub(super) router: Option<&'static str>,
+    /// Microseconds spent deciding.
+    pub(super) decision_us: Option<u128>,
+    /// Upstreams asked.
+    pub(super) attempts: Option<usize>,
+}
+
+impl Trail {
+    /// Writes the headers.
+    pub(super) fn write(&self, headers: &mut HeaderMap) {
+        let mut put = |name: &'static str, value: Option<String>| {
+            if let Some(value) = value.and_then(|text| header_text(&text)) {
+                headers.insert(HeaderName::from_static(name), value);
+            }
+        };
+        put("x-pointsman-model", self.model.clone());
+        put("x-pointsman-route", self.route.clone());
+        put("x-pointsman-router", self.router.map(str::to_owned));
+        put("x-pointsman-decision-us", self.decision_us.map(|us| us.to_string()));
+        put("x-pointsman-attempts", self.attempts.map(|count| count.to_string()));
+    }
+}
+
+/// Names may be in any script, headers hardly: what does not fit is percent-encoded byte by byte.
+fn header_text(text: &str) -> Option<HeaderValue> {
+    HeaderValue::from_str(text).ok().filter(|_| text.is_ascii()).or_else(|| {
+        let encoded: String = text.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        HeaderValue::from_str(&encoded).ok()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_outside_ascii_are_encoded() {
+        assert_eq!(header_text("gpt-4o").unwrap(), "gpt-4o");
+        assert_eq!(header_text("é").unwrap(), "%C3%A9");
+        assert_eq!(header_text("a\nb").unwrap(), "%61%0A%62");
+    }
+}

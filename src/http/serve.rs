@@ -1,0 +1,180 @@
+//! From a request to its handler.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
+use hyper::body::Incoming;
+use tokio::time::Instant;
+
+use super::{
+    app::App,
+    attempt::Call,
+    body, chat,
+    error::Failure,
+    exchange::Exchange,
+    forward, meta,
+    observe::Guards,
+    respond::{ResponseBody, Trail, failure},
+};
+use crate::{
+    openai::{endpoint::Endpoint, request},
+    snapshot::{Snapshot, Tenant},
+    telemetry::account::Account,
+};
+
+/// More fields than any client sends.
+const HEADER_FIELDS_MAX: usize = 128;
+
+/// Which listener a request came in by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Face {
+    /// Clients', with the operators' paths too where they have no listener of their own.
+    Public {
+        /// Whether `/metrics` is served here.
+        metrics: bool,
+    },
+    /// Operators'.
+    Admin,
+}
+
+/// Answers a request. Every answer carries an `x-request-id`.
+pub async fn handle(app: Arc<App>, face: Face, request: Request<Incoming>) -> Response<ResponseBody> {
+    let request_id = request_id(request.headers());
+    // Boxed: a request's future is large, and a connection holds one for all its life.
+    let mut response = Box::pin(dispatch(&app, face, request)).await;
+    response.headers_mut().insert("x-request-id", request_id);
+    response
+}
+
+/// The client's own, if it is short and plain; else a new one.
+fn request_id(headers: &HeaderMap) -> HeaderValue {
+    let own = headers.get("x-request-id").filter(|value| {
+        (1..=128).contains(&value.len()) && value.as_bytes().iter().all(u8::is_ascii_graphic)
+    });
+    own.cloned().unwrap_or_else(|| {
+        let id = uuid::Uuid::now_v7().simple().to_string();
+        HeaderValue::from_str(&format!("req_{id}")).unwrap_or_else(|_| HeaderValue::from_static("req_0"))
+    })
+}
+
+async fn dispatch(app: &Arc<App>, face: Face, request: Request<Incoming>) -> Response<ResponseBody> {
+    let path = request.uri().path().to_owned();
+    let operators = match face {
+        Face::Admin => true,
+        Face::Public { metrics } => metrics,
+    };
+    let get = |response: fn(&App) -> Response<ResponseBody>| only_get(request.method(), || response(app));
+    match path.as_str() {
+        "/health/live" => get(|_| meta::live()),
+        "/health/ready" => get(meta::ready),
+        "/metrics" if operators => get(meta::metrics),
+        _ if face == Face::Admin => failure(&Failure::UnknownPath),
+        _ => client(app, &path, request).await,
+    }
+}
+
+fn only_get(method: &Method, response: impl FnOnce() -> Response<ResponseBody>) -> Response<ResponseBody> {
+    if matches!(*method, Method::GET | Method::HEAD) { response() } else { failure(&Failure::Method("GET")) }
+}
+
+/// A client's request: counted, whatever becomes of it.
+async fn client(app: &Arc<App>, path: &str, request: Request<Incoming>) -> Response<ResponseBody> {
+    let mut account = Account::open(Arc::clone(&app.metrics));
+    let snapshot = app.snapshot.load_full();
+    let admitted = admit(&snapshot, request.headers()).map(|tenant| {
+        account.set_tenant(&tenant.name);
+        Arc::clone(tenant)
+    });
+    let answered = match (admitted, Endpoint::at(path)) {
+        (Ok(tenant), Some(endpoint)) if request.method() == Method::POST => {
+            return endpoint_answer(app, &snapshot, (&tenant, account), endpoint, request).await;
+        }
+        (Ok(_), Some(_)) => Err(Failure::Method("POST")),
+        (Ok(tenant), None) => models(&tenant, path, request.method()),
+        (Err(why), _) => Err(why),
+    };
+    let response = answered.unwrap_or_else(|why| {
+        account.ended(why.outcome());
+        failure(&why)
+    });
+    if response.status().is_success() {
+        account.ended(crate::telemetry::outcome::Outcome::Ok);
+    } else {
+        let deadline = Instant::now() + snapshot.limits.body_timeout;
+        body::discard(request.into_body(), snapshot.limits.max_body_bytes, deadline).await;
+    }
+    response
+}
+
+fn models(tenant: &Tenant, path: &str, method: &Method) -> Result<Response<ResponseBody>, Failure> {
+    let rest = path.strip_prefix("/v1/models").ok_or(Failure::UnknownPath)?;
+    let name = rest.strip_prefix('/').unwrap_or_default();
+    if !rest.is_empty() && name.is_empty() {
+        return Err(Failure::UnknownPath);
+    }
+    if !matches!(*method, Method::GET | Method::HEAD) {
+        return Err(Failure::Method("GET"));
+    }
+    if name.is_empty() {
+        return Ok(meta::models(tenant));
+    }
+    let name = percent_encoding::percent_decode_str(name).decode_utf8_lossy();
+    meta::model(tenant, &name).ok_or_else(|| Failure::UnknownModel(name.into_owned()))
+}
+
+/// Whose request it is, if its head is acceptable.
+fn admit<'a>(snapshot: &'a Snapshot, headers: &HeaderMap) -> Result<&'a Arc<Tenant>, Failure> {
+    let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    if bytes > snapshot.limits.max_header_bytes || headers.len() > HEADER_FIELDS_MAX {
+        return Err(Failure::HeadTooLarge(snapshot.limits.max_header_bytes));
+    }
+    // The two disagree about where the request ends, and a server before us may have believed the other.
+    if headers.contains_key(header::CONTENT_LENGTH) && headers.contains_key(header::TRANSFER_ENCODING) {
+        return Err(Failure::Smuggling);
+    }
+    let name = snapshot.keyring.authenticate(headers)?;
+    snapshot.tenant(name).ok_or(Failure::Auth(crate::tenancy::AuthError::Unknown))
+}
+
+async fn endpoint_answer(
+    app: &Arc<App>,
+    snapshot: &Snapshot,
+    (tenant, mut account): (&Tenant, Account),
+    endpoint: Endpoint,
+    request: Request<Incoming>,
+) -> Response<ResponseBody> {
+    let (head, incoming) = request.into_parts();
+    let limits = &snapshot.limits;
+    let Ok(permit) = Arc::clone(&app.permits).try_acquire_owned() else {
+        let deadline = Instant::now() + limits.body_timeout;
+        body::discard(incoming, limits.max_body_bytes, deadline).await;
+        account.ended(Failure::Overloaded.outcome());
+        return failure(&Failure::Overloaded);
+    };
+    let read = body::read(&head.headers, incoming, limits.max_body_bytes, limits.body_timeout).await;
+    let request = match read.and_then(|bytes| Ok(request::Request::parse(bytes)?)) {
+        Ok(request) => request,
+        Err(why) => {
+            account.ended(why.outcome());
+            return failure(&why);
+        }
+    };
+    let exchange = Exchange {
+        app,
+        tenant,
+        call: Call {
+            endpoint,
+            headers: &head.headers,
+            request: &request,
+            response_buffer: limits.response_buffer,
+        },
+        guards: Guards { account, permit: Some(permit) },
+        trail: Trail::default(),
+    };
+    match endpoint {
+        Endpoint::Chat => chat::chat(exchange).await,
+        Endpoint::Completions | Endpoint::Embeddings | Endpoint::Responses => {
+            forward::forward(exchange).await
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! Which of a pool's models should answer a request, in which order, and why.
+//!
+//! Must not know of upstreams, keys or sockets: a pool is a list of names with prices and abilities.
+
+pub mod candidates;
+pub mod decide;
+pub mod engine;
+pub mod plan;
+pub mod text;
+pub mod worker;

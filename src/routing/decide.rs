@@ -1,0 +1,170 @@
+//! One decision: filter, score, rank.
+
+use std::time::{Duration, Instant};
+
+use pointsman_routers::{
+    Candidate,
+    select::{Offer, Rule, hash::text_hash, rank},
+};
+
+use super::{
+    candidates::{Exclusion, PoolModel},
+    plan::{Costs, LearnedPlan, Plan, RulePlan},
+    text::routing_text,
+};
+use crate::{
+    openai::{messages::Message, request::Requirements},
+    telemetry::outcome::FailOpen,
+};
+
+/// The label of a route without a router.
+pub const STATIC: &str = "static";
+
+/// What was decided, and why. Models are named by their place in the pool.
+#[derive(Debug, Clone)]
+pub struct Decision {
+    /// The models to ask, best first. Empty when none can serve the request.
+    pub ranking: Vec<usize>,
+    /// Who decided.
+    pub router: &'static str,
+    /// The models that cannot serve the request.
+    pub excluded: Vec<(usize, Exclusion)>,
+    /// The skill of each candidate that was scored.
+    pub skills: Vec<(usize, f64)>,
+    /// Why the router's word was not heard.
+    pub fail_open: Option<FailOpen>,
+    /// How long it took.
+    pub elapsed: Duration,
+}
+
+/// What is known of a request when its model is chosen.
+#[derive(Debug, Clone, Copy)]
+pub struct Asked<'a> {
+    /// Its messages.
+    pub messages: &'a [Message<'a>],
+    /// What it needs.
+    pub needs: &'a Requirements,
+}
+
+/// Decides.
+pub async fn decide(plan: &Plan, pool: &[PoolModel], asked: Asked<'_>) -> Decision {
+    let started = Instant::now();
+    let mut decision = match plan {
+        Plan::Static { order } => {
+            let (eligible, excluded) = filter(order.iter().copied(), pool, asked.needs);
+            Decision {
+                ranking: eligible,
+                router: STATIC,
+                excluded,
+                skills: Vec::new(),
+                fail_open: None,
+                elapsed: Duration::ZERO,
+            }
+        }
+        Plan::Learned(plan) => by_router(plan, plan.rule, pool, asked).await,
+    };
+    decision.elapsed = started.elapsed();
+    decision
+}
+
+/// Decides by a router under a rule that the request brings.
+pub async fn decide_with(
+    plan: &LearnedPlan,
+    rule: RulePlan,
+    pool: &[PoolModel],
+    asked: Asked<'_>,
+) -> Decision {
+    let started = Instant::now();
+    let mut decision = by_router(plan, rule, pool, asked).await;
+    decision.elapsed = started.elapsed();
+    decision
+}
+
+/// The models that can serve a request, and those that cannot.
+fn filter(
+    models: impl Iterator<Item = usize>,
+    pool: &[PoolModel],
+    needs: &Requirements,
+) -> (Vec<usize>, Vec<(usize, Exclusion)>) {
+    let mut eligible = Vec::with_capacity(pool.len());
+    let mut excluded = Vec::new();
+    for index in models {
+        match pool.get(index).map(|model| model.exclusion(needs)) {
+            Some(None) => eligible.push(index),
+            Some(Some(exclusion)) => excluded.push((index, exclusion)),
+            None => {}
+        }
+    }
+    (eligible, excluded)
+}
+
+async fn by_router(plan: &LearnedPlan, rule: RulePlan, pool: &[PoolModel], asked: Asked<'_>) -> Decision {
+    let (eligible, mut excluded) = filter(0..pool.len(), pool, asked.needs);
+    let rated: Vec<(usize, &Candidate)> =
+        eligible.iter().filter_map(|&index| Some((index, plan.candidates.get(index)?.as_ref()?))).collect();
+    excluded.extend(
+        eligible
+            .iter()
+            .filter(|&&index| !rated.iter().any(|&(place, _)| place == index))
+            .map(|&index| (index, Exclusion::Unrated)),
+    );
+    let router = plan.engine.router().name();
+    let decided =
+        if rated.is_empty() { Err(FailOpen::Unrated) } else { choose(plan, rule, &rated, pool, asked).await };
+    match decided {
+        Ok((ranking, skills)) => {
+            Decision { ranking, router, excluded, skills, fail_open: None, elapsed: Duration::ZERO }
+        }
+        Err(reason) => {
+            let mut ranking = plan.fail_open_order.clone();
+            ranking.retain(|index| eligible.contains(index));
+            let fail_open = (!ranking.is_empty()).then_some(reason);
+            Decision { ranking, router, excluded, skills: Vec::new(), fail_open, elapsed: Duration::ZERO }
+        }
+    }
+}
+
+type Chosen = (Vec<usize>, Vec<(usize, f64)>);
+
+async fn choose(
+    plan: &LearnedPlan,
+    rule: RulePlan,
+    rated: &[(usize, &Candidate)],
+    pool: &[PoolModel],
+    asked: Asked<'_>,
+) -> Result<Chosen, FailOpen> {
+    let text = routing_text(plan.text, asked.messages, plan.text_chars_max);
+    let query_hash = text_hash(&text);
+    let mut candidates: Vec<Candidate> = rated.iter().map(|&(_, candidate)| candidate.clone()).collect();
+    // The reference is scored even when the request's filters excluded it.
+    if let RulePlan::Utility { reference, .. } = rule {
+        candidates.extend(plan.candidates.get(reference).cloned().flatten());
+    }
+    let scored = match &plan.worker {
+        Some(worker) => worker.score(text, candidates.into(), plan.timeout).await?,
+        None => plan.engine.score(&text, &candidates)?,
+    };
+    let skills: Vec<(usize, f64)> =
+        rated.iter().map(|&(index, _)| index).zip(scored.iter().copied()).collect();
+    let rule = match rule {
+        RulePlan::Threshold { alpha, split } => Rule::Threshold { alpha, split },
+        RulePlan::Utility { lambda, .. } => {
+            Rule::Utility { lambda, reference_skill: scored.last().copied().unwrap_or_default() }
+        }
+    };
+    let free = matches!((&rule, &plan.costs), (Rule::Utility { .. }, Costs::ByRating(_)));
+    #[expect(clippy::cast_precision_loss, reason = "an estimate")]
+    let prompt_tokens = asked.needs.prompt_tokens as f64;
+    let offers: Vec<Offer<'_>> = rated
+        .iter()
+        .zip(&skills)
+        .map(|(&(index, candidate), &(_, skill))| Offer {
+            name: &candidate.name,
+            pool_name: pool.get(index).map_or("", |model| &model.name),
+            skill,
+            cost_usd: if free { 0.0 } else { plan.costs.expected(index, prompt_tokens) },
+        })
+        .collect();
+    let ranking = rank(&rule, &offers, query_hash);
+    Ok((ranking.into_iter().filter_map(|place| rated.get(place).map(|&(index, _)| index)).collect(), skills))
+}

@@ -1,0 +1,200 @@
+//! Connections: accepted, bounded, encrypted where configured, and let go gracefully.
+//!
+//! Must not know what a request means.
+
+pub mod tls;
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use hyper::{rt::Timer, service::service_fn};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::conn::auto,
+    server::graceful::{GracefulShutdown, Watcher},
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::timeout,
+};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use crate::{
+    config::ServerLimits,
+    http::{Face, app::App, handle},
+};
+
+/// An idle connection is kept for longer than common load balancers keep theirs (60 s): they close first, and
+/// never send a request into a closing connection.
+const IDLE_MAX: Duration = Duration::from_secs(75);
+
+/// Streams that one HTTP/2 connection may have open.
+const STREAMS_MAX: u32 = 256;
+
+/// A listener and what its connections need.
+pub struct Listener {
+    /// The socket.
+    pub socket: TcpListener,
+    /// TLS, where configured.
+    pub tls: Option<TlsAcceptor>,
+    /// What is served here.
+    pub face: Face,
+    /// The gateway.
+    pub app: Arc<App>,
+    /// The limits.
+    pub limits: ServerLimits,
+}
+
+impl std::fmt::Debug for Listener {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Listener")
+            .field("socket", &self.socket)
+            .field("face", &self.face)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What every connection of a listener shares.
+struct Shared {
+    tls: Option<TlsAcceptor>,
+    face: Face,
+    app: Arc<App>,
+    limits: ServerLimits,
+    protocols: auto::Builder<TokioExecutor>,
+}
+
+impl Listener {
+    /// Serves until `stop`, then waits for the requests in flight, at most the drain timeout. Returns how many
+    /// connections were cut.
+    pub async fn serve(self, stop: CancellationToken) -> usize {
+        let slots = Arc::new(Semaphore::new(self.limits.max_connections.min(Semaphore::MAX_PERMITS)));
+        let drain_timeout = self.limits.drain_timeout;
+        let protocols = protocols(&self.limits);
+        let Self { socket, tls, face, app, limits } = self;
+        let shared = Arc::new(Shared { tls, face, app, limits, protocols });
+        let graceful = GracefulShutdown::new();
+        let tasks = TaskTracker::new();
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                accepted = accept(&socket, &slots) => match accepted {
+                    Ok((stream, slot)) => {
+                        tasks.spawn(connection(Arc::clone(&shared), stream, slot, graceful.watcher()));
+                    }
+                    Err(error) => {
+                        // Out of file descriptors, as a rule: trying again at once would only spin.
+                        tracing::error!(%error, "cannot accept a connection");
+                        shared.app.metrics.connections_refused.with_label_values(&["accept"]).inc();
+                        tokio::time::sleep(Duration::from_millis(50)).await;
+                    }
+                },
+            }
+        }
+        drop(socket);
+        tasks.close();
+        let drained = async {
+            graceful.shutdown().await;
+            tasks.wait().await;
+        };
+        if timeout(drain_timeout, drained).await.is_ok() { 0 } else { tasks.len() }
+    }
+}
+
+/// A slot first, then a connection: past the limit clients wait in the kernel's queue.
+async fn accept(
+    socket: &TcpListener,
+    slots: &Arc<Semaphore>,
+) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
+    let slot = Arc::clone(slots).acquire_owned().await.map_err(io::Error::other)?;
+    let (stream, _peer) = socket.accept().await?;
+    stream.set_nodelay(true)?;
+    Ok((stream, slot))
+}
+
+fn protocols(limits: &ServerLimits) -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    // Above our own limits, so that a head over them gets an answer in OpenAI's form; hyper's own has no body.
+    let head_bytes_max = limits.max_header_bytes.saturating_mul(4).max(64 << 10);
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(IDLE_MAX)
+        .max_headers(1024)
+        .max_buf_size(head_bytes_max);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS_MAX)
+        .max_header_list_size(u32::try_from(head_bytes_max).unwrap_or(u32::MAX))
+        .keep_alive_interval(Duration::from_secs(30));
+    builder
+}
+
+/// One connection, from its handshake to its end.
+async fn connection(shared: Arc<Shared>, stream: TcpStream, slot: OwnedSemaphorePermit, watcher: Watcher) {
+    shared.app.metrics.connections.inc();
+    match &shared.tls {
+        None => requests(&shared, stream, watcher).await,
+        Some(acceptor) => match timeout(shared.limits.header_timeout, acceptor.accept(stream)).await {
+            Ok(Ok(stream)) => requests(&shared, stream, watcher).await,
+            Ok(Err(_)) | Err(_) => refused(&shared, "tls"),
+        },
+    }
+    shared.app.metrics.connections.dec();
+    drop(slot);
+}
+
+fn refused(shared: &Shared, reason: &str) {
+    shared.app.metrics.connections_refused.with_label_values(&[reason]).inc();
+}
+
+async fn requests<S>(shared: &Arc<Shared>, stream: S, watcher: Watcher)
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let spoke = Arc::new(AtomicBool::new(false));
+    let service = service_fn(|request| {
+        spoke.store(true, Ordering::Relaxed);
+        let (app, face) = (Arc::clone(&shared.app), shared.face);
+        async move { Ok::<_, std::convert::Infallible>(handle(app, face, request).await) }
+    });
+    let serving =
+        watcher.watch(shared.protocols.serve_connection(TokioIo::new(stream), service).into_owned());
+    tokio::pin!(serving);
+    // A connection whose first request takes too long to begin is cut, whatever bytes it trickles.
+    let patience = TokioTimer::new().sleep(shared.limits.header_timeout);
+    let served = tokio::select! {
+        served = &mut serving => served,
+        () = patience => {
+            if !spoke.load(Ordering::Relaxed) {
+                return refused(shared, "slow");
+            }
+            serving.await
+        }
+    };
+    if let Err(error) = served {
+        tracing::debug!(%error, "connection ended with an error");
+        refused(shared, reason_of(&*error));
+    }
+}
+
+/// What hyper refused, as a closed vocabulary.
+fn reason_of(error: &(dyn std::error::Error + 'static)) -> &'static str {
+    match error.downcast_ref::<hyper::Error>() {
+        Some(error) if error.is_parse() => "malformed",
+        Some(error) if error.is_timeout() => "idle",
+        Some(error) if error.is_incomplete_message() => "cut",
+        _ => "other",
+    }
+}
