@@ -88,6 +88,7 @@ impl Mf {
 
     /// The skill of a candidate at a hidden state. Each candidate's sum is its own and in a fixed order, so it
     /// depends neither on the other candidates nor on the other queries.
+    #[inline(always)]
     fn skill(&self, scorer: &Scorer<'_>, hidden: &[f32]) -> f64 {
         match scorer {
             Scorer::Row { prior, factors } => prior + f64::from(dot(factors, hidden)),
@@ -98,23 +99,29 @@ impl Mf {
         }
     }
 
-    fn score<'a>(
+    /// `states` holds the hidden states of `queries` queries.
+    fn score(
         &self,
-        hidden_rows: impl Iterator<Item = &'a [f32]>,
+        states: &[f32],
         queries: usize,
         candidates: &[Candidate],
     ) -> Result<SkillMatrix, RouterError> {
         let scorers = self.scorers(candidates)?;
         let mut skills = Mat::zeros(queries, scorers.len());
-        for (row, hidden) in skills.row_iter_mut().zip(hidden_rows) {
-            for (skill, scorer) in row.iter_mut().zip(&scorers) {
-                *skill = self.skill(scorer, hidden);
-                if !skill.is_finite() {
-                    return Err(RouterError::NotFinite);
+        let mut are_finite = true;
+        // Candidate by candidate: that is how the matrix lies in memory.
+        pulp::Arch::new().dispatch(
+            #[inline(always)]
+            || {
+                for (column, scorer) in skills.col_iter_mut().zip(&scorers) {
+                    for (skill, state) in column.iter_mut().zip(states.chunks_exact(self.hidden.rank())) {
+                        *skill = self.skill(scorer, state);
+                        are_finite &= skill.is_finite();
+                    }
                 }
-            }
-        }
-        Ok(skills)
+            },
+        );
+        if are_finite { Ok(skills) } else { Err(RouterError::NotFinite) }
     }
 }
 
@@ -148,7 +155,7 @@ impl Router for Mf {
             return Err(RouterError::Embedding { expected, found: 0 });
         }
         let hidden = self.hidden.of_rows(embeddings.row_iter().map(|row| row.iter().copied()));
-        self.score(hidden.chunks_exact(self.hidden.rank()), embeddings.nrows(), candidates)
+        self.score(&hidden, embeddings.nrows(), candidates)
     }
 
     fn calibration(&self, candidates: &[Candidate]) -> Result<CalibrationSkills, RouterError> {
@@ -156,7 +163,7 @@ impl Router for Mf {
             return Err(RouterError::NoCalibration);
         }
         let hidden = self.sample_hidden.get_or_init(|| self.hidden.of_rows(self.sample.rows()));
-        let skills = self.score(hidden.chunks_exact(self.hidden.rank()), self.sample.len(), candidates)?;
+        let skills = self.score(hidden, self.sample.len(), candidates)?;
         Ok(CalibrationSkills { skills, prompt_tokens: self.sample.prompt_tokens().to_vec() })
     }
 }
