@@ -6,18 +6,25 @@
 //!
 //! Must not know of routers, embeddings or ratings.
 
+mod arena_csv;
+mod arena_parquet;
+mod arena_rows;
 mod battle_rows;
 mod builder;
+mod clean_battle;
 mod dataset;
 mod error;
 mod format;
 mod json_lines;
+mod metered;
 mod open;
 mod outcome_rows;
 mod read;
+mod reading;
 mod report;
 mod row;
 mod text;
+mod verdicts;
 mod vote_counts;
 
 pub use builder::DatasetBuilder;
@@ -28,5 +35,3 @@ pub use read::{ReadOptions, Visit, read, read_file};
 pub use report::{FilterCounts, LoadReport, Rejection, RowProblem};
 pub use row::{BattleRow, OutcomeRow, Row, Run, Verdict, VoteRow};
 pub use verdicts::{PresentationOrders, Singles};
-
-mod verdicts;

@@ -2,7 +2,7 @@
 
 use super::{
     BattleRow, Row, RowProblem, Verdict, json_lines,
-    read::model_pair,
+    reading::model_pair,
     text::{Label, Turns},
 };
 use serde::Deserialize;

@@ -1,5 +1,6 @@
 //! From a path to decompressed bytes, with a look at the beginning and a count of what was read.
 
+use bytes::Bytes;
 use flate2::bufread::MultiGzDecoder;
 use std::{
     fs::File,
@@ -13,6 +14,9 @@ const HEAD_BYTES: u64 = 1 << 20;
 /// Bytes between two calls of the progress callback.
 const PROGRESS_BYTES: u64 = 1 << 20;
 
+/// The longest content that is taken into memory whole.
+const WHOLE_BYTES_MAX: u64 = 1 << 30;
+
 /// The first bytes of every gzip file.
 const GZIP_MAGIC: &[u8] = &[0x1f, 0x8b];
 
@@ -22,6 +26,8 @@ pub(super) struct Content<'a> {
     pub head: Vec<u8>,
     /// All of it.
     pub reader: Box<dyn BufRead + 'a>,
+    /// Whether it had to be decompressed.
+    pub compressed: bool,
 }
 
 /// Opens a file; `progress` is told, now and then, how many bytes of the file (compressed ones, if it is) were read.
@@ -41,7 +47,19 @@ pub(super) fn content<'a>(
     let mut head = Vec::new();
     reader.by_ref().take(HEAD_BYTES).read_to_end(&mut head)?;
     let reader = Box::new(Cursor::new(head.clone()).chain(reader));
-    Ok(Content { head, reader })
+    Ok(Content { head, reader, compressed })
+}
+
+/// The whole content in memory, for a format that is read from its end.
+pub(super) fn whole(reader: impl Read) -> io::Result<Bytes> {
+    let mut bytes = Vec::new();
+    let count = reader.take(WHOLE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
+    if count as u64 > WHOLE_BYTES_MAX {
+        let problem =
+            format!("over {WHOLE_BYTES_MAX} bytes when decompressed: decompress it to a file first");
+        return Err(io::Error::other(problem));
+    }
+    Ok(bytes.into())
 }
 
 /// Tells how much was read.

@@ -2,7 +2,7 @@
 
 use super::{
     OutcomeRow, Row, RowProblem, Run, json_lines,
-    read::model_name,
+    reading::model_name,
     text::{Label, Turns},
 };
 use serde::{

@@ -15,6 +15,16 @@ pub(super) struct Text(pub String);
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Turns(pub Vec<String>);
 
+/// A message's content: a string, or a list of parts, of which the texts are joined by line breaks.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Joined(pub String);
+
+/// A part of a message's content; images have no text.
+#[derive(Deserialize)]
+struct Part {
+    text: Option<Text>,
+}
+
 /// The name of a row in its source: a string or a number.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Label(pub String);
@@ -83,5 +93,37 @@ impl<'de> Visitor<'de> for TurnsVisitor {
             turns.extend(turn.map(|text| text.0));
         }
         Ok(Turns(turns))
+    }
+}
+
+impl<'de> Deserialize<'de> for Joined {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_bytes(JoinedVisitor)
+    }
+}
+
+struct JoinedVisitor;
+
+impl<'de> Visitor<'de> for JoinedVisitor {
+    type Value = Joined;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("a string or a list of content parts")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Joined, E> {
+        Ok(Joined(text.to_owned()))
+    }
+
+    fn visit_bytes<E: Error>(self, bytes: &[u8]) -> Result<Joined, E> {
+        TextVisitor.visit_bytes(bytes).map(|text: Text| Joined(text.0))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Joined, A::Error> {
+        let mut texts = Vec::new();
+        while let Some(part) = list.next_element::<Part>()? {
+            texts.extend(part.text.map(|text| text.0));
+        }
+        Ok(Joined(texts.join("\n")))
     }
 }

@@ -1,8 +1,8 @@
 //! Arena votes as counts per pair of models.
 
 use super::{
-    DataError, Row, RowProblem, VoteRow,
-    read::{Reading, model_pair},
+    DataError, Row, RowProblem, VoteRow, json_lines,
+    reading::{Reading, model_pair},
 };
 use serde::Deserialize;
 use std::io::BufRead;
@@ -29,7 +29,7 @@ pub(super) fn read(input: impl BufRead, reading: &mut Reading<'_>) -> Result<(),
             return reading.failed(error.into());
         }
         let place = format!("line {}, column {}", error.line(), error.column());
-        reading.broken(place, error.to_string(), EXPECTED)
+        reading.broken(place, json_lines::without_place(&error), EXPECTED)
     })?;
     if raw.pairs.len() != raw.counts.len() {
         let problem = format!("{} pairs, but {} counts", raw.pairs.len(), raw.counts.len());
