@@ -37,7 +37,7 @@ fn load(files: &[String], leaderboard_filter: bool) -> Result<(), DataError> {
             println!("  {} good, {} anonymous, {} sampled", counts.before, counts.anonymous, counts.sampled);
         }
         for example in &report.examples {
-            println!("  row {}: {}", example.line, example.problem);
+            println!("  {} {}: {}", report.format.unit(), example.line, example.problem);
         }
     }
     let data = builder.finish(PresentationOrders::United(Singles::Keep));

@@ -45,7 +45,7 @@ pub enum DataError {
         expected: &'static str,
     },
     /// More than one row of a hundred is refused: most likely the wrong file.
-    #[error("{}: {rejected} of {rows} rows refused{}", file.display(), describe(examples))]
+    #[error("{}: {rejected} of {rows} rows refused{}", file.display(), describe(examples, unit))]
     TooManyRejected {
         /// The file.
         file: PathBuf,
@@ -53,6 +53,8 @@ pub enum DataError {
         rejected: u64,
         /// Rows met.
         rows: u64,
+        /// What the examples' numbers count: lines or rows.
+        unit: &'static str,
         /// The first refused rows.
         examples: Vec<Rejection>,
     },
@@ -70,16 +72,17 @@ impl DataError {
     /// The error of a file whose account shows too many refused rows.
     pub(super) fn too_many_rejected(report: LoadReport) -> Self {
         let rejected = report.rejected_total();
-        Self::TooManyRejected { file: report.file, rejected, rows: report.rows, examples: report.examples }
+        let LoadReport { file, rows, examples, .. } = report;
+        Self::TooManyRejected { file, rejected, rows, unit: report.format.unit(), examples }
     }
 }
 
 /// The refused rows, one a line.
-fn describe(examples: &[Rejection]) -> String {
+fn describe(examples: &[Rejection], unit: &str) -> String {
     let mut text = String::new();
     for Rejection { line, problem } in examples {
         // Writing to a string cannot fail.
-        let _ = write!(text, "\n  line {line}: {problem}");
+        let _ = write!(text, "\n  {unit} {line}: {problem}");
     }
     text
 }

@@ -75,6 +75,15 @@ impl Format {
         }
     }
 
+    /// What a report's row numbers count.
+    #[must_use]
+    pub const fn unit(self) -> &'static str {
+        match self {
+            Self::OutcomeLines | Self::BattleLines | Self::ArenaCsv | Self::ArenaLines => "line",
+            Self::VoteCounts | Self::CleanBattle | Self::ArenaParquet => "row",
+        }
+    }
+
     /// Tells the format by the beginning of a file's (decompressed) content.
     ///
     /// A megabyte is enough unless a first row is longer than that.
