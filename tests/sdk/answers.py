@@ -39,9 +39,9 @@ def last_user_text(body: dict) -> str:
     for message in reversed(body.get("messages", [])):
         if message.get("role") == "user":
             content = message["content"]
-            if isinstance(content, str):
-                return content
-            return "".join(part.get("text", "") for part in content)
+            if not isinstance(content, str):
+                content = "".join(part.get("text", "") for part in content)
+            return content.encode(errors="replace").decode()  # grammatical JSON may hold half characters
     text = body.get("prompt", body.get("input", ""))
     return text if isinstance(text, str) else json.dumps(text)
 

@@ -24,8 +24,8 @@ KEY = "sk-research-key"
 HASHED_KEY = "sk-given-as-a-hash"
 OPS_KEY = "sk-ops-key"
 VISION_KEY = "sk-vision-key"
-POOL = ["small", "large", "placed", "plain", "azure", "down"]
-ROUTES = ["auto", "cautious", "eager", "priced", "dice", "best", "fixed", "after_down"]
+POOL = ["small", "large", "placed", "plain", "azure", "down", "hasty"]
+ROUTES = ["auto", "cautious", "eager", "priced", "dice", "best", "fixed", "after_down", "after_hasty"]
 
 
 def configuration(url, extra: str = "") -> str:
@@ -50,6 +50,8 @@ models:
               api_key: sk-upstream-azure, price: {{input: 1.00, output: 1.00}}, {everything} }}
   # Nobody listens on port 1.
   down:    {{ provider: openai, base_url: "http://127.0.0.1:1/v1", price: {{input: 1.00, output: 1.00}}, {everything} }}
+  # Waits no longer than a second for the first token.
+  hasty:   {{ provider: openai, base_url: "{url("hasty")}", timeout: 1s, price: {{input: 1.00, output: 1.00}}, {everything} }}
   private: {{ provider: openai, base_url: "{url("private")}", rated_as: gpt-4-1106-preview,
               price: {{input: 10.00, output: 30.00}}, {everything} }}
   # The dearest of its pool and no use for images, tools or long prompts.
@@ -64,6 +66,7 @@ routes:
   best:       {{ router: best_single, threshold: 0.5 }}
   fixed:      {{ models: [small, large] }}
   after_down: {{ models: [down, large] }}
+  after_hasty: {{ models: [hasty, large] }}
 tenants:
   research: {{ keys: [ {{key: {KEY}}}, {{hash: "sha256:{hashed}"}} ], pool: [{", ".join(POOL)}], default_route: auto, default_model: small }}
   ops:      {{ keys: [ {{key: {OPS_KEY}}} ], pool: [private, small], default_route: fixed, default_model: small }}

@@ -13,6 +13,7 @@ import answers
 
 SCRIPTS: dict[str, Callable] = {}
 HUGE_BYTES = 100 * 1024 * 1024
+FLOOD_BYTES = 32 * 1024 * 1024
 
 
 def script(play: Callable) -> Callable:
@@ -132,6 +133,12 @@ def silent(x) -> None:
     SCRIPTS["answer"](x)
 
 
+@script
+def redirect(x) -> None:
+    """Sends the caller, and the key it carries, elsewhere."""
+    x.answer(307, b"", {"location": x.server.url("large") + "/chat/completions"})
+
+
 # Failures after it.
 
 
@@ -227,6 +234,32 @@ def odd_framing(x) -> None:
     for start in range(0, len(raw), 7):
         x.chunk(raw[start : start + 7])
     x.close_stream()
+
+
+@script
+def hang_up_after(x) -> None:
+    """Answers well and closes, without having said so: the next request must not be lost on this connection."""
+    SCRIPTS["answer"](x)
+    x.cut()
+
+
+@script
+def loud_headers(x) -> None:
+    """Sends headers that belong to its own connection, and some that are ours."""
+    own = {"connection": "x-hop", "x-hop": "1", "keep-alive": "timeout=9", "x-pointsman-model": "forged"}
+    body = answers.dumps(answers.chat(x.body, x.name)).encode()
+    x.answer(200, body, {**own, "x-pointsman-attempts": "99", "openai-processing-ms": "7"})
+
+
+@script
+def flood(x) -> None:
+    """A valid stream of 32 MB in small events."""
+    begin(x, 1)
+    token = "b" * 4096
+    event = f"data: {answers.dumps(answers.content_chunk(x.body, token))}\n\n".encode()
+    for _ in range(FLOOD_BYTES // len(token)):
+        x.chunk(event)
+    finish(x)
 
 
 @script

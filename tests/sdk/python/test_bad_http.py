@@ -162,6 +162,7 @@ def test_bytes_that_are_no_http(gateway, data):
     """Answered or hung up on; `goes_on` sees that nothing else happened."""
     with Wire(gateway.port) as wire:
         wire.send(data)
-        wire.socket.shutdown(socket.SHUT_WR)
-        while wire.socket.recv(1 << 16):
-            pass
+        with contextlib.suppress(OSError):  # it may have hung up already
+            wire.socket.shutdown(socket.SHUT_WR)
+            while wire.socket.recv(1 << 16):
+                pass

@@ -156,6 +156,13 @@ def test_headers_that_are_never_forwarded(post, upstream):
     assert sent.header("content-type") == "application/json"
 
 
+def test_answer_headers_that_are_never_passed_on(post):
+    answer = post({"model": "small", "messages": user("{{loud_headers}}")})
+    assert "x-hop" not in answer.headers and "keep-alive" not in answer.headers
+    assert answer.headers["x-pointsman-model"] == "small" and answer.headers["x-pointsman-attempts"] == "1"
+    assert answer.headers["openai-processing-ms"] == "7", "others are the upstream's to send"
+
+
 def test_another_header_for_the_key_and_a_query(client, upstream):
     client.chat.completions.create(model="azure", messages=user("hi"))
     sent = upstream.take_one()

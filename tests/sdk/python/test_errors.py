@@ -74,7 +74,7 @@ def test_another_tenants_model_looks_like_no_model(client, post):
 
 @STREAM
 def test_rate_limit_with_nothing_to_fall_back_to(client, upstream, outcomes, stream):
-    with outcomes(outcome="upstream_error"), pytest.raises(openai.RateLimitError) as caught:
+    with outcomes(outcome="limited"), pytest.raises(openai.RateLimitError) as caught:
         ask(client, prompt="{{status_429}}", stream=stream)
     assert caught.value.response.headers["retry-after"] == "7"
     assert len(upstream.take()) == 1
@@ -185,6 +185,33 @@ def test_when_all_fail_one_error_and_no_retries_by_the_sdk(gateway, upstream, ou
             ask(client, "fixed", f"{{{{{script}}}}}", stream=stream)
     assert caught.value.response.headers["x-should-retry"] == "false"
     assert [request.upstream for request in upstream.take()] == ["small", "large"]
+
+
+@STREAM
+def test_a_model_that_takes_too_long(client, upstream, outcomes, stream):
+    with outcomes(outcome="upstream_error"), pytest.raises(openai.InternalServerError) as caught:
+        ask(client, "hasty", "{{silent}}", stream=stream)
+    assert caught.value.status_code == 504
+    assert upstream.wait_left().upstream == "hasty", "it is not kept busy for nobody"
+
+
+@STREAM
+def test_fallback_from_a_model_that_takes_too_long(client, upstream, stream):
+    answer = ask(client, "after_hasty", "{{hasty:silent}}", stream=stream)
+    assert (answer[0] if stream else answer).model == "large"
+    assert upstream.wait_left().upstream == "hasty"
+
+
+def test_a_redirect_is_not_followed(client, upstream):
+    """It would carry the gateway's key to wherever the upstream says."""
+    with pytest.raises(openai.InternalServerError):
+        ask(client, prompt="{{small:redirect}}")
+    assert [request.upstream for request in upstream.take()] == ["small"]
+
+
+def test_connections_that_an_upstream_closed_lose_no_request(client):
+    for _ in range(20):
+        assert ask(client, prompt="{{hang_up_after}}").model == "small"
 
 
 def test_a_stream_whose_models_all_fail_before_a_token_is_an_http_error(post):

@@ -207,6 +207,34 @@ def test_a_client_that_leaves_before_the_first_token_cancels_too(gateway, upstre
         assert upstream.wait_left().upstream == "small"
 
 
+def test_a_long_stream_arrives_whole(client):
+    length = sum(len(text([chunk])) for chunk in stream(client, "{{flood}}"))
+    assert length == len("token0 ") + (32 << 20)
+
+
+def test_a_client_that_does_not_read_holds_its_upstream_back(gateway, client, upstream, outcomes):
+    """What it does not read is not held here either. A hundred other requests are the time it is given."""
+    body = json.dumps({"model": "small", "messages": user("{{flood}}"), "stream": True}).encode()
+    before = gateway.memory_peak_bytes()
+    with outcomes(outcome="cancelled"):
+        with Wire(gateway.port) as wire:
+            wire.send(head("/v1/chat/completions", usual_headers(stand.KEY, len(body))) + body)
+            upstream.wait_requests(1)
+            for _ in range(100):
+                client.chat.completions.create(model="large", messages=user("meanwhile"))
+        assert upstream.wait_left().upstream == "small"
+    assert gateway.memory_peak_bytes() - before < 12 << 20
+
+
+def test_a_client_that_leaves_while_a_whole_answer_is_made(gateway, upstream, outcomes):
+    body = json.dumps({"model": "small", "messages": user("{{silent}}")}).encode()
+    with outcomes(outcome="cancelled"):
+        with Wire(gateway.port) as wire:
+            wire.send(head("/v1/chat/completions", usual_headers(stand.KEY, len(body))) + body)
+            upstream.wait_requests(1)
+        assert upstream.wait_left().upstream == "small"
+
+
 def test_async_stream(gateway, upstream):
     async def ask() -> str:
         async with openai.AsyncOpenAI(base_url=f"{gateway.url}/v1", api_key=stand.KEY, max_retries=0) as client:
