@@ -6,8 +6,10 @@
 
 mod check_config;
 mod demo;
+mod distill;
 mod logging;
 mod output;
+mod progress;
 mod serve;
 
 use std::process::ExitCode;
@@ -16,12 +18,18 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use self::logging::LogFormat;
 
-/// An OpenAI-compatible gateway that lets a learned router choose which model answers each chat request.
 #[derive(Debug, Parser)]
-#[command(name = "pointsman", version, max_term_width = 100, propagate_version = true)]
+#[command(name = "pointsman", version, max_term_width = 100)]
 struct Cli {
-    /// How log lines are written to stderr; RUST_LOG says which, such as `RUST_LOG=pointsman=debug`.
-    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text, value_name = "FORMAT")]
+    /// How log lines are written to stderr; RUST_LOG says which, such as `RUST_LOG=pointsman=debug`
+    #[arg(
+        long,
+        global = true,
+        help_heading = "Global options",
+        value_enum,
+        default_value_t = LogFormat::Text,
+        value_name = "FORMAT"
+    )]
     log_format: LogFormat,
 
     #[command(subcommand)]
@@ -33,6 +41,7 @@ enum Command {
     Serve(serve::Arguments),
     Demo(demo::Arguments),
     CheckConfig(check_config::Arguments),
+    Distill(distill::Arguments),
 }
 
 /// How a result is written to stdout.
@@ -62,6 +71,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::CheckConfig(arguments) => check_config::run(&arguments),
+        Command::Distill(arguments) => distill::run(&arguments),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

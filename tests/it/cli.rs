@@ -1,6 +1,7 @@
 //! The command line, as a user or a script meets it.
 
 mod check_config;
+mod distill;
 mod usage;
 
 use std::process::{Command, Output};

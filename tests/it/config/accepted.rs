@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use http::header;
 use pointsman::config::{
-    ClientIdentity, FeatureSet, HttpBaseUrl, KeyDigest, ModelConfig, Probability, ResponseModel, RouteConfig,
-    RoutedConfig, RouterKind, RoutingText, Scheme, Selection, ServerLimits, TokenPrice, UsageMode,
+    ClientIdentity, Config, FeatureSet, HttpBaseUrl, Input, KeyDigest, ModelConfig, Probability,
+    ResponseModel, RouteConfig, RoutedConfig, RouterKind, RoutingText, Scheme, Selection, ServerLimits,
+    TokenPrice, UsageMode,
 };
 use pointsman::secret::Secret;
 
@@ -211,6 +212,20 @@ fn a_byte_order_mark_and_carriage_returns() {
 }
 
 #[test]
+fn the_readme() {
+    let readme = fs::read_to_string(repository("README.md")).unwrap();
+    let (_, rest) = readme.split_once("```yaml\n").unwrap();
+    let (sample, _) = rest.split_once("```").unwrap();
+    let environment = |name: &str| Some(format!("the-value-of-{name}"));
+    let directory = Path::new("/etc/pointsman");
+    let input = Input { name: "README.md", bytes: sample.as_bytes(), directory, environment: &environment };
+    match Config::parse(&input) {
+        Ok(loaded) => assert!(loaded.warnings.is_empty(), "{}", loaded.warnings),
+        Err(found) => panic!("{found}"),
+    }
+}
+
+#[test]
 fn the_samples() {
     let samples = repository("deploy/config");
     let mut checked = 0;
@@ -226,13 +241,8 @@ fn the_samples() {
         let environment = |name: &str| Some(format!("the-value-of-{name}"));
         let name = path.display().to_string();
         let bytes = fs::read(&path).unwrap();
-        let input = pointsman::config::Input {
-            name: &name,
-            bytes: &bytes,
-            directory: directory.path(),
-            environment: &environment,
-        };
-        match pointsman::config::Config::parse(&input) {
+        let directory = directory.path();
+        match Config::parse(&Input { name: &name, bytes: &bytes, directory, environment: &environment }) {
             Ok(loaded) => assert!(loaded.warnings.is_empty(), "{}", loaded.warnings),
             Err(found) => panic!("{found}"),
         }

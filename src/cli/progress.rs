@@ -1,0 +1,13 @@
+//! A bar for what takes longer than a second, on stderr and only when it is a terminal.
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+/// A bar over `total` steps, called `what`.
+pub(super) fn bar(what: &'static str, total: usize) -> ProgressBar {
+    // indicatif draws on stderr, and nowhere when that is no terminal.
+    let bar = ProgressBar::new(total as u64).with_message(what);
+    match ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} {elapsed}, {eta} left") {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}
