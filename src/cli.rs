@@ -10,6 +10,7 @@ mod distill;
 mod logging;
 mod output;
 mod progress;
+mod route;
 mod serve;
 
 use std::process::ExitCode;
@@ -18,6 +19,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 
 use self::logging::LogFormat;
 
+/// An OpenAI-compatible gateway that lets a learned router choose which model answers each chat request
 #[derive(Debug, Parser)]
 #[command(name = "pointsman", version, max_term_width = 100)]
 struct Cli {
@@ -41,6 +43,7 @@ enum Command {
     Serve(serve::Arguments),
     Demo(demo::Arguments),
     CheckConfig(check_config::Arguments),
+    Route(route::Arguments),
     Distill(distill::Arguments),
 }
 
@@ -59,7 +62,7 @@ pub(crate) fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version are no errors: they go to stdout with status 0.
-            let status = if error.use_stderr() { 2 } else { 0 };
+            let status = if error.use_stderr() { output::USAGE } else { 0 };
             return match error.print() {
                 Ok(()) => ExitCode::from(status),
                 Err(_) => ExitCode::FAILURE,
@@ -71,14 +74,12 @@ pub(crate) fn main() -> ExitCode {
         Command::Serve(arguments) => serve::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
         Command::CheckConfig(arguments) => check_config::run(&arguments),
+        Command::Route(arguments) => route::run(&arguments),
         Command::Distill(arguments) => distill::run(&arguments),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            failure.show();
-            ExitCode::FAILURE
-        }
+        Err(failure) => failure.show(),
     }
 }
 

@@ -100,6 +100,27 @@ impl Config {
         Self::parse(&Input { name: &name, bytes: &bytes, directory, environment: &environment })
     }
 
+    /// What a program has put together and no file says; `name` stands for the file's. Everything else has its
+    /// default.
+    #[must_use]
+    pub fn in_memory(
+        name: &str,
+        models: BTreeMap<String, ModelConfig>,
+        routes: BTreeMap<String, RouteConfig>,
+        tenants: BTreeMap<String, TenantConfig>,
+    ) -> Self {
+        Self {
+            listen: decode::LISTEN,
+            admin_listen: None,
+            tls: None,
+            server: ServerLimits::default(),
+            models,
+            routes,
+            tenants,
+            source: Source::unwritten(name),
+        }
+    }
+
     /// Reads a file that is in memory.
     ///
     /// # Errors

@@ -69,7 +69,11 @@ pub fn check(config: &Config) -> Result<Diagnostics, StartError> {
     snapshot(config).map(|(_, warnings)| warnings)
 }
 
-fn snapshot(config: &Config) -> Result<(Snapshot, Diagnostics), StartError> {
+/// A configuration made ready, with its warnings, for whoever wants its decisions without its sockets.
+///
+/// # Errors
+/// As for [`check`], the listener's certificate aside.
+pub fn snapshot(config: &Config) -> Result<(Snapshot, Diagnostics), StartError> {
     let engines = shipped_engines()?;
     let clients = Clients::from_environment();
     let context = BuildContext { clients: &clients, engines: &engines, load: &load_engine };

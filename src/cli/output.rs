@@ -4,10 +4,16 @@ use std::fmt;
 use std::fs;
 use std::io::{self, Write};
 use std::path::Path;
+use std::process::ExitCode;
+
+/// The exit status of a wrong command line.
+pub(super) const USAGE: u8 = 2;
 
 /// Why a command failed.
 #[derive(Debug)]
 pub(super) enum Failure {
+    /// The command line was wrong in a way that only the command can see.
+    Usage(String),
     /// This is why.
     Because(String),
     /// The results themselves say so.
@@ -22,12 +28,16 @@ impl Failure {
         Self::Because(error.to_string())
     }
 
-    /// Tells why on stderr.
-    pub(super) fn show(&self) {
-        if let Self::Because(reason) = self {
-            // When stderr is closed, nobody is there to be told.
-            let _ = writeln!(io::stderr().lock(), "error: {reason}");
-        }
+    /// Tells why on stderr. The exit status that says the same.
+    pub(super) fn show(&self) -> ExitCode {
+        let mut stderr = io::stderr().lock();
+        // When stderr is closed, nobody is there to be told.
+        let _ = match self {
+            Self::Because(reason) => writeln!(stderr, "error: {reason}"),
+            Self::Usage(reason) => writeln!(stderr, "error: {reason}\n\nFor more information, try '--help'."),
+            Self::Shown | Self::Closed => Ok(()),
+        };
+        if matches!(self, Self::Usage(_)) { ExitCode::from(USAGE) } else { ExitCode::FAILURE }
     }
 }
 

@@ -11,3 +11,15 @@ pub(super) fn bar(what: &'static str, total: usize) -> ProgressBar {
         Err(_) => bar,
     }
 }
+
+/// A count of what is done, when nobody knows how much there is; hidden unless `visible`.
+pub(super) fn counter(what: &'static str, visible: bool) -> ProgressBar {
+    if !visible {
+        return ProgressBar::hidden();
+    }
+    let counter = ProgressBar::new_spinner().with_message(what);
+    match ProgressStyle::with_template("{spinner} {pos} {msg}, {per_sec}") {
+        Ok(style) => counter.with_style(style),
+        Err(_) => counter,
+    }
+}

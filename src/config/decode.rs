@@ -16,7 +16,7 @@ use super::value::{Fields, Value};
 use super::{Config, ServerLimits};
 
 /// Where clients connect if the file does not say.
-const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8080);
+pub(super) const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8080);
 
 /// What `model: auto` means in a request is fixed, so nothing else may bear the name of the tenant's default route.
 const AUTO: &str = "auto";

@@ -37,6 +37,11 @@ impl Source {
         Self { file, root }
     }
 
+    /// The source of what no file says: everything is at its beginning.
+    pub(super) fn unwritten(name: &str) -> Self {
+        Self::new(Arc::from(name), Outline { at: Position { line: 1, column: 1 }, below: Below::Nothing })
+    }
+
     /// The file, as the user named it.
     #[must_use]
     pub fn file(&self) -> &str {

@@ -4,10 +4,9 @@ use std::fs;
 
 use serde_json::Value;
 
-use super::{run, status, stderr, stdout};
+use super::{program, run, status, stderr, stdout};
 
-const VALID: &str =
-    "models: {a: {price: {input: 2000, output: 1}}}\ntenants: {t: {keys: [{key: '${CI_KEY}'}], pool: [a]}}\n";
+const VALID: &str = "models: {a: {price: {input: 2000, output: 1}, rated_as: gpt-4-0613}}\ntenants: {t: {keys: [{key: '${CI_KEY}'}], pool: [a]}}\n";
 
 fn written(text: &str) -> (tempfile::TempDir, String) {
     let directory = tempfile::tempdir().unwrap();
@@ -62,4 +61,22 @@ fn no_file() {
     let output = run(&["check-config", "no/such.yaml"]);
     assert_eq!(status(&output), 1);
     assert!(stdout(&output).starts_with("no/such.yaml: error: cannot be read: "), "{}", stdout(&output));
+}
+
+/// Not only well-formed: held against the artefacts, without so much as a warning.
+#[test]
+fn the_samples() {
+    let mut checked = 0;
+    for entry in fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/config")).unwrap() {
+        let file = entry.unwrap().path();
+        let mut command = program(&["check-config", file.to_str().unwrap(), "--format", "json"]);
+        for name in ["OPENAI_API_KEY", "AZURE_KEY", "TEAM_KEY"] {
+            command.env(name, "placeholder");
+        }
+        let output = command.output().unwrap();
+        let findings: Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!((status(&output), &findings["warnings"]), (0, &Value::Array(Vec::new())), "{findings:#}");
+        checked += 1;
+    }
+    assert!(checked >= 3, "only {checked} samples");
 }

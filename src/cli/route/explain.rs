@@ -1,0 +1,189 @@
+//! Decides as the gateway does, for a pool made up on the command line.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use pointsman::config::{
+    Config, HttpBaseUrl, ModelConfig, Price, RouteConfig, RoutedConfig, RouterKind, Selection, TenantConfig,
+    TokenPrice,
+};
+use pointsman::gateway::{StartError, snapshot};
+use pointsman::openai::request::Request;
+use pointsman::routing::candidates::{Exclusion, PoolModel};
+use pointsman::routing::decide::{Asked, Decision, decide};
+use pointsman::routing::plan::Plan;
+use pointsman_routers::select::win_probability;
+use serde::{Deserialize, Serialize};
+
+use crate::cli::output::Failure;
+
+/// Who asks, and by which route, in the configuration that is made up.
+const NAME: &str = "command-line";
+
+/// What decides.
+pub(super) struct Setup<'a> {
+    pub(super) router: RouterKind,
+    /// The file of an artefact, in place of the one that ships.
+    pub(super) artifact: Option<&'a Path>,
+    pub(super) selection: Selection,
+    pub(super) models: &'a [String],
+    /// The file of the prices.
+    pub(super) prices: Option<&'a Path>,
+}
+
+/// A decision and its reasons. Models go by the names that they were given on the command line.
+#[derive(Debug, Serialize)]
+pub(super) struct Explanation<'a> {
+    /// The choice.
+    pub(super) model: &'a str,
+    pub(super) router: &'static str,
+    /// θ of every model that was scored.
+    pub(super) skills: BTreeMap<&'a str, f64>,
+    /// P(a beats b), a tie counted half.
+    pub(super) win_rates: BTreeMap<&'a str, BTreeMap<&'a str, f64>>,
+    /// Models that cannot be chosen, and why.
+    pub(super) excluded: BTreeMap<&'a str, String>,
+    /// The choice, then the fallbacks in their order.
+    pub(super) ranking: Vec<&'a str>,
+    pub(super) decision_us: u64,
+}
+
+/// Explains prompts, one after the other.
+pub(super) struct Explainer {
+    models: Arc<[PoolModel]>,
+    plan: Arc<Plan>,
+    runtime: tokio::runtime::Runtime,
+}
+
+impl Explainer {
+    pub(super) fn new(setup: &Setup<'_>) -> Result<Self, Failure> {
+        let because = |error: &dyn std::fmt::Display| Failure::Because(error.to_string());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|error| because(&error))?;
+        let (snapshot, _) = snapshot(&configuration(setup)?).map_err(|error| match error {
+            // Its places are of a file that does not exist.
+            StartError::Config(found) => {
+                let messages: Vec<&str> = found.errors().map(|error| error.message.as_str()).collect();
+                Failure::Because(messages.join("; "))
+            }
+            error => because(&error),
+        })?;
+        let plans = snapshot.tenant(NAME).map(|tenant| &tenant.plans);
+        let found =
+            plans.and_then(|plans| Some((Arc::clone(&plans.models), Arc::clone(plans.routes.get(NAME)?))));
+        let (models, plan) = found.ok_or_else(|| because(&"no route was made"))?;
+        Ok(Self { models, plan, runtime })
+    }
+
+    /// Decides about a conversation of these user turns.
+    pub(super) fn explain(&self, turns: &[String]) -> Result<Explanation<'_>, Failure> {
+        let because = |error: &dyn std::fmt::Display| Failure::Because(error.to_string());
+        let messages: Vec<_> =
+            turns.iter().map(|turn| serde_json::json!({"role": "user", "content": turn})).collect();
+        let body = serde_json::json!({"model": NAME, "messages": messages}).to_string();
+        let request = Request::parse(body.into()).map_err(|error| because(&error))?;
+        let messages = request.messages().map_err(|error| because(&error))?;
+        let asked = Asked { messages: &messages, needs: &request.requirements(&messages) };
+        let decision = self.runtime.block_on(decide(&self.plan, &self.models, asked));
+        self.told(&decision)
+    }
+
+    fn told(&self, decision: &Decision) -> Result<Explanation<'_>, Failure> {
+        let excluded = self.excluded(decision);
+        if let Some(reason) = decision.fail_open {
+            let mut reasons: Vec<String> =
+                excluded.iter().map(|(model, why)| format!("{model} {why}")).collect();
+            if reasons.is_empty() {
+                reasons.push(format!("router {} failed: {}", decision.router, reason.label()));
+            }
+            return Err(Failure::Because(format!("no model can be chosen: {}", reasons.join("; "))));
+        }
+        let ranking: Vec<&str> = decision.ranking.iter().filter_map(|&place| self.name(place)).collect();
+        let model = *ranking.first().ok_or_else(|| Failure::Because("no model can be chosen".to_owned()))?;
+        let skills: BTreeMap<&str, f64> =
+            decision.skills.iter().filter_map(|&(place, skill)| Some((self.name(place)?, skill))).collect();
+        let against = |own: (&&str, &f64)| {
+            let others = skills.iter().filter(|(name, _)| *name != own.0);
+            others.map(|(name, skill)| (*name, win_probability(*own.1, *skill))).collect()
+        };
+        let win_rates = skills.iter().map(|own| (*own.0, against(own))).collect();
+        let decision_us = u64::try_from(decision.elapsed.as_micros()).unwrap_or(u64::MAX);
+        Ok(Explanation { model, router: decision.router, skills, win_rates, excluded, ranking, decision_us })
+    }
+
+    fn excluded(&self, decision: &Decision) -> BTreeMap<&str, String> {
+        let reason = |exclusion: Exclusion| match exclusion {
+            Exclusion::Unrated => format!("is unknown to router {}", decision.router),
+            other => other.to_string(),
+        };
+        let excluded = decision.excluded.iter();
+        excluded.filter_map(|&(place, exclusion)| Some((self.name(place)?, reason(exclusion)))).collect()
+    }
+
+    fn name(&self, place: usize) -> Option<&str> {
+        self.models.get(place).map(|model| &*model.name)
+    }
+}
+
+/// One tenant with one route, which chooses among these models.
+fn configuration(setup: &Setup<'_>) -> Result<Config, Failure> {
+    /// It is never called.
+    const NOWHERE: &str = "http://localhost";
+    /// Whoever asks why wants the router's word, not the default model's.
+    const PATIENCE: Duration = Duration::from_secs(3600);
+    let nowhere: HttpBaseUrl =
+        NOWHERE.parse().map_err(|error| Failure::Because(format!("{NOWHERE}: {error}")))?;
+    let prices = setup.prices.map(|file| prices(file, setup.models)).transpose()?.unwrap_or_default();
+    let model = |name: &String| {
+        let price = prices.get(name.as_str()).copied();
+        (name.clone(), ModelConfig { price, ..ModelConfig::new(name, nowhere.clone()) })
+    };
+    let route = RoutedConfig {
+        router: setup.router,
+        artifact: setup.artifact.map(Path::to_owned),
+        selection: setup.selection,
+        timeout: PATIENCE,
+        ..RoutedConfig::standard()
+    };
+    let tenant = TenantConfig {
+        keys: Vec::new(),
+        open: true,
+        pool: setup.models.to_vec(),
+        default_route: NAME.to_owned(),
+        default_model: None,
+    };
+    Ok(Config::in_memory(
+        NAME,
+        setup.models.iter().map(model).collect(),
+        BTreeMap::from([(NAME.to_owned(), RouteConfig::Routed(route))]),
+        BTreeMap::from([(NAME.to_owned(), tenant)]),
+    ))
+}
+
+/// What a file says about one model.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    input: serde_json::Number,
+    output: serde_json::Number,
+}
+
+/// The price of every model; a model left out would count as free.
+fn prices<'a>(file: &Path, models: &'a [String]) -> Result<BTreeMap<&'a str, Price>, Failure> {
+    let because = |error: &dyn std::fmt::Display| Failure::Because(format!("{}: {error}", file.display()));
+    let text = std::fs::read_to_string(file).map_err(|error| because(&error))?;
+    let written: BTreeMap<String, Written> = serde_json::from_str(&text).map_err(|error| because(&error))?;
+    let price = |model: &'a String| {
+        let Some(Written { input, output }) = written.get(model) else {
+            return Err(because(&format!("has no price of {model}")));
+        };
+        let token = |number: &serde_json::Number, which: &str| {
+            let price = TokenPrice::parse(&number.to_string());
+            price.map_err(|error| because(&format!("the {which} price of {model} {error}")))
+        };
+        Ok((model.as_str(), Price { input: token(input, "input")?, output: token(output, "output")? }))
+    };
+    models.iter().map(price).collect()
+}
