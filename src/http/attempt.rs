@@ -1,6 +1,6 @@
 //! One call of one upstream, up to the point where its answer is certain to begin well.
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode, header, response};
@@ -131,6 +131,7 @@ fn relay_settings(model: &Model, call: Call<'_>) -> RelaySettings {
         drop_usage_event: call.endpoint.has_stream_options() && !call.request.wants_usage(),
         silence_max: model.timeout,
         event_bytes_max: EVENT_BYTES_MAX,
+        redactor: Arc::clone(&model.redactor),
     }
 }
 

@@ -29,9 +29,9 @@ pub(super) enum Failure {
     Smuggling,
     #[error("the request body must not be encoded, not even as '{0}'")]
     Encoding(String),
-    #[error("the model '{0}' does not exist, or you do not have access to it")]
+    #[error("the model '{}' does not exist, or you do not have access to it", shortened(.0))]
     UnknownModel(String),
-    #[error("the threshold of '{0}' must be a number between 0 and 1")]
+    #[error("the threshold of '{}' must be a number between 0 and 1", shortened(.0))]
     Threshold(String),
     #[error("no model of your pool can serve this request: {0}")]
     NoCandidate(String),
@@ -43,6 +43,17 @@ pub(super) enum Failure {
     Overloaded,
     #[error("{fault} (after {attempts} attempts)")]
     Exhausted { fault: AttemptFault, attempts: usize },
+}
+
+/// Longest part of a client's own text that an error repeats.
+const REPEATED_CHARS_MAX: usize = 100;
+
+/// A text of the client's, cut where it is longer than anyone reads.
+fn shortened(text: &str) -> std::borrow::Cow<'_, str> {
+    match text.char_indices().nth(REPEATED_CHARS_MAX) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()).into(),
+        None => text.into(),
+    }
 }
 
 /// Why an upstream's attempt gave no answer.
@@ -171,6 +182,13 @@ mod tests {
         assert_eq!(failure.status(), StatusCode::BAD_GATEWAY);
         assert_eq!(failure.outcome(), Outcome::UpstreamError);
         assert!(failure.forbids_retry());
+    }
+
+    #[test]
+    fn a_long_name_is_not_repeated_whole() {
+        let failure = Failure::UnknownModel("é".repeat(100_000));
+        assert!(failure.to_string().len() < 400);
+        assert!(Failure::UnknownModel("short".into()).to_string().contains("'short'"));
     }
 
     #[test]

@@ -108,11 +108,11 @@ impl Exchange<'_> {
         response
     }
 
-    /// An upstream's own 4xx: in its words when they are OpenAI's error object, else in ours.
+    /// An upstream's own 4xx: in its words when they are OpenAI's error object and tell no secret, else in ours.
     fn refuse(mut self, model: &Model, refusal: Refusal) -> Response<ResponseBody> {
         self.count_attempt(model, "refused");
         self.guards.account.ended(Outcome::ClientError);
-        let mut response = if is_error_object(&refusal.body) {
+        let mut response = if is_error_object(&refusal.body) && !model.redactor.finds_in(&refusal.body) {
             json_text(refusal.head.status, refusal.body)
         } else {
             let message =

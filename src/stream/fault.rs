@@ -2,6 +2,8 @@
 
 use serde::Deserialize;
 
+use crate::secret::Redactor;
+
 /// What went wrong with an answer that had begun well.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum StreamFault {
@@ -44,7 +46,7 @@ impl StreamFault {
 
     /// The fault in an `error` value of an upstream: a string, or an object with a `message`.
     #[must_use]
-    pub fn reported(error_json: &str) -> Self {
+    pub fn reported(error_json: &str, redactor: &Redactor) -> Self {
         #[derive(Deserialize)]
         #[serde(untagged)]
         enum Wire {
@@ -55,7 +57,7 @@ impl StreamFault {
             Ok(Wire::Text(message) | Wire::Object { message }) => message,
             Err(_) => "no message".to_owned(),
         };
-        Self::Reported(message.chars().take(MESSAGE_CHARS_MAX).collect())
+        Self::Reported(redactor.clean(&message).chars().take(MESSAGE_CHARS_MAX).collect())
     }
 }
 
@@ -65,7 +67,7 @@ mod tests {
 
     #[test]
     fn an_upstreams_own_words_are_found() {
-        let read = |json: &str| StreamFault::reported(json);
+        let read = |json: &str| StreamFault::reported(json, &Redactor::default());
         assert_eq!(read(r#"{"message":"overloaded","x":1}"#), StreamFault::Reported("overloaded".into()));
         assert_eq!(read(r#""busy""#), StreamFault::Reported("busy".into()));
         assert_eq!(read("{}"), StreamFault::Reported("no message".into()));

@@ -3,6 +3,7 @@
 use std::{
     future::Future,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -16,9 +17,12 @@ use super::{
     progress::Progress,
     sse::{Decoder, Event},
 };
-use crate::openai::{
-    chunk::{self, Dialect},
-    usage::Usage,
+use crate::{
+    openai::{
+        chunk::{self, Dialect},
+        usage::Usage,
+    },
+    secret::Redactor,
 };
 
 /// How one stream is to be treated.
@@ -36,6 +40,8 @@ pub struct RelaySettings {
     pub silence_max: Duration,
     /// Longest event.
     pub event_bytes_max: usize,
+    /// Takes secrets out of errors that the upstream reports.
+    pub redactor: Arc<Redactor>,
 }
 
 /// One step of a stream.
@@ -151,7 +157,7 @@ impl<B: Body<Data = Bytes>> Relay<B> {
             return Some(Step::Broken(StreamFault::Malformed));
         };
         if let Some(error) = &seen.error {
-            return Some(Step::Broken(StreamFault::reported(error)));
+            return Some(Step::Broken(StreamFault::reported(error, &self.settings.redactor)));
         }
         self.progress.observe(&seen);
         self.usage = seen.usage.or(self.usage);

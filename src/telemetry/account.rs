@@ -92,7 +92,12 @@ impl Drop for Account {
         self.metrics.in_flight.dec();
         let model = self.model.as_ref().map_or(NONE, |model| &model.name);
         let labels = [&*self.tenant, &*self.route, model, self.outcome.label()];
-        self.metrics.requests.with_label_values(&labels).inc();
+        let counted = self.metrics.requests.with_label_values(&labels);
+        counted.inc();
+        // The first of its series: its sisters are shown at zero with it.
+        if counted.get() == 1 {
+            self.metrics.seed_outcomes(&self.tenant, &self.route, model);
+        }
         if let (Some(model), Some(usage)) = (&self.model, self.usage) {
             self.record_usage(model, usage);
         }

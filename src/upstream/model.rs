@@ -16,6 +16,7 @@ use super::{
 use crate::{
     config::{ModelConfig, Price, ResponseModel, Scheme, UsageMode},
     openai::{endpoint::Endpoint, request},
+    secret::{Redactor, Secret},
 };
 
 /// A model of the configuration, ready to be called.
@@ -29,6 +30,8 @@ pub struct Model {
     pub timeout: Duration,
     /// The JSON text that takes the place of the upstream's `model` in answers.
     pub answer_model: Option<Bytes>,
+    /// Takes our keys out of what the upstream says.
+    pub redactor: Arc<Redactor>,
     upstream_model: String,
     ask_usage: bool,
     client: HttpClient,
@@ -116,6 +119,7 @@ impl Model {
                 ResponseModel::Pool => Some(Bytes::from(serde_json::Value::from(name).to_string())),
                 ResponseModel::Upstream => None,
             },
+            redactor: Arc::new(Redactor::new(secrets(config))),
             upstream_model: config.upstream_model.clone(),
             ask_usage: config.usage == UsageMode::Request,
             client: clients.client(config)?,
@@ -152,6 +156,15 @@ impl Model {
             Err(_) => Err(SendFault::Timeout),
         }
     }
+}
+
+/// All that is sent to an upstream and is nobody else's business.
+fn secrets(config: &ModelConfig) -> Vec<Secret> {
+    let headers = config.headers.iter().filter_map(|(_, value)| value.to_str().ok());
+    let query = config.query.iter().flat_map(|query| query.expose().split('&'));
+    let query_values = query.filter_map(|pair| pair.split_once('=')).map(|(_, value)| value);
+    let texts = headers.chain(query_values).map(Secret::new);
+    config.api_key.iter().cloned().chain(texts).collect()
 }
 
 /// The gateway's own key and the configured headers; they replace the client's.

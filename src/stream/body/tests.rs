@@ -40,6 +40,7 @@ fn settings() -> RelaySettings {
         drop_usage_event: true,
         silence_max: Duration::from_secs(5),
         event_bytes_max: 1 << 20,
+        redactor: Arc::default(),
     }
 }
 
