@@ -1,6 +1,6 @@
 //! A model as the gateway calls it.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header};
@@ -39,12 +39,18 @@ pub struct Model {
     headers: HeaderMap,
 }
 
-#[derive(Debug)]
 struct Uris {
     chat: Uri,
     completions: Uri,
     embeddings: Uri,
     responses: Uri,
+}
+
+impl fmt::Debug for Uris {
+    /// A query may hold a key.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Uris")
+    }
 }
 
 impl Uris {
@@ -196,8 +202,8 @@ fn own_headers(config: &ModelConfig, clients: &Clients, uri: &Uri) -> Result<Hea
 /// An error with its causes, for the log.
 struct ErrorChain<'a>(&'a dyn std::error::Error);
 
-impl std::fmt::Display for ErrorChain<'_> {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for ErrorChain<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(formatter, "{}", self.0)?;
         let mut cause = self.0.source();
         while let Some(error) = cause {
