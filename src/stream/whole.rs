@@ -99,6 +99,10 @@ where
         let this = &mut *self;
         if let Some(first) = this.first.take() {
             this.scanner.push(&first);
+            // All of it had come when the limit was passed: the server will not ask for more.
+            if this.rest.is_end_stream() {
+                this.end(None);
+            }
             return Poll::Ready(Some(Ok(Frame::data(first))));
         }
         if this.ended {
