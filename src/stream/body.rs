@@ -118,14 +118,14 @@ impl<B: Body<Data = Bytes>, O: StreamObserver> Body for RelayBody<B, O> {
             this.end(None);
             return Poll::Ready(None);
         }
-        let step = ready!(this.relay.poll_step(context));
-        Poll::Ready(match step {
-            Step::Forward { bytes, .. } => {
-                if let Some(usage) = this.relay.usage() {
-                    this.observer.usage(usage);
-                }
-                Some(Ok(Frame::data(bytes)))
-            }
+        let step = this.relay.poll_step(context);
+        // Also while nothing is to be sent: a client may leave between the usage event, which is not for it, and
+        // the end.
+        if let Some(usage) = this.relay.usage() {
+            this.observer.usage(usage);
+        }
+        Poll::Ready(match ready!(step) {
+            Step::Forward { bytes, .. } => Some(Ok(Frame::data(bytes))),
             Step::Whole(bytes) => this.last(bytes, None),
             Step::Broken(fault) => this.last(error_event(&fault), Some(&fault)),
         })
