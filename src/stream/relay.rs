@@ -125,8 +125,10 @@ impl<B: Body<Data = Bytes>> Relay<B> {
             // A connection that breaks after the last choice's end takes nothing from the answer.
             Poll::Ready(Some(Err(_)) | None) => {
                 self.ended = true;
-                let last = self.decoder.finish();
-                Poll::Ready(last.and_then(|event| self.take(&event)))
+                let last = self.decoder.finish().and_then(|event| self.take(&event));
+                // Half an event is not malformed: the rest of it is missing.
+                let cut = matches!(last, Some(Step::Broken(StreamFault::Malformed)));
+                Poll::Ready(if cut { Some(self.end()) } else { last })
             }
             Poll::Pending => {
                 ready!(self.silence.as_mut().poll(context));
