@@ -94,7 +94,8 @@ async fn read_answer(
     model: &Model,
     call: Call<'_>,
 ) -> Result<AnswerBody, StreamFault> {
-    if let Some(encoding) = head.headers.get(header::CONTENT_ENCODING).filter(|value| *value != "identity") {
+    let encodings = head.headers.get_all(header::CONTENT_ENCODING);
+    if let Some(encoding) = encodings.iter().find(|value| *value != "identity") {
         let encoding = String::from_utf8_lossy(encoding.as_bytes()).into_owned();
         return Err(StreamFault::NotAnAnswer(format!(
             "it is encoded as {encoding}, which was not asked for"

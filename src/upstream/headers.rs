@@ -22,9 +22,15 @@ const HOP_BY_HOP: [&str; 11] = [
 const CLIENT_ONLY: [&str; 7] =
     ["accept-encoding", "api-key", "authorization", "cookie", "host", "x-api-key", "x-request-id"];
 
-/// An upstream's own, not for a client: they name our account there, or belong to another host's cookie jar.
-const UPSTREAM_ONLY: [&str; 5] =
-    ["openai-organization", "openai-project", "set-cookie", "strict-transport-security", "x-request-id"];
+/// An upstream's own, not for a client: they name our account there, or speak of another host than this one.
+const UPSTREAM_ONLY: [&str; 6] = [
+    "alt-svc",
+    "openai-organization",
+    "openai-project",
+    "set-cookie",
+    "strict-transport-security",
+    "x-request-id",
+];
 
 /// What is the gateway's to say; nobody else's word for it passes.
 const OURS: &str = "x-pointsman-";
