@@ -86,7 +86,27 @@ impl Gateway {
     /// # Errors
     /// When the configuration does not hold, or an address is taken.
     pub async fn bind(config: &Config, watcher: Option<Watcher>) -> Result<Self, StartError> {
-        let (snapshot, warnings) = snapshot(config)?;
+        Self::assemble(config, snapshot(config)?, watcher).await
+    }
+
+    /// As [`Gateway::bind`], with the routers and the way out of `context`.
+    ///
+    /// # Errors
+    /// As for [`Gateway::bind`].
+    pub async fn bind_with(
+        config: &Config,
+        context: &BuildContext<'_>,
+        watcher: Option<Watcher>,
+    ) -> Result<Self, StartError> {
+        let built = build(config, context).map_err(StartError::Config)?;
+        Self::assemble(config, built, watcher).await
+    }
+
+    async fn assemble(
+        config: &Config,
+        (snapshot, warnings): (Snapshot, Diagnostics),
+        watcher: Option<Watcher>,
+    ) -> Result<Self, StartError> {
         for warning in warnings.warnings() {
             tracing::warn!("{warning}");
         }
