@@ -1,5 +1,13 @@
 //! Integration tests over real sockets.
 #![cfg(test)]
 
+mod answers;
+mod certificates;
 mod cli;
+mod client;
 mod config;
+mod gateway;
+mod logs;
+mod router;
+mod stand;
+mod upstream;

@@ -1,0 +1,18 @@
+//! The gateway's laws (the design's section 4), each test named for the sentence it proves.
+
+mod bounds;
+mod bytes;
+mod commit;
+mod drain;
+mod egress;
+mod ends;
+mod headers;
+mod keep_alive;
+mod leaving;
+mod metrics;
+mod outcomes;
+mod routing;
+mod secrets;
+mod smuggling;
+mod tenancy;
+mod tls;

@@ -1,0 +1,61 @@
+//! Connections are kept, on both sides.
+
+use crate::{
+    answers::{answer, chat, chat_stream, stream},
+    client::post,
+    stand::{Setup, Stand},
+    upstream::{Script, Upstream},
+};
+
+const PATH: &str = "/v1/chat/completions";
+
+async fn stand(upstream: &Upstream) -> Stand {
+    Setup::new().model("m", &upstream.base_url(), "").start().await
+}
+
+#[tokio::test]
+async fn one_connection_serves_many_requests_on_both_sides() {
+    let upstream = Upstream::start([
+        Script::json(200, &answer("whole")),
+        Script::events(&stream("a")),
+        Script::json(400, r#"{"error":{"message":"no"}}"#),
+        Script::events(&stream("a")),
+    ])
+    .await;
+    let stand = stand(&upstream).await;
+    let mut client = stand.client().await;
+    for request in
+        [chat("m"), chat_stream("m"), chat("m"), "{".to_owned(), chat("nonesuch"), chat_stream("m")]
+    {
+        client.send(post(PATH, request)).await.text().await;
+    }
+    assert_eq!(upstream.requests(), 4);
+    assert_eq!(stand.metric("pointsman_connections", &[]), 1);
+    assert_eq!(upstream.connections(), 1);
+}
+
+/// An upstream closes a connection that was idle for too long: the next request must not suffer.
+#[tokio::test]
+async fn a_kept_connection_that_was_closed_is_replaced() {
+    let closes = Script::json(200, &answer("first")).close();
+    let upstream = Upstream::start([closes, Script::json(200, &answer("second"))]).await;
+    let stand = stand(&upstream).await;
+    assert!(stand.chat(chat("m")).await.text().await.contains("first"));
+    let mut reply = stand.chat(chat("m")).await;
+    assert!(reply.text().await.contains("second"));
+    assert_eq!(upstream.connections(), 2);
+}
+
+/// Nor does an answer whose body the client does not care for.
+#[tokio::test]
+async fn a_refused_request_does_not_cost_the_connection() {
+    let upstream = Upstream::start([Script::json(200, &answer("good"))]).await;
+    let stand = stand(&upstream).await;
+    let mut client = stand.client().await;
+    for _ in 0..3 {
+        assert_eq!(client.send(post(PATH, chat("nonesuch"))).await.status, 404);
+        assert_eq!(client.send(post("/v1/nonesuch", chat("m"))).await.status, 404);
+        assert_eq!(client.send(post(PATH, chat("m"))).await.status, 200);
+    }
+    assert_eq!(stand.metric("pointsman_connections", &[]), 1);
+}
