@@ -9,6 +9,7 @@
 
 pub mod artifact;
 pub mod baseline;
+pub mod bradley_terry;
 pub mod calibration;
 pub mod data;
 pub mod distill;
