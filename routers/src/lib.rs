@@ -15,12 +15,15 @@ pub mod data;
 pub mod distill;
 pub mod embed;
 pub mod encoder;
+pub mod evaluate;
 pub mod identity;
 pub mod mf;
+pub mod ratings;
 pub mod router;
 pub mod select;
 pub mod shipped;
 pub mod split;
+pub mod train;
 pub mod wordpiece;
 
 mod roster;

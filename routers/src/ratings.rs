@@ -12,7 +12,7 @@ mod tests;
 use crate::bradley_terry::{FitError, PairSum, Prior, fit, fit_scale};
 use crate::data::{Battle, Dataset};
 
-pub use components::unlinked;
+use components::{components, unlinked};
 
 /// The model whose rating the Arena fixes, and the rating.
 pub const ANCHOR: (&str, f64) = ("mixtral-8x7b-instruct-v0.1", 1114.0);
@@ -36,6 +36,8 @@ pub struct GlobalFit {
     pub skills: Vec<f64>,
     /// How many logits of each source's labels one unit of skill difference is worth.
     pub scales: Vec<f64>,
+    /// The component of the comparison graph that each model lies in: skills are comparable within one only.
+    pub components: Vec<u32>,
     /// Groups of models that no chain of comparisons links to a model with votes.
     pub unlinked: Vec<Vec<usize>>,
 }
@@ -77,7 +79,8 @@ pub fn fit_global(data: &Dataset, battles: &[Battle]) -> Result<GlobalFit, FitEr
     let mean = skills.iter().sum::<f64>() / models.max(1) as f64;
     skills.iter_mut().for_each(|skill| *skill -= mean);
     let all: Vec<PairSum> = votes.iter().chain(sources.iter().flatten()).copied().collect();
-    Ok(GlobalFit { skills, scales, unlinked: unlinked(models, &all, &has_votes) })
+    let components = components(models, &all);
+    Ok(GlobalFit { skills, scales, unlinked: unlinked(&components, &has_votes), components })
 }
 
 /// The Elo rating of a skill, given the anchor's skill: 1114 + (400 / ln 10)(θ − θ_anchor).

@@ -3,7 +3,8 @@
 use crate::bradley_terry::{PairSum, sigmoid};
 use crate::data::{Battle, Dataset, PairVotes};
 
-use super::{elo, fit_global, unlinked};
+use super::components::{components, unlinked};
+use super::{elo, fit_global};
 
 fn dataset(models: usize, votes: Vec<PairVotes>) -> Dataset {
     Dataset {
@@ -64,10 +65,11 @@ fn ties_of_either_kind_count_half() {
 #[test]
 fn groups_without_an_anchor_are_listed() {
     let pair = |model_a, model_b| PairSum { model_a, model_b, won_a: 1.0, won_b: 0.0, scale: 1.0 };
-    let pairs = [pair(0, 1), pair(3, 2), pair(4, 2)];
-    assert_eq!(unlinked(6, &pairs, &[false, true, false, false, false, false]), [vec![2, 3, 4], vec![5]]);
-    assert_eq!(unlinked(6, &pairs, &[false; 6]), [vec![0, 1], vec![5]]);
-    assert!(unlinked(0, &[], &[]).is_empty());
+    let linked = components(6, &[pair(0, 1), pair(3, 2), pair(4, 2)]);
+    assert_eq!(linked, [0, 0, 1, 1, 1, 2]);
+    assert_eq!(unlinked(&linked, &[false, true, false, false, false, false]), [vec![2, 3, 4], vec![5]]);
+    assert_eq!(unlinked(&linked, &[false; 6]), [vec![0, 1], vec![5]]);
+    assert!(components(0, &[]).is_empty() && unlinked(&[], &[]).is_empty());
 }
 
 #[test]
