@@ -74,10 +74,23 @@ pub fn check(config: &Config) -> Result<Diagnostics, StartError> {
 /// # Errors
 /// As for [`check`], the listener's certificate aside.
 pub fn snapshot(config: &Config) -> Result<(Snapshot, Diagnostics), StartError> {
+    /// One set for the process: open connections to upstreams outlive a configuration (law 9).
+    static CLIENTS: LazyLock<Clients> = LazyLock::new(Clients::from_environment);
     let engines = shipped_engines()?;
-    let clients = Clients::from_environment();
-    let context = BuildContext { clients: &clients, engines: &engines, load: &load_engine };
+    let context = BuildContext { clients: &CLIENTS, engines: &engines, load: &load_engine };
     build(config, &context).map_err(StartError::Config)
+}
+
+/// Puts a configuration in force, all of it or nothing; its warnings, when it is. Requests on their way end under
+/// the one they began with. Addresses, the listener's certificate and the limits on connections need a restart.
+///
+/// # Errors
+/// When the gateway would not start with it: the one in force stays.
+pub fn reload(app: &App, config: &Config) -> Result<Diagnostics, StartError> {
+    let (snapshot, warnings) = snapshot(config)?;
+    seed(&app.metrics, &snapshot);
+    app.snapshot.store(Arc::new(snapshot));
+    Ok(warnings)
 }
 
 impl Gateway {
@@ -177,6 +190,7 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
 
 /// Shows what can be shown before the first request.
 fn seed(metrics: &Metrics, snapshot: &Snapshot) {
+    metrics.seed_reloads();
     metrics.seed_outcomes(NONE, NONE, NONE);
     for tenant in snapshot.tenants() {
         for model in &*tenant.plans.models {

@@ -1,9 +1,14 @@
 //! `pointsman serve`: the gateway, until it is told to stop.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
-use pointsman::{config::Config, gateway::Gateway};
+use pointsman::{
+    config::Config,
+    gateway::{self, Gateway},
+    http::app::App,
+};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::output::{Failure, count};
@@ -12,6 +17,7 @@ use super::output::{Failure, count};
 ///
 /// Stops gracefully on SIGTERM or Ctrl-C: `/health/ready` turns to 503, no connection is accepted any more, and
 /// answers on their way may end, for at most `server.drain_timeout`. A second signal stops at once.
+/// SIGHUP reads the configuration again: what is valid takes force at once, anything else changes nothing.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   pointsman check-config config.yaml && pointsman serve --config config.yaml
@@ -32,7 +38,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     runtime()?.block_on(async {
         let gateway =
             Gateway::bind(&loaded.config, None).await.map_err(|error| Failure::Because(error.to_string()))?;
-        serve(gateway, stop_signal()?).await;
+        let stop = stop_signal()?;
+        reload_on_hangup(&gateway, arguments.config.clone())?;
+        serve(gateway, stop).await;
         Ok(())
     })
 }
@@ -62,6 +70,48 @@ pub(super) async fn serve(gateway: Gateway, stop: Stop) {
     }
 }
 
+/// Reads the configuration again on every SIGHUP.
+fn reload_on_hangup(gateway: &Gateway, file: PathBuf) -> Result<(), Failure> {
+    let app = gateway.app();
+    let mut hangups = signal(SignalKind::hangup()).map_err(|error| cannot_listen(&error))?;
+    TaskTracker::new().spawn(async move {
+        while hangups.recv().await.is_some() {
+            let result = if reload(&app, &file) { "ok" } else { "error" };
+            app.metrics.config_reloads.with_label_values(&[result]).inc();
+        }
+    });
+    Ok(())
+}
+
+/// Whether the file is in force now.
+fn reload(app: &App, file: &Path) -> bool {
+    let name = file.display();
+    let loaded = match Config::load(file) {
+        Ok(loaded) => loaded,
+        Err(found) => {
+            tracing::error!("reload: {name} is not valid, the configuration in force is kept:\n{found}");
+            return false;
+        }
+    };
+    match gateway::reload(app, &loaded.config) {
+        Ok(warnings) => {
+            for warning in loaded.warnings.warnings().chain(warnings.warnings()) {
+                tracing::warn!("{warning}");
+            }
+            tracing::info!("reload: {name} is in force");
+            true
+        }
+        Err(error) => {
+            tracing::error!("reload: {name} cannot be used, the configuration in force is kept: {error}");
+            false
+        }
+    }
+}
+
+fn cannot_listen(error: &std::io::Error) -> Failure {
+    Failure::Because(format!("cannot listen for signals: {error}"))
+}
+
 /// What the process was told: the first signal stops it gracefully, the second at once.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Stop {
@@ -71,8 +121,7 @@ pub(super) struct Stop {
 
 /// Listens for SIGTERM and Ctrl-C.
 pub(super) fn stop_signal() -> Result<Stop, Failure> {
-    let mut signals =
-        Signals::new().map_err(|error| Failure::Because(format!("cannot listen for signals: {error}")))?;
+    let mut signals = Signals::new().map_err(|error| cannot_listen(&error))?;
     let stop = Stop::default();
     let told = stop.clone();
     TaskTracker::new().spawn(async move {
@@ -86,13 +135,12 @@ pub(super) fn stop_signal() -> Result<Stop, Failure> {
 }
 
 struct Signals {
-    terminate: tokio::signal::unix::Signal,
-    interrupt: tokio::signal::unix::Signal,
+    terminate: Signal,
+    interrupt: Signal,
 }
 
 impl Signals {
     fn new() -> std::io::Result<Self> {
-        use tokio::signal::unix::{SignalKind, signal};
         Ok(Self { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? })
     }
 

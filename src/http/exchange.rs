@@ -89,8 +89,6 @@ impl Exchange<'_> {
                 PassingBody::new(first, rest, observer).map_err(BodyError).boxed_unsync()
             }
             AnswerBody::Whole(bytes, usage) => {
-                #[expect(clippy::cast_precision_loss, reason = "a histogram's buckets are coarser")]
-                metrics.response_bytes.observe(bytes.len() as f64);
                 if let Some(usage) = usage {
                     observer.usage(usage);
                 }

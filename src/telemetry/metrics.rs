@@ -4,8 +4,8 @@
 //! histogram has a tenant label: buckets times tenants would outgrow everything else.
 
 use prometheus::{
-    CounterVec, Encoder, Histogram, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry,
-    TextEncoder, core::Collector,
+    CounterVec, Encoder, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+    core::Collector,
 };
 
 use super::outcome::{FailOpen, Outcome};
@@ -51,8 +51,8 @@ pub struct Metrics {
     pub connections: IntGauge,
     /// `pointsman_connections_refused_total{reason}`: connections closed before or for want of a valid request.
     pub connections_refused: IntCounterVec,
-    /// `pointsman_response_bytes`: size of non-streamed answers held in memory.
-    pub response_bytes: Histogram,
+    /// `pointsman_config_reloads_total{result}`: configurations put in force (`ok`) or refused (`error`).
+    pub config_reloads: IntCounterVec,
 }
 
 impl Metrics {
@@ -72,9 +72,6 @@ impl Metrics {
         };
         let cost_options =
             Opts::new("cost_usd_total", "Cost in USD: reported tokens times configured prices");
-        let bytes_options =
-            HistogramOpts::new("response_bytes", "Size of non-streamed answers held in memory")
-                .buckets(vec![1e3, 4e3, 1.6e4, 6.4e4, 2.56e5, 1e6, 4e6]);
         Ok(Self {
             requests: counter(
                 "requests_total",
@@ -124,8 +121,11 @@ impl Metrics {
                 "Connections closed before or for want of a valid request",
                 &["reason"],
             )?,
-            response_bytes: Histogram::with_opts(bytes_options)
-                .and_then(|metric| register(&registry, metric))?,
+            config_reloads: counter(
+                "config_reloads_total",
+                "Configurations put in force or refused",
+                &["result"],
+            )?,
             registry,
         })
     }
@@ -134,6 +134,13 @@ impl Metrics {
     pub fn seed_outcomes(&self, tenant: &str, route: &str, model: &str) {
         for outcome in Outcome::ALL {
             self.requests.with_label_values(&[tenant, route, model, outcome.label()]);
+        }
+    }
+
+    /// Shows both ends of a reload at zero.
+    pub fn seed_reloads(&self) {
+        for result in ["ok", "error"] {
+            self.config_reloads.with_label_values(&[result]);
         }
     }
 
