@@ -12,6 +12,7 @@ mod output;
 mod progress;
 mod route;
 mod serve;
+mod train;
 
 use std::process::ExitCode;
 
@@ -44,6 +45,7 @@ enum Command {
     Demo(demo::Arguments),
     CheckConfig(check_config::Arguments),
     Route(route::Arguments),
+    Train(train::Arguments),
     Distill(distill::Arguments),
 }
 
@@ -75,6 +77,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::CheckConfig(arguments) => check_config::run(&arguments),
         Command::Route(arguments) => route::run(&arguments),
+        Command::Train(arguments) => train::run(&arguments),
         Command::Distill(arguments) => distill::run(&arguments),
     };
     match done {

@@ -3,6 +3,7 @@
 mod check_config;
 mod distill;
 mod route;
+mod train;
 mod usage;
 
 use std::io::Write;

@@ -1,0 +1,104 @@
+//! `train mf`: an artefact that `route` takes, the same for the same files in any order.
+
+use std::fmt::Write;
+use std::fs;
+use std::path::Path;
+
+use super::{run, status, stderr, stdout};
+
+/// The model that ratings are anchored to, a better one and a worse one.
+const MODELS: [&str; 3] = ["gpt-4-1106-preview", "mixtral-8x7b-instruct-v0.1", "dolly-v2-12b"];
+
+/// Battles on arithmetic, which the first wins, and on greetings, which are ties.
+fn battles() -> Vec<String> {
+    let mut rows = Vec::new();
+    for number in 0..60 {
+        for (a, b) in [(0, 1), (1, 2), (0, 2)] {
+            let (prompt, winner) = match number % 2 {
+                0 => (format!("What is {number} times {}?", number + 7), "model_a"),
+                _ => (format!("Say hello to visitor {number}."), "tie"),
+            };
+            rows.push(
+                serde_json::json!({
+                    "source": "test", "prompt": [prompt], "model_a": MODELS[a], "model_b": MODELS[b], "winner": winner,
+                })
+                .to_string(),
+            );
+        }
+    }
+    rows
+}
+
+fn write(file: &Path, rows: &[String]) {
+    let mut text = String::new();
+    rows.iter().for_each(|row| writeln!(text, "{row}").unwrap());
+    fs::write(file, text).unwrap();
+}
+
+fn train(data: &Path, out: &Path, more: &[&str]) -> std::process::Output {
+    let arguments =
+        ["train", "mf", "--epochs", "2", "--data", data.to_str().unwrap(), "--out", out.to_str().unwrap()];
+    run(&[&arguments, more].concat())
+}
+
+#[test]
+fn it_trains_what_route_takes() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name);
+    write(&at("battles.jsonl"), &battles());
+    let output =
+        train(&at("battles.jsonl"), &at("one"), &["--format", "json", "--licence", "battles.jsonl=MIT"]);
+    assert_eq!(status(&output), 0, "{}", stderr(&output));
+    let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert!(told["metrics"]["dev_log_loss"]["test"]["log_loss"].is_f64(), "{told}");
+
+    let bytes = fs::read(at("one")).unwrap();
+    assert!(String::from_utf8_lossy(&bytes).contains("MIT"));
+
+    let one = at("one");
+    let route = run(&[
+        "route",
+        "--models",
+        &MODELS.join(","),
+        "--artifact",
+        one.to_str().unwrap(),
+        "What is 6 times 7?",
+    ]);
+    assert_eq!(status(&route), 0, "{}", stderr(&route));
+    assert!(stdout(&route).contains("mixtral-8x7b-instruct-v0.1"));
+}
+
+#[test]
+fn the_seed_decides_and_not_the_order_of_files() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name);
+    let rows = battles();
+    let (first, second) = rows.split_at(90);
+    write(&at("first.jsonl"), first);
+    write(&at("second.jsonl"), second);
+    let trained = |data: [&str; 2], seed: &str| {
+        let [one, two] = data.map(|name| at(name).to_str().unwrap().to_owned());
+        let output = train(Path::new(&one), &at("out"), &["--seed", seed, "--data", &two]);
+        assert_eq!(status(&output), 0, "{}", stderr(&output));
+        fs::read(at("out")).unwrap()
+    };
+    let one = trained(["first.jsonl", "second.jsonl"], "1");
+    assert_eq!(one, trained(["second.jsonl", "first.jsonl"], "1"));
+    assert_ne!(one, trained(["first.jsonl", "second.jsonl"], "2"));
+}
+
+#[test]
+fn what_cannot_be_read_is_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let out = directory.path().join("out");
+    let missing = train(Path::new("no/such.jsonl"), &out, &[]);
+    assert_eq!((status(&missing), out.exists()), (1, false));
+    assert!(stderr(&missing).contains("no/such.jsonl"), "{}", stderr(&missing));
+    let foreign = directory.path().join("foreign.jsonl");
+    fs::write(&foreign, "{\"a\": 1}\n").unwrap();
+    let output = train(&foreign, &out, &[]);
+    assert_eq!((status(&output), out.exists()), (1, false));
+    assert!(stderr(&output).contains("foreign.jsonl"), "{}", stderr(&output));
+    assert_eq!(status(&run(&["train", "mf", "--data", "x"])), 2);
+    assert_eq!(status(&run(&["train"])), 2);
+}
