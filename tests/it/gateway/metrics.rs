@@ -21,7 +21,7 @@ const METRICS: [(&str, &str, &[&str]); 13] = [
     ("pointsman_fail_open_total", "counter", &["reason", "router"]),
     ("pointsman_requests_in_flight", "gauge", &[]),
     ("pointsman_requests_total", "counter", &["model", "outcome", "route", "tenant"]),
-    ("pointsman_response_bytes", "histogram", &[]),
+    ("pointsman_config_reloads_total", "counter", &["result"]),
     ("pointsman_tokens_total", "counter", &["kind", "model", "tenant"]),
     ("pointsman_upstream_first_byte_seconds", "histogram", &["model"]),
     ("pointsman_upstream_seconds", "histogram", &["model"]),
