@@ -2,18 +2,12 @@
 //!
 //! Must not know what a request means.
 
+mod pace;
 pub mod tls;
 
-use std::{
-    io,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-    },
-    time::Duration,
-};
+use std::{io, sync::Arc, time::Duration};
 
-use hyper::{rt::Timer, service::service_fn};
+use hyper::service::service_fn;
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto,
@@ -28,6 +22,7 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+use self::pace::{Pace, Paced};
 use crate::{
     config::ServerLimits,
     http::{Face, app::App, handle},
@@ -163,25 +158,22 @@ async fn requests<S>(shared: &Arc<Shared>, stream: S, watcher: Watcher)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let spoke = Arc::new(AtomicBool::new(false));
+    let pace = Pace::new();
     let service = service_fn(|request| {
-        spoke.store(true, Ordering::Relaxed);
-        let (app, face) = (Arc::clone(&shared.app), shared.face);
-        async move { Ok::<_, std::convert::Infallible>(handle(app, face, request).await) }
-    });
-    let serving =
-        watcher.watch(shared.protocols.serve_connection(TokioIo::new(stream), service).into_owned());
-    tokio::pin!(serving);
-    // A connection whose first request takes too long to begin is cut, whatever bytes it trickles.
-    let patience = TokioTimer::new().sleep(shared.limits.header_timeout);
-    let served = tokio::select! {
-        served = &mut serving => served,
-        () = patience => {
-            if !spoke.load(Ordering::Relaxed) {
-                return refused(shared, "slow");
-            }
-            serving.await
+        pace.head_came();
+        let (app, face, pace) = (Arc::clone(&shared.app), shared.face, Arc::clone(&pace));
+        async move {
+            let version = request.version();
+            let answer = handle(app, face, request).await;
+            Ok::<_, std::convert::Infallible>(pace.until_answered(version, answer))
         }
+    });
+    let paced = Paced { stream, pace: Arc::clone(&pace) };
+    let serving = shared.protocols.serve_connection(TokioIo::new(paced), service).into_owned();
+    let served = tokio::select! {
+        served = watcher.watch(serving) => served,
+        // Whatever bytes it trickles.
+        () = pace.overdue(shared.limits.header_timeout) => return refused(shared, "slow"),
     };
     if let Err(error) = served {
         tracing::debug!(%error, "connection ended with an error");

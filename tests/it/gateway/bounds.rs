@@ -1,5 +1,7 @@
 //! Laws 3 and 8: what is held, and for how long, has a limit.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use crate::{
@@ -242,4 +244,36 @@ async fn an_empty_or_broken_body_is_refused_clearly() {
     }
     assert_eq!(upstream.requests(), 0);
     goes_on(&stand, &[("client_error", 9)]).await;
+}
+
+/// The second request of a connection is no exception; a kept connection without a request is.
+#[tokio::test(start_paused = true)]
+async fn a_slow_second_head_is_cut_in_time() {
+    let upstream = good().await;
+    let stand = stand(&upstream, "header_timeout: 2s").await;
+    let mut client = RawClient::connect(stand.address).await;
+    for _ in 0..2 {
+        client.send(head(&format!("content-length: {}", chat("m").len())) + &chat("m")).await;
+        client.until("good").await;
+        tokio::time::sleep(Duration::from_secs(60)).await;
+    }
+    let begun = tokio::time::Instant::now();
+    client.send("POST /v1/chat/completions HTTP/1.1\r\nhost: ").await;
+    client.rest().await;
+    assert_eq!(begun.elapsed().as_secs(), 2);
+    assert_eq!(stand.metric("pointsman_connections_refused_total", &["reason=\"slow\""]), 1);
+}
+
+/// Nor is a request that takes its time.
+#[tokio::test(start_paused = true)]
+async fn a_long_answer_is_no_slow_head() {
+    let gate = Gate::default();
+    let script = Script::stream().chunk(word("a")).wait(&gate).chunk(finish(0)).chunk(done()).end();
+    let upstream = Upstream::start([script]).await;
+    let stand = stand(&upstream, "header_timeout: 2s").await;
+    let mut reply = stand.chat(chat_stream("m")).await;
+    reply.until("\"a\"").await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    gate.open();
+    assert!(reply.text().await.ends_with(&done()));
 }
