@@ -111,16 +111,27 @@ async fn read_answer(
         return Ok(AnswerBody::Stream(Box::new(commit(relay).await?)));
     }
     match whole::hold(body, call.response_buffer, model.timeout).await? {
-        Held::Overflow(first, rest) => Ok(AnswerBody::Passing(first, rest)),
-        Held::Whole(bytes) => {
-            let answer = answer::read(call.endpoint.dialect(), &bytes)
-                .map_err(|error| StreamFault::NotAnAnswer(error.to_string()))?;
-            let bytes = match (&model.answer_model, answer.model) {
-                (Some(name), Some(span)) => replace(&bytes, span, name),
-                _ => bytes,
-            };
-            Ok(AnswerBody::Whole(bytes, answer.usage))
+        Held::Overflow(first, rest) => {
+            let span = answer::read_beginning(&first).map_err(no_answer)?;
+            Ok(AnswerBody::Passing(named(model, first, span), rest))
         }
+        Held::Whole(bytes) => {
+            let answer = answer::read(call.endpoint.dialect(), &bytes).map_err(no_answer)?;
+            Ok(AnswerBody::Whole(named(model, bytes, answer.model), answer.usage))
+        }
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "a function for map_err")]
+fn no_answer(error: answer::AnswerError) -> StreamFault {
+    StreamFault::NotAnAnswer(error.to_string())
+}
+
+/// The answer with the pool's name in place of the upstream's, which stands at `span`.
+fn named(model: &Model, bytes: Bytes, span: Option<std::ops::Range<usize>>) -> Bytes {
+    match (&model.answer_model, span) {
+        (Some(name), Some(span)) => replace(&bytes, span, name),
+        _ => bytes,
     }
 }
 

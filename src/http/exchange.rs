@@ -86,7 +86,7 @@ impl Exchange<'_> {
                 committed.into_body(observer).map_err(|never| match never {}).boxed_unsync()
             }
             AnswerBody::Passing(first, rest) => {
-                PassingBody::new(first, rest, observer).map_err(BodyError).boxed_unsync()
+                PassingBody::new(first, rest, model.timeout, observer).map_err(BodyError).boxed_unsync()
             }
             AnswerBody::Whole(bytes, usage) => {
                 if let Some(usage) = usage {

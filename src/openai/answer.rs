@@ -1,13 +1,17 @@
 //! A whole (non-streamed) answer: is it one, what did it cost, where does its `model` stand.
 
-use std::ops::Range;
+use std::{fmt, ops::Range};
 
-use serde::Deserialize;
+use serde::{
+    Deserialize, Deserializer,
+    de::{MapAccess, Visitor},
+};
 use serde_json::value::RawValue;
 
 use super::{
     chunk::Dialect,
     object::{Object, span_of},
+    text::LossyString,
     usage::Usage,
 };
 
@@ -71,6 +75,49 @@ pub fn read(dialect: Dialect, body: &[u8]) -> Result<Answer, AnswerError> {
     })
 }
 
+/// Reads the beginning of an answer that is too long to be held: where the value of `model` stands, if it is there
+/// whole.
+///
+/// # Errors
+/// When it is not the beginning of a JSON object.
+pub fn read_beginning(body: &[u8]) -> Result<Option<Range<usize>>, AnswerError> {
+    if body.trim_ascii_start().first() != Some(&b'{') {
+        return Err(AnswerError::NotJson);
+    }
+    let whole_characters = std::str::from_utf8(body).map_or_else(|error| error.valid_up_to(), str::len);
+    let text =
+        body.get(..whole_characters).and_then(|bytes| std::str::from_utf8(bytes).ok()).unwrap_or_default();
+    let mut model = None;
+    let finder = ModelFinder { text, model: &mut model };
+    // It ends in an error where the beginning ends; what was found by then stands.
+    let _ = serde_json::Deserializer::from_str(text).deserialize_map(finder);
+    Ok(model)
+}
+
+struct ModelFinder<'de, 'found> {
+    text: &'de str,
+    model: &'found mut Option<Range<usize>>,
+}
+
+impl<'de> Visitor<'de> for ModelFinder<'de, '_> {
+    type Value = ();
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        while let Some(key) = map.next_key::<LossyString<'de>>()? {
+            let value: &'de RawValue = map.next_value()?;
+            if key.0 == "model" {
+                *self.model = Some(span_of(self.text, value.get()));
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -95,5 +142,22 @@ mod tests {
         assert_eq!(chat(b"\xff"), AnswerError::NotJson);
         assert_eq!(chat(br#"{"error":{"message":"no"}}"#), AnswerError::ErrorObject);
         assert_eq!(chat(b"{}"), AnswerError::Lacks("choices"));
+    }
+
+    #[test]
+    fn the_model_is_found_in_a_beginning() {
+        let whole =
+            r#" {"id":"é","x":{"model":"no"},"mod\u0065l" : "up","choices":[{"model":"no"}],"y":"ü"}"#
+                .as_bytes();
+        let end = whole.iter().position(|&byte| byte == b'p').unwrap() + 2;
+        for length in 2..whole.len() {
+            let found = read_beginning(&whole[..length]).unwrap().map(|span| &whole[span]);
+            // A value that ends where the beginning does is known to be whole by its closing quote.
+            assert_eq!(found, (length >= end).then_some(&b"\"up\""[..]), "{length}");
+        }
+        assert_eq!(read_beginning(b"{\"choices\":["), Ok(None));
+        for page in [&b"<html>"[..], b"[1,", b"", b"  ", b"\xff"] {
+            assert_eq!(read_beginning(page), Err(AnswerError::NotJson));
+        }
     }
 }

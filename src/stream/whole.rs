@@ -1,6 +1,7 @@
 //! A non-streamed answer: held up to a limit, passed on beyond it.
 
 use std::{
+    future::Future,
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
@@ -9,7 +10,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
-use tokio::time::timeout;
+use tokio::time::{Instant, Sleep, sleep, timeout};
 
 use super::{body::StreamObserver, fault::StreamFault};
 use crate::openai::{scan::UsageScanner, usage::Usage};
@@ -59,15 +60,25 @@ where
 pub struct PassingBody<B, O> {
     first: Option<Bytes>,
     rest: B,
+    silence_max: Duration,
+    silence: Pin<Box<Sleep>>,
     scanner: UsageScanner,
     observer: O,
     ended: bool,
 }
 
 impl<B, O> PassingBody<B, O> {
-    /// Passes `first` and then `rest`.
-    pub fn new(first: Bytes, rest: B, observer: O) -> Self {
-        Self { first: Some(first), rest, scanner: UsageScanner::default(), observer, ended: false }
+    /// Passes `first` and then `rest`, waiting at most `silence_max` for each frame.
+    pub fn new(first: Bytes, rest: B, silence_max: Duration, observer: O) -> Self {
+        Self {
+            first: Some(first),
+            rest,
+            silence_max,
+            silence: Box::pin(sleep(silence_max)),
+            scanner: UsageScanner::default(),
+            observer,
+            ended: false,
+        }
     }
 }
 
@@ -81,6 +92,11 @@ impl<B, O: StreamObserver> PassingBody<B, O> {
             self.observer.usage(usage);
         }
         self.observer.ended(fault);
+    }
+
+    fn broken(&mut self, fault: StreamFault) -> Poll<Option<Result<Frame<Bytes>, StreamFault>>> {
+        self.end(Some(&fault));
+        Poll::Ready(Some(Err(fault)))
     }
 }
 
@@ -108,27 +124,28 @@ where
         if this.ended {
             return Poll::Ready(None);
         }
-        let frame = ready!(Pin::new(&mut this.rest).poll_frame(context));
-        Poll::Ready(match frame {
-            Some(Ok(frame)) => {
+        match Pin::new(&mut this.rest).poll_frame(context) {
+            Poll::Ready(Some(Ok(frame))) => {
                 if let Some(bytes) = frame.data_ref() {
                     this.scanner.push(bytes);
                 }
+                this.silence.as_mut().reset(Instant::now() + this.silence_max);
                 // The server drops a body of known length after its last byte, without asking for more.
                 if this.rest.is_end_stream() {
                     this.end(None);
                 }
-                Some(Ok(frame))
+                Poll::Ready(Some(Ok(frame)))
             }
-            Some(Err(_)) => {
-                this.end(Some(&StreamFault::Truncated));
-                Some(Err(StreamFault::Truncated))
-            }
-            None => {
+            Poll::Ready(Some(Err(_))) => this.broken(StreamFault::Truncated),
+            Poll::Ready(None) => {
                 this.end(None);
-                None
+                Poll::Ready(None)
             }
-        })
+            Poll::Pending => {
+                ready!(this.silence.as_mut().poll(context));
+                this.broken(StreamFault::Silent)
+            }
+        }
     }
 
     fn is_end_stream(&self) -> bool {

@@ -202,3 +202,17 @@ fn any_valid_object_survives_the_gateway() {
     });
     drop(stand);
 }
+
+/// An answer too long to be held is still this pool's model's answer.
+#[tokio::test]
+async fn a_long_answer_carries_the_pools_name_too() {
+    let body = answer(&"x".repeat(10_000));
+    let upstream = Upstream::start([Script::json(200, &body)]).await;
+    let stand = Setup::new()
+        .server("response_buffer: 1KiB")
+        .model("pool-name", &upstream.base_url(), "")
+        .start()
+        .await;
+    let got = stand.chat(chat_for("pool-name")).await.text().await;
+    assert!(got == as_named(&body, "pool-name"), "{}", &got[..80]);
+}

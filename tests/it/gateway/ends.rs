@@ -173,3 +173,26 @@ async fn a_whole_stream_is_not_an_error_for_its_gates() {
     assert!(reply.text().await.ends_with(&done()));
     assert_eq!(outcome(&stand).await, [("ok", 1)]);
 }
+
+/// A long page is as little an answer as a short one.
+#[tokio::test]
+async fn a_long_page_is_no_answer() {
+    let page = format!("<html>{}</html>", "x".repeat(10_000));
+    let upstream = Upstream::start([Script::whole(200, "content-type: text/html", page.as_bytes())]).await;
+    let stand = stand(&upstream).await;
+    let mut reply = stand.chat(chat("m")).await;
+    assert_eq!(reply.status, 502);
+    assert_eq!(reply.error().await["code"], "upstream_not_an_answer");
+}
+
+/// Every wait has a limit, the one for the rest of a long answer too.
+#[tokio::test(start_paused = true)]
+async fn a_long_answer_that_falls_silent_is_cut() {
+    let script = Script::stream_with("content-type: application/json").chunk(&long()[..50_000]).silence();
+    let upstream = Upstream::start([script]).await;
+    let stand = stand(&upstream).await;
+    let mut reply = stand.chat(chat("m")).await;
+    assert_eq!(reply.status, 200);
+    assert!(reply.bytes().await.is_err(), "a part was given as the whole");
+    assert_eq!(outcome(&stand).await, [("upstream_error", 1)]);
+}
