@@ -64,7 +64,13 @@ pub async fn commit<B: Body<Data = Bytes>>(mut relay: Relay<B>) -> Result<Commit
 impl<B> Committed<B> {
     /// The body for the client, watched by `observer` to its end.
     pub fn into_body<O>(self, observer: O) -> RelayBody<B, O> {
-        RelayBody { relay: self.relay, held: self.held, observer, whole: self.whole, ended: false }
+        RelayBody {
+            relay: self.relay,
+            held: self.held,
+            observer: Some(observer),
+            whole: self.whole,
+            stage: Stage::Streaming,
+        }
     }
 }
 
@@ -73,29 +79,60 @@ impl<B> Committed<B> {
 pub struct RelayBody<B, O> {
     relay: Relay<B>,
     held: VecDeque<Bytes>,
-    observer: O,
+    /// Let go with the answer's last event: its books are closed before the upstream's body ends.
+    observer: Option<O>,
     /// The answer was whole before the body was first polled.
     whole: bool,
-    ended: bool,
+    stage: Stage,
+}
+
+/// How far a body has come.
+#[derive(Debug, PartialEq, Eq)]
+enum Stage {
+    /// The answer is coming.
+    Streaming,
+    /// The client has all of it; the upstream's body has not ended yet.
+    Lingering,
+    /// There is nothing more to send.
+    Over,
 }
 
 impl<B: Body<Data = Bytes>, O: StreamObserver> RelayBody<B, O> {
     fn end(&mut self, fault: Option<&StreamFault>) {
-        self.ended = true;
-        if let Some(usage) = self.relay.usage() {
-            self.observer.usage(usage);
+        self.stage = if fault.is_none() { Stage::Lingering } else { Stage::Over };
+        self.note_usage();
+        if let Some(mut observer) = self.observer.take() {
+            observer.ended(fault);
         }
-        self.observer.ended(fault);
     }
 
-    /// The last frame; none when there is nothing left to say.
-    fn last(
-        &mut self,
-        bytes: Bytes,
-        fault: Option<&StreamFault>,
-    ) -> Option<Result<Frame<Bytes>, Infallible>> {
-        self.end(fault);
-        (!bytes.is_empty()).then(|| Ok(Frame::data(bytes)))
+    fn note_usage(&mut self) {
+        if let (Some(usage), Some(observer)) = (self.relay.usage(), &mut self.observer) {
+            observer.usage(usage);
+        }
+    }
+
+    /// The next frame, while the answer is coming.
+    fn poll_answer(&mut self, context: &mut Context<'_>) -> Poll<Bytes> {
+        if self.whole {
+            self.end(None);
+            return Poll::Ready(Bytes::new());
+        }
+        let step = self.relay.poll_step(context);
+        // Also while nothing is to be sent: a client may leave between the usage event, which is not for it, and
+        // the end.
+        self.note_usage();
+        Poll::Ready(match ready!(step) {
+            Step::Forward { bytes, .. } => bytes,
+            Step::Whole(bytes) => {
+                self.end(None);
+                bytes
+            }
+            Step::Broken(fault) => {
+                self.end(Some(&fault));
+                error_event(&fault)
+            }
+        })
     }
 }
 
@@ -111,28 +148,21 @@ impl<B: Body<Data = Bytes>, O: StreamObserver> Body for RelayBody<B, O> {
         if let Some(bytes) = this.held.pop_front() {
             return Poll::Ready(Some(Ok(Frame::data(bytes))));
         }
-        if this.ended {
-            return Poll::Ready(None);
+        if this.stage == Stage::Streaming {
+            let bytes = ready!(this.poll_answer(context));
+            if !bytes.is_empty() {
+                return Poll::Ready(Some(Ok(Frame::data(bytes))));
+            }
         }
-        if this.whole {
-            this.end(None);
-            return Poll::Ready(None);
+        if this.stage == Stage::Lingering {
+            ready!(this.relay.poll_linger(context));
+            this.stage = Stage::Over;
         }
-        let step = this.relay.poll_step(context);
-        // Also while nothing is to be sent: a client may leave between the usage event, which is not for it, and
-        // the end.
-        if let Some(usage) = this.relay.usage() {
-            this.observer.usage(usage);
-        }
-        Poll::Ready(match ready!(step) {
-            Step::Forward { bytes, .. } => Some(Ok(Frame::data(bytes))),
-            Step::Whole(bytes) => this.last(bytes, None),
-            Step::Broken(fault) => this.last(error_event(&fault), Some(&fault)),
-        })
+        Poll::Ready(None)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.ended && self.held.is_empty()
+        self.stage == Stage::Over && self.held.is_empty()
     }
 }
 

@@ -70,7 +70,14 @@ pub struct Relay<B> {
     silence: Pin<Box<Sleep>>,
     usage: Option<Usage>,
     ended: bool,
+    /// Bytes that may still come after the end of the answer; `None` before it.
+    linger_bytes: Option<usize>,
 }
+
+/// How long an upstream may take to end its body after its answer is whole.
+const LINGER_MAX: Duration = Duration::from_secs(1);
+/// White space, at most, is to be expected there.
+const LINGER_BYTES_MAX: usize = 1024;
 
 impl<B: Body<Data = Bytes>> Relay<B> {
     /// A relay at the start of `body`.
@@ -84,6 +91,7 @@ impl<B: Body<Data = Bytes>> Relay<B> {
             settings,
             usage: None,
             ended: false,
+            linger_bytes: None,
         }
     }
 
@@ -109,6 +117,26 @@ impl<B: Body<Data = Bytes>> Relay<B> {
                 return Poll::Ready(step);
             }
         }
+    }
+
+    /// After [`Step::Whole`]: waits for the end of the upstream's body, so that its connection can serve again. The
+    /// last chunk often comes as a packet of its own. At most [`LINGER_MAX`] from the first call, and a few bytes.
+    pub fn poll_linger(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if self.ended {
+            return Poll::Ready(());
+        }
+        let left = self.linger_bytes.get_or_insert_with(|| {
+            self.silence.as_mut().reset(Instant::now() + LINGER_MAX);
+            LINGER_BYTES_MAX
+        });
+        while let Poll::Ready(frame) = self.body.as_mut().poll_frame(context) {
+            let Some(Ok(frame)) = frame else { return Poll::Ready(()) };
+            match left.checked_sub(frame.data_ref().map_or(1, |bytes| bytes.len().max(1))) {
+                Some(fewer) => *left = fewer,
+                None => return Poll::Ready(()),
+            }
+        }
+        self.silence.as_mut().poll(context)
     }
 
     /// Reads one frame into the decoder, or learns that there is none to come.

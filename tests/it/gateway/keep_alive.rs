@@ -1,10 +1,10 @@
 //! Connections are kept, on both sides.
 
 use crate::{
-    answers::{answer, chat, chat_stream, stream},
+    answers::{answer, chat, chat_stream, done, finish, stream, word},
     client::post,
     stand::{Setup, Stand},
-    upstream::{Script, Upstream},
+    upstream::{Gate, Script, Upstream},
 };
 
 const PATH: &str = "/v1/chat/completions";
@@ -58,4 +58,40 @@ async fn a_refused_request_does_not_cost_the_connection() {
         assert_eq!(client.send(post(PATH, chat("m"))).await.status, 200);
     }
     assert_eq!(stand.metric("pointsman_connections", &[]), 1);
+}
+
+/// The end of a chunked body comes as a packet of its own, more often than not.
+#[tokio::test]
+async fn a_stream_whose_last_chunk_comes_late_leaves_its_connection_usable() {
+    let gate = Gate::default();
+    let late = Script::stream().chunk(word("a")).chunk(finish(0)).chunk(done()).wait(&gate).end();
+    let upstream = Upstream::start([late, Script::events(&stream("b"))]).await;
+    let stand = stand(&upstream).await;
+    let mut reply = stand.chat(chat_stream("m")).await;
+    reply.until("[DONE]").await;
+    gate.open();
+    reply.text().await;
+    stand.outcomes().await;
+    stand.chat(chat_stream("m")).await.text().await;
+    assert_eq!(upstream.connections(), 1);
+}
+
+/// An upstream that does not end its body at all holds up nobody: the client has its answer, and a moment later its
+/// connection.
+#[tokio::test(start_paused = true)]
+async fn a_stream_whose_last_chunk_never_comes_ends_soon() {
+    let endless = Script::stream().chunk(word("a")).chunk(finish(0)).chunk(done()).silence();
+    let upstream = Upstream::start([endless]).await;
+    let stand = stand(&upstream).await;
+    let mut reply = stand.chat(chat_stream("m")).await;
+    reply.until("[DONE]").await;
+    assert_eq!(
+        stand.outcomes().await.into_iter().collect::<Vec<_>>(),
+        [("ok", 1)],
+        "accounted with its last event"
+    );
+    let begun = tokio::time::Instant::now();
+    assert_eq!(reply.text().await, "");
+    assert_eq!(begun.elapsed().as_secs(), 1);
+    upstream.abandoned(0).await;
 }
