@@ -1,7 +1,7 @@
 //! Law 12: secrets are seen nowhere, and an upstream's refusal of our key is our own fault.
 
 use crate::{
-    answers::{answer, chat, chat_stream, stream},
+    answers::{answer, chat, chat_stream, event, stream, word},
     client::{KEY, post},
     logs::Logs,
     stand::{Setup, Stand},
@@ -60,6 +60,9 @@ async fn no_secret_is_logged_answered_or_measured() {
         ("a refused key", Script::json(401, echo)),
         ("a failure", Script::json(500, echo)),
         ("a rate limit", Script::json(429, echo)),
+        ("a refusal", Script::json(400, echo)),
+        ("an error with status 200", Script::json(200, echo)),
+        ("an error in the stream", Script::stream().chunk(word("a")).chunk(event(echo)).end()),
         ("a page", Script::whole(200, "content-type: text/html", b"<html>sk-upstream-secret</html>")),
         ("a redirect", Script::whole(302, "location: http://x/?sig=secret-query-value", b"")),
         ("a reset", Script::empty().reset()),
