@@ -124,6 +124,11 @@ impl Setup {
         let gateway = Gateway::bind_with(&config, &context, self.watcher).await.unwrap();
         Stand::serve(gateway)
     }
+
+    /// Starts the gateway with the routers that ship in the binary.
+    pub(crate) async fn start_shipped(self) -> Stand {
+        Stand::serve(Gateway::bind(&self.config(), self.watcher).await.unwrap())
+    }
 }
 
 /// A running gateway; ends when dropped.
