@@ -91,3 +91,12 @@ async fn the_threshold_of_a_router_string_is_heard() {
     let different: BTreeSet<usize> = counts.iter().copied().collect();
     assert!(different.len() > 2, "the prompts are told apart: {counts:?}");
 }
+
+/// The threshold is solved so that half of the calibration sample goes either way.
+#[tokio::test]
+async fn a_share_tells_prompts_apart() {
+    let upstream = Upstream::start([Script::json(200, &answer("x"))]).await;
+    let stand = stand(&upstream).await;
+    let different: BTreeSet<String> = choices(&stand, "auto").await.into_iter().collect();
+    assert_eq!(different.len(), 2, "{different:?}");
+}
