@@ -120,7 +120,7 @@ impl<B: Body<Data = Bytes>> Relay<B> {
     }
 
     /// After [`Step::Whole`]: waits for the end of the upstream's body, so that its connection can serve again. The
-    /// last chunk often comes as a packet of its own. At most [`LINGER_MAX`] from the first call, and a few bytes.
+    /// last chunk often comes as a packet of its own. At most `LINGER_MAX` from the first call, and a few bytes.
     pub fn poll_linger(&mut self, context: &mut Context<'_>) -> Poll<()> {
         if self.ended {
             return Poll::Ready(());
