@@ -16,7 +16,7 @@ from wire import Answer, Wire, head, usual_headers
 
 pytestmark = pytest.mark.usefixtures("goes_on")
 # The HTTP library refuses these itself, rightly, with a status and no body, before the gateway sees a request.
-without_body = pytest.mark.xfail(reason="refused with a status and no error object yet", strict=False)
+without_body = pytest.mark.xfail(reason="refused with a status and no error object yet", strict=True)
 
 PATH = "/v1/chat/completions"
 LIMIT_BYTES = 32 << 20
@@ -95,14 +95,26 @@ BOMBS = {
 }
 
 
+@pytest.mark.parametrize("headers", BOMBS.values(), ids=BOMBS.keys())
+def test_header_bomb(gateway, upstream, headers):
+    with Wire(gateway.port) as wire:
+        wire.send(head(PATH, {**usual_headers(stand.KEY, len(GOOD)), **headers}) + GOOD)
+        assert wire.answer().status == 431
+    assert upstream.take() == []
+
+
 @without_body
 @pytest.mark.parametrize("headers", BOMBS.values(), ids=BOMBS.keys())
-def test_header_bomb(gateway, refused, headers):
+def test_header_bomb_gets_a_clear_error_and_is_counted(gateway, refused, headers):
     refused(lambda: on_wire(gateway, head(PATH, {**usual_headers(stand.KEY, len(GOOD)), **headers}) + GOOD), 431)
 
 
+def test_a_long_request_line(gateway):
+    assert on_wire(gateway, head("/v1/" + "a" * (1 << 20), usual_headers(stand.KEY))).status in (414, 431)
+
+
 @without_body
-def test_a_long_request_line(gateway, refused):
+def test_a_long_request_line_gets_a_clear_error_and_is_counted(gateway, refused):
     refused(lambda: on_wire(gateway, head("/v1/" + "a" * (1 << 20), usual_headers(stand.KEY))), (414, 431))
 
 
@@ -138,8 +150,18 @@ SMUGGLING = {
 }
 
 
-@pytest.mark.xfail(reason="a request with chunks and a length is read by its chunks yet, its length dropped", strict=False)
-@pytest.mark.parametrize("name", SMUGGLING)
+# Still open, case by case and strictly: each of these fails once it is mended, and no other case is excused.
+READ_BY_ITS_CHUNKS = {"length and chunks", "chunks and length"}
+REFUSED_WITH_AN_OBJECT = {name for name in SMUGGLING if "chunk size" in name or name == "a chunk longer than its size"}
+read_by_its_chunks = pytest.mark.xfail(reason="read by its chunks yet, its length dropped", strict=True)
+
+
+def cases(still_open: set[str], mark: pytest.MarkDecorator) -> list:
+    """All smuggling attempts, those that are still open marked so."""
+    return [pytest.param(name, marks=[mark] if name in still_open else []) for name in SMUGGLING]
+
+
+@pytest.mark.parametrize("name", cases(READ_BY_ITS_CHUNKS, read_by_its_chunks))
 def test_smuggling_reaches_no_upstream(gateway, upstream, name):
     """Two readers would disagree on where the request ends: neither reading goes on, and the connection ends."""
     with Wire(gateway.port) as wire:
@@ -149,8 +171,7 @@ def test_smuggling_reaches_no_upstream(gateway, upstream, name):
     assert upstream.take() == []
 
 
-@without_body
-@pytest.mark.parametrize("name", SMUGGLING)
+@pytest.mark.parametrize("name", cases(set(SMUGGLING) - REFUSED_WITH_AN_OBJECT, without_body))
 def test_smuggling_gets_a_clear_error_and_is_counted(gateway, refused, name):
     refused(lambda: on_wire(gateway, SMUGGLING[name]), (400, 501))
 
