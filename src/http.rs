@@ -11,9 +11,11 @@ mod exchange;
 mod forward;
 mod meta;
 mod observe;
+mod refuse;
 mod respond;
 mod serve;
 mod target;
 
+pub use refuse::{HeadFault, refuse};
 pub use respond::{BodyError, ResponseBody};
-pub use serve::{Face, handle};
+pub use serve::{Face, HEADER_FIELDS_MAX, handle};

@@ -2,7 +2,7 @@
 //!
 //! Must not know what a request means.
 
-mod pace;
+mod gate;
 pub mod tls;
 
 use std::{io, sync::Arc, time::Duration};
@@ -22,10 +22,10 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::pace::{Pace, Paced};
+use self::gate::{Gate, HeadLimits};
 use crate::{
     config::ServerLimits,
-    http::{Face, app::App, handle},
+    http::{Face, HEADER_FIELDS_MAX, HeadFault, app::App, handle, refuse},
 };
 
 /// An idle connection is kept for longer than common load balancers keep theirs (60 s): they close first, and
@@ -117,16 +117,21 @@ async fn accept(
     Ok((stream, slot))
 }
 
+/// What is read of a head at all, above the limit that a request is held to: that one can be raised by a reload.
+fn head_bytes_max(limits: &ServerLimits) -> usize {
+    limits.max_header_bytes.saturating_mul(4).max(64 << 10)
+}
+
 fn protocols(limits: &ServerLimits) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    // Above our own limits, so that a head over them gets an answer in OpenAI's form; hyper's own has no body.
-    let head_bytes_max = limits.max_header_bytes.saturating_mul(4).max(64 << 10);
+    let head_bytes_max = head_bytes_max(limits);
     builder
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(IDLE_MAX)
-        .max_headers(1024)
-        .max_buf_size(head_bytes_max);
+        .max_headers(HEADER_FIELDS_MAX)
+        // The gate has its say first.
+        .max_buf_size(head_bytes_max.saturating_mul(2));
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -158,35 +163,39 @@ async fn requests<S>(shared: &Arc<Shared>, stream: S, watcher: Watcher)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let pace = Pace::new();
+    let limits =
+        HeadLimits { bytes_max: head_bytes_max(&shared.limits), timeout: shared.limits.header_timeout };
+    let gate = Gate::new(stream, limits);
+    let verdict = gate.verdict();
     let service = service_fn(|request| {
-        pace.head_came();
-        let (app, face, pace) = (Arc::clone(&shared.app), shared.face, Arc::clone(&pace));
+        let (app, face) = (Arc::clone(&shared.app), shared.face);
+        let fault = verdict.on_next();
+        if let Some(fault) = fault {
+            refused(shared, if fault == HeadFault::Slow { "slow" } else { "malformed" });
+        }
         async move {
-            let version = request.version();
-            let answer = handle(app, face, request).await;
-            Ok::<_, std::convert::Infallible>(pace.until_answered(version, answer))
+            Ok::<_, std::convert::Infallible>(match fault {
+                None => handle(app, face, request).await,
+                Some(fault) => refuse(&app, face, fault),
+            })
         }
     });
-    let paced = Paced { stream, pace: Arc::clone(&pace) };
-    let serving = shared.protocols.serve_connection(TokioIo::new(paced), service).into_owned();
-    let served = tokio::select! {
-        served = watcher.watch(serving) => served,
-        // Whatever bytes it trickles.
-        () = pace.overdue(shared.limits.header_timeout) => return refused(shared, "slow"),
-    };
+    let serving = shared.protocols.serve_connection(TokioIo::new(gate), service).into_owned();
+    let served = watcher.watch(serving).await;
     if let Err(error) = served {
         tracing::debug!(%error, "connection ended with an error");
         refused(shared, reason_of(&*error));
     }
 }
 
-/// What hyper refused, as a closed vocabulary.
+/// Why a connection ended early, as a closed vocabulary.
 fn reason_of(error: &(dyn std::error::Error + 'static)) -> &'static str {
-    match error.downcast_ref::<hyper::Error>() {
-        Some(error) if error.is_parse() => "malformed",
-        Some(error) if error.is_timeout() => "idle",
-        Some(error) if error.is_incomplete_message() => "cut",
+    match (error.downcast_ref::<hyper::Error>(), error.downcast_ref::<io::Error>()) {
+        (Some(error), _) if error.is_parse() => "malformed",
+        (Some(error), _) if error.is_timeout() => "idle",
+        (Some(error), _) if error.is_incomplete_message() => "cut",
+        // Nothing came at all.
+        (_, Some(error)) if error.kind() == io::ErrorKind::TimedOut => "slow",
         _ => "other",
     }
 }

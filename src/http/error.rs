@@ -2,6 +2,7 @@
 
 use http::{HeaderValue, StatusCode};
 
+use super::refuse::HeadFault;
 use crate::{
     openai::{error::ErrorBody, request::RequestError},
     stream::fault::StreamFault,
@@ -23,10 +24,8 @@ pub(super) enum Failure {
     BodyTimeout,
     #[error("the request body broke off")]
     BodyBroken,
-    #[error("the request head is longer than {0} bytes, or has too many fields")]
-    HeadTooLarge(usize),
-    #[error("a request must not have both Content-Length and Transfer-Encoding")]
-    Smuggling,
+    #[error("{0}")]
+    Head(#[from] HeadFault),
     #[error("the request body must not be encoded, not even as '{0}'")]
     Encoding(String),
     #[error("the model '{}' does not exist, or you do not have access to it", shortened(.0))]
@@ -43,6 +42,18 @@ pub(super) enum Failure {
     Overloaded,
     #[error("{fault} (after {attempts} attempts)")]
     Exhausted { fault: AttemptFault, attempts: usize },
+}
+
+fn head_status(fault: HeadFault) -> StatusCode {
+    match fault {
+        HeadFault::Malformed(_) | HeadFault::Length | HeadFault::TwoEnds | HeadFault::Endless => {
+            StatusCode::BAD_REQUEST
+        }
+        HeadFault::TooLarge(_) => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+        HeadFault::TargetTooLong => StatusCode::URI_TOO_LONG,
+        HeadFault::UnknownCoding => StatusCode::NOT_IMPLEMENTED,
+        HeadFault::Slow => StatusCode::REQUEST_TIMEOUT,
+    }
 }
 
 /// Longest part of a client's own text that an error repeats.
@@ -102,14 +113,12 @@ impl Failure {
     pub(super) fn status(&self) -> StatusCode {
         match self {
             Self::Auth(_) => StatusCode::UNAUTHORIZED,
-            Self::Request(_)
-            | Self::BodyBroken
-            | Self::Smuggling
-            | Self::Threshold(_)
-            | Self::NoCandidate(_) => StatusCode::BAD_REQUEST,
+            Self::Request(_) | Self::BodyBroken | Self::Threshold(_) | Self::NoCandidate(_) => {
+                StatusCode::BAD_REQUEST
+            }
             Self::BodyTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
-            Self::HeadTooLarge(_) => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::Head(fault) => head_status(*fault),
             Self::Encoding(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::UnknownModel(_) | Self::UnknownPath => StatusCode::NOT_FOUND,
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
@@ -138,7 +147,9 @@ impl Failure {
             Self::Threshold(_) => ("invalid_request_error", Some("invalid_threshold"), Some("model")),
             Self::NoCandidate(_) => ("invalid_request_error", Some("no_capable_model"), None),
             Self::BodyTooLarge(_) => ("invalid_request_error", Some("request_too_large"), None),
-            Self::BodyTimeout => ("invalid_request_error", Some("request_timeout"), None),
+            Self::BodyTimeout | Self::Head(HeadFault::Slow) => {
+                ("invalid_request_error", Some("request_timeout"), None)
+            }
             Self::Overloaded => ("server_error", Some("overloaded"), None),
             Self::Exhausted { fault: fault @ AttemptFault::RateLimited { .. }, .. } => {
                 ("rate_limit_error", Some(fault.code()), None)

@@ -60,7 +60,7 @@ pub(super) fn failure(failure: &Failure) -> Response<ResponseBody> {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         // What was not read of the request must not be read as the next one.
-        Failure::Smuggling | Failure::BodyBroken | Failure::BodyTimeout | Failure::BodyTooLarge(_) => {
+        Failure::Head(_) | Failure::BodyBroken | Failure::BodyTimeout | Failure::BodyTooLarge(_) => {
             headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         _ => {}

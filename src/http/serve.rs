@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
@@ -14,6 +14,7 @@ use super::{
     exchange::Exchange,
     forward, meta,
     observe::Guards,
+    refuse::HeadFault,
     respond::{ResponseBody, Trail, failure},
 };
 use crate::{
@@ -23,7 +24,7 @@ use crate::{
 };
 
 /// More fields than any client sends.
-const HEADER_FIELDS_MAX: usize = 128;
+pub const HEADER_FIELDS_MAX: usize = 128;
 
 /// Which listener a request came in by.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,7 +48,7 @@ pub async fn handle(app: Arc<App>, face: Face, request: Request<Incoming>) -> Re
 }
 
 /// The client's own, if it is short and plain; else a new one.
-fn request_id(headers: &HeaderMap) -> HeaderValue {
+pub(super) fn request_id(headers: &HeaderMap) -> HeaderValue {
     let own = headers.get("x-request-id").filter(|value| {
         (1..=128).contains(&value.len()) && value.as_bytes().iter().all(u8::is_ascii_graphic)
     });
@@ -126,11 +127,7 @@ fn models(tenant: &Tenant, path: &str, method: &Method) -> Result<Response<Respo
 fn admit<'a>(snapshot: &'a Snapshot, headers: &HeaderMap) -> Result<&'a Arc<Tenant>, Failure> {
     let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
     if bytes > snapshot.limits.max_header_bytes || headers.len() > HEADER_FIELDS_MAX {
-        return Err(Failure::HeadTooLarge(snapshot.limits.max_header_bytes));
-    }
-    // The two disagree about where the request ends, and a server before us may have believed the other.
-    if headers.contains_key(header::CONTENT_LENGTH) && headers.contains_key(header::TRANSFER_ENCODING) {
-        return Err(Failure::Smuggling);
+        return Err(HeadFault::TooLarge(snapshot.limits.max_header_bytes).into());
     }
     let name = snapshot.keyring.authenticate(headers)?;
     snapshot.tenant(name).ok_or(Failure::Auth(crate::tenancy::AuthError::Unknown))

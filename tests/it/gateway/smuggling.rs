@@ -1,10 +1,10 @@
 //! Requests that two servers would read differently are refused, and nothing of them is read as another request.
 
 use crate::{
-    answers::{answer, chat},
+    answers::{answer, chat, chat_stream, done, finish, word},
     client::{KEY, RawClient},
     stand::{Setup, Stand},
-    upstream::{Script, Upstream},
+    upstream::{Gate, Script, Upstream},
 };
 
 async fn stand(upstream: &Upstream) -> Stand {
@@ -30,6 +30,18 @@ async fn ambiguous_requests_are_refused_and_their_connection_is_closed() {
     let body = chat("m");
     let length = body.len();
     for (what, fields, sent) in [
+        ("a length and chunks", "content-length: 5\r\ntransfer-encoding: chunked".to_owned(), chunked(&body)),
+        (
+            "chunks and a length",
+            format!("transfer-encoding: chunked\r\ncontent-length: {}", chunked(&body).len()),
+            chunked(&body),
+        ),
+        (
+            "chunked twice",
+            "transfer-encoding: chunked\r\ntransfer-encoding: chunked".to_owned(),
+            chunked(&body),
+        ),
+        ("coded and chunked", "transfer-encoding: gzip, chunked".to_owned(), chunked(&body)),
         ("two lengths", format!("content-length: {length}\r\ncontent-length: 5"), body.clone()),
         ("two lengths in one", format!("content-length: {length}, 5"), body.clone()),
         ("a signed length", format!("content-length: +{length}"), body.clone()),
@@ -62,34 +74,54 @@ async fn ambiguous_requests_are_refused_and_their_connection_is_closed() {
             format!("2\r\n{body}\r\n0\r\n\r\n"),
         ),
     ] {
+        let before = stand.outcomes().await.get("client_error").copied().unwrap_or(0);
         let mut client = RawClient::connect(stand.address).await;
         client.send(bytes(&fields, &sent)).await;
         let got = client.rest().await;
         assert_eq!(got.matches("HTTP/1.1 ").count(), 1, "{what}: {got}");
-        assert!(got.starts_with("HTTP/1.1 400 ") || got.starts_with("HTTP/1.1 501 "), "{what}: {got}");
+        let status = if what == "coded and chunked" { 501 } else { 400 };
+        assert!(got.starts_with(&format!("HTTP/1.1 {status} ")), "{what}: {got}");
+        is_refusal(&got);
+        assert_eq!(stand.outcomes().await["client_error"], before + 1, "{what}: counted once");
         assert!(!got.contains("\"object\":\"list\""), "{what}: the smuggled request was answered");
         assert_eq!(stand.chat(chat("nonesuch")).await.status, 404, "{what}: the gateway goes on");
     }
     assert_eq!(upstream.requests(), 0);
 }
 
-/// The chunks count, as RFC 9112 (section 6.1) says, and whatever follows them is never read: a server before us may
-/// have believed the length.
-#[tokio::test]
-async fn a_request_with_two_ends_is_the_last_of_its_connection() {
-    let upstream = Upstream::start([Script::json(200, &answer("good"))]).await;
-    let stand = stand(&upstream).await;
-    let body = chat("m");
-    for fields in [
-        "content-length: 5\r\ntransfer-encoding: chunked".to_owned(),
-        format!("transfer-encoding: chunked\r\ncontent-length: {}", chunked(&body).len()),
-    ] {
-        let mut client = RawClient::connect(stand.address).await;
-        client.send(bytes(&fields, &chunked(&body))).await;
-        let got = client.rest().await;
-        assert_eq!(got.matches("HTTP/1.1 ").count(), 1, "{fields}: {got}");
-        assert!(!got.contains("\"object\":\"list\""), "{fields}: the smuggled request was answered");
+/// What every refusal carries.
+fn is_refusal(text: &str) {
+    let (head, body) = text.split_once("\r\n\r\n").unwrap();
+    for field in ["content-type: application/json", "x-request-id: req_", "connection: close"] {
+        assert!(head.contains(field), "{field}: {text}");
     }
+    let body: serde_json::Value = serde_json::from_str(body).unwrap();
+    let error = body["error"].as_object().unwrap();
+    assert!(error["message"].is_string() && error["type"] == "invalid_request_error", "{text}");
+    assert!(error.contains_key("param") && error.contains_key("code"), "{text}");
+}
+
+/// A bad head waits for its turn: the answer before it goes out whole, and nothing behind it is read.
+#[tokio::test]
+async fn a_bad_head_behind_a_good_request_is_refused_in_its_turn() {
+    let gate = Gate::default();
+    let script = Script::stream().chunk(word("a")).wait(&gate).chunk(finish(0)).chunk(done()).end();
+    let upstream = Upstream::start([script]).await;
+    let stand = stand(&upstream).await;
+    let body = chat_stream("m");
+    let mut client = RawClient::connect(stand.address).await;
+    let good = bytes(&format!("content-length: {}", body.len()), &body);
+    let good = good.split("GET /v1/models").next().unwrap();
+    client.send(format!("{good}{}", bytes("content-length: 5\r\ncontent-length: 6", "hello!"))).await;
+    let first = client.until("\"a\"").await;
+    gate.open();
+    let rest = client.rest().await;
+    assert!(first.starts_with("HTTP/1.1 200 "), "{first}");
+    let (answered, refused) = rest.split_once("HTTP/1.1 ").unwrap();
+    assert!(answered.contains("[DONE]"), "{rest}");
+    assert!(refused.starts_with("400 "), "{rest}");
+    is_refusal(refused);
+    assert_eq!(stand.outcomes().await.into_iter().collect::<Vec<_>>(), [("client_error", 1), ("ok", 1)]);
 }
 
 /// The same bytes, in good form, are two requests.
@@ -119,13 +151,15 @@ async fn what_is_no_http_is_refused_and_counted() {
         "GET\r\n\r\n",
         "POST /v1/chat/completions HTTP/9.9\r\n\r\n",
         "\r\n\r\n\r\nrubbish\r\n\r\n",
+        "PRI * HTTP/2.0\r\n\r\nSN",
     ] {
         let mut client = RawClient::connect(stand.address).await;
         client.send(rubbish).await;
         let got = client.rest().await;
-        assert!(got.is_empty() || got.starts_with("HTTP/1.1 400 "), "{rubbish:?}: {got}");
+        assert!(got.starts_with("HTTP/1.1 400 "), "{rubbish:?}: {got}");
+        is_refusal(&got);
     }
-    let counted = || stand.metric("pointsman_connections_refused_total", &["reason=\"malformed\""]);
-    stand.eventually("four refusals counted", || counted() == 4).await;
+    assert_eq!(stand.metric("pointsman_connections_refused_total", &["reason=\"malformed\""]), 5);
+    assert_eq!(stand.outcomes().await.into_iter().collect::<Vec<_>>(), [("client_error", 5)]);
     assert_eq!(stand.chat(chat("m")).await.status, 200);
 }
