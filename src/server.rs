@@ -3,16 +3,19 @@
 //! Must not know what a request means.
 
 mod gate;
+mod stall;
+mod streams;
 pub mod tls;
 
 use std::{io, sync::Arc, time::Duration};
 
 use hyper::service::service_fn;
 use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
+    rt::{TokioIo, TokioTimer},
     server::conn::auto,
     server::graceful::{GracefulShutdown, Watcher},
 };
+use socket2::{SockRef, TcpKeepalive};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
@@ -22,7 +25,11 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use self::gate::{Gate, HeadLimits};
+use self::{
+    gate::{Gate, HeadLimits},
+    stall::Unstalled,
+    streams::{Streams, windowed},
+};
 use crate::{
     config::ServerLimits,
     http::{Face, HEADER_FIELDS_MAX, HeadFault, app::App, handle, refuse},
@@ -31,6 +38,12 @@ use crate::{
 /// An idle connection is kept for longer than common load balancers keep theirs (60 s): they close first, and
 /// never send a request into a closing connection.
 const IDLE_MAX: Duration = Duration::from_secs(75);
+
+/// A client that vanished without a word is noticed after two minutes, before most firewalls forget the connection.
+const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
+    .with_time(Duration::from_secs(60))
+    .with_interval(Duration::from_secs(15))
+    .with_retries(4);
 
 /// Streams that one HTTP/2 connection may have open.
 const STREAMS_MAX: u32 = 256;
@@ -65,7 +78,7 @@ struct Shared {
     face: Face,
     app: Arc<App>,
     limits: ServerLimits,
-    protocols: auto::Builder<TokioExecutor>,
+    protocols: auto::Builder<Streams>,
 }
 
 impl Listener {
@@ -113,7 +126,8 @@ async fn accept(
 ) -> io::Result<(TcpStream, OwnedSemaphorePermit)> {
     let slot = Arc::clone(slots).acquire_owned().await.map_err(io::Error::other)?;
     let (stream, _peer) = socket.accept().await?;
-    stream.set_nodelay(true)?;
+    // Fails for a client that is gone already; its connection will tell.
+    let _ = stream.set_nodelay(true).and_then(|()| SockRef::from(&stream).set_tcp_keepalive(&KEEPALIVE));
     Ok((stream, slot))
 }
 
@@ -122,8 +136,8 @@ fn head_bytes_max(limits: &ServerLimits) -> usize {
     limits.max_header_bytes.saturating_mul(4).max(64 << 10)
 }
 
-fn protocols(limits: &ServerLimits) -> auto::Builder<TokioExecutor> {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
+fn protocols(limits: &ServerLimits) -> auto::Builder<Streams> {
+    let mut builder = auto::Builder::new(Streams::new(limits.write_timeout));
     let head_bytes_max = head_bytes_max(limits);
     builder
         .http1()
@@ -165,7 +179,7 @@ where
 {
     let limits =
         HeadLimits { bytes_max: head_bytes_max(&shared.limits), timeout: shared.limits.header_timeout };
-    let gate = Gate::new(stream, limits);
+    let gate = Gate::new(Unstalled::new(stream, shared.limits.write_timeout), limits);
     let verdict = gate.verdict();
     let service = service_fn(|request| {
         let (app, face) = (Arc::clone(&shared.app), shared.face);
@@ -174,10 +188,11 @@ where
             refused(shared, if fault == HeadFault::Slow { "slow" } else { "malformed" });
         }
         async move {
-            Ok::<_, std::convert::Infallible>(match fault {
+            let answer = match fault {
                 None => handle(app, face, request).await,
                 Some(fault) => refuse(&app, face, fault),
-            })
+            };
+            Ok::<_, std::convert::Infallible>(windowed(answer))
         }
     });
     let serving = shared.protocols.serve_connection(TokioIo::new(gate), service).into_owned();
@@ -194,8 +209,28 @@ fn reason_of(error: &(dyn std::error::Error + 'static)) -> &'static str {
         (Some(error), _) if error.is_parse() => "malformed",
         (Some(error), _) if error.is_timeout() => "idle",
         (Some(error), _) if error.is_incomplete_message() => "cut",
+        (Some(error), _) if is_stalled(error) => "stalled",
         // Nothing came at all.
         (_, Some(error)) if error.kind() == io::ErrorKind::TimedOut => "slow",
         _ => "other",
+    }
+}
+
+fn is_stalled(error: &hyper::Error) -> bool {
+    let cause = std::error::Error::source(error).and_then(|cause| cause.downcast_ref::<io::Error>());
+    cause.is_some_and(|cause| cause.kind() == io::ErrorKind::TimedOut)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn connections_are_kept_alive_and_not_delayed() {
+        let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let _client = TcpStream::connect(socket.local_addr().unwrap()).await.unwrap();
+        let (stream, _slot) = accept(&socket, &Arc::new(Semaphore::new(1))).await.unwrap();
+        assert!(stream.nodelay().unwrap());
+        assert!(SockRef::from(&stream).keepalive().unwrap());
     }
 }

@@ -23,6 +23,8 @@ pub struct ServerLimits {
     pub header_timeout: Duration,
     /// How long a client may take to send a request's body.
     pub body_timeout: Duration,
+    /// How long a client may take no bytes of an answer that is there for it.
+    pub write_timeout: Duration,
     /// How long requests in flight may take to end after SIGTERM.
     pub drain_timeout: Duration,
     /// The longest non-streamed answer held in memory, in bytes; a longer one is streamed through.
@@ -44,6 +46,7 @@ impl Default for ServerLimits {
             max_header_bytes: 64 << 10,
             header_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),
+            write_timeout: Duration::from_secs(60),
             drain_timeout: Duration::from_secs(30),
             response_buffer: 4 << 20,
             max_connections: 10_000,

@@ -49,7 +49,8 @@ pub struct Metrics {
     pub cost_usd: CounterVec,
     /// `pointsman_connections`: open client connections.
     pub connections: IntGauge,
-    /// `pointsman_connections_refused_total{reason}`: connections closed before or for want of a valid request.
+    /// `pointsman_connections_refused_total{reason}`: connections that did not end in good order, requests that
+    /// were none among them.
     pub connections_refused: IntCounterVec,
     /// `pointsman_config_reloads_total{result}`: configurations put in force (`ok`) or refused (`error`).
     pub config_reloads: IntCounterVec,
@@ -118,7 +119,7 @@ impl Metrics {
             connections: gauge("connections", "Open client connections")?,
             connections_refused: counter(
                 "connections_refused_total",
-                "Connections closed before or for want of a valid request",
+                "Connections that did not end in good order",
                 &["reason"],
             )?,
             config_reloads: counter(

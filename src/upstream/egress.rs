@@ -48,7 +48,10 @@ impl Egress {
         let mut tcp = HttpConnector::new();
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
+        // An upstream that vanished without a word is noticed after two minutes, if no timeout comes before.
         tcp.set_keepalive(Some(Duration::from_secs(60)));
+        tcp.set_keepalive_interval(Some(Duration::from_secs(15)));
+        tcp.set_keepalive_retries(Some(4));
         Self { tcp, proxies }
     }
 }
@@ -177,5 +180,23 @@ where
                 .map_err(|_| ConnectError::from("connecting took longer than connect_timeout"))?
                 .map_err(Into::into)
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use socket2::SockRef;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn connections_are_kept_alive_and_not_delayed() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let uri = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+        let mut egress = Egress::new(Arc::new(Matcher::builder().build()));
+        let via = egress.call(uri).await.unwrap();
+        let stream = via.io.inner();
+        assert!(stream.nodelay().unwrap());
+        assert!(SockRef::from(stream).keepalive().unwrap());
     }
 }

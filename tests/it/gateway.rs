@@ -16,5 +16,6 @@ mod routing;
 mod secrets;
 mod shipped;
 mod smuggling;
+mod stalling;
 mod tenancy;
 mod tls;
