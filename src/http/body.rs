@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::HeaderMap;
+use http::{HeaderMap, header};
 use http_body_util::BodyExt;
 use hyper::body::{Body, Incoming};
 use tokio::time::{Instant, timeout_at};
@@ -20,13 +20,15 @@ pub(super) async fn read(
     bytes_max: usize,
     limit: Duration,
 ) -> Result<Bytes, Failure> {
-    if let Some(encoding) = headers.get(http::header::CONTENT_ENCODING).filter(|value| *value != "identity") {
+    let deadline = Instant::now() + limit;
+    let mut encodings = headers.get_all(header::CONTENT_ENCODING).iter();
+    if let Some(encoding) = encodings.find(|value| !value.as_bytes().eq_ignore_ascii_case(b"identity")) {
+        discard(headers, body, bytes_max, deadline).await;
         return Err(Failure::Encoding(String::from_utf8_lossy(encoding.as_bytes()).into_owned()));
     }
-    let deadline = Instant::now() + limit;
     let announced = body.size_hint().lower();
     if usize::try_from(announced).map_or(true, |length| length > bytes_max) {
-        discard(body, bytes_max, deadline).await;
+        discard(headers, body, bytes_max, deadline).await;
         return Err(Failure::BodyTooLarge(bytes_max));
     }
     let mut whole = BytesMut::new();
@@ -37,7 +39,7 @@ pub(super) async fn read(
         let Ok(bytes) = frame.map_err(|_| Failure::BodyBroken)?.into_data() else { continue };
         let held = only.as_ref().map_or(whole.len(), Bytes::len);
         if held + bytes.len() > bytes_max {
-            discard(body, bytes_max, deadline).await;
+            discard_rest(body, bytes_max, deadline).await;
             return Err(Failure::BodyTooLarge(bytes_max));
         }
         // Most bodies come in one frame: that one is not copied.
@@ -53,9 +55,22 @@ pub(super) async fn read(
     Ok(only.unwrap_or_else(|| whole.freeze()))
 }
 
+/// Whether the client keeps its body until it is asked for it, which reading does.
+pub(super) fn waits_to_be_asked(headers: &HeaderMap) -> bool {
+    headers
+        .get(header::EXPECT)
+        .is_some_and(|expected| expected.as_bytes().eq_ignore_ascii_case(b"100-continue"))
+}
+
 /// Reads a body that nobody wants, up to a limit: a client that is still sending when its connection is closed
-/// loses the answer with it.
-pub(super) async fn discard(mut body: Incoming, bytes_max: usize, deadline: Instant) {
+/// loses the answer with it. One that waits to be asked is not asked.
+pub(super) async fn discard(headers: &HeaderMap, body: Incoming, bytes_max: usize, deadline: Instant) {
+    if !waits_to_be_asked(headers) {
+        discard_rest(body, bytes_max, deadline).await;
+    }
+}
+
+async fn discard_rest(mut body: Incoming, bytes_max: usize, deadline: Instant) {
     let mut left = bytes_max;
     while let Ok(Some(Ok(frame))) = timeout_at(deadline, body.frame()).await {
         left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));

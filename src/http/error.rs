@@ -46,9 +46,11 @@ pub(super) enum Failure {
 
 fn head_status(fault: HeadFault) -> StatusCode {
     match fault {
-        HeadFault::Malformed(_) | HeadFault::Length | HeadFault::TwoEnds | HeadFault::Endless => {
-            StatusCode::BAD_REQUEST
-        }
+        HeadFault::Malformed(_)
+        | HeadFault::Host
+        | HeadFault::Length
+        | HeadFault::TwoEnds
+        | HeadFault::Endless => StatusCode::BAD_REQUEST,
         HeadFault::TooLarge(_) => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
         HeadFault::TargetTooLong => StatusCode::URI_TOO_LONG,
         HeadFault::UnknownCoding => StatusCode::NOT_IMPLEMENTED,

@@ -26,6 +26,9 @@ pub enum HeadFault {
     /// Its path and query are longer than any of ours.
     #[error("the request target is too long")]
     TargetTooLong,
+    /// It does not say, or says twice, whom it is for (RFC 9112, section 3.2).
+    #[error("an HTTP/1.1 request must have one Host header")]
+    Host,
     /// Its length is no number, or two.
     #[error("the Content-Length of the request is not one number")]
     Length,

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderValue, Method, Request, Response};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
 use hyper::body::Incoming;
 use tokio::time::Instant;
 
@@ -41,9 +41,14 @@ pub enum Face {
 /// Answers a request. Every answer carries an `x-request-id`.
 pub async fn handle(app: Arc<App>, face: Face, request: Request<Incoming>) -> Response<ResponseBody> {
     let request_id = request_id(request.headers());
+    let waits_to_be_asked = body::waits_to_be_asked(request.headers());
     // Boxed: a request's future is large, and a connection holds one for all its life.
     let mut response = Box::pin(dispatch(&app, face, request)).await;
     response.headers_mut().insert("x-request-id", request_id);
+    if waits_to_be_asked && !response.status().is_success() {
+        // Nobody knows whether a body that was not asked for will come.
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     response
 }
 
@@ -75,7 +80,11 @@ async fn dispatch(app: &Arc<App>, face: Face, request: Request<Incoming>) -> Res
 }
 
 fn only_get(method: &Method, response: impl FnOnce() -> Response<ResponseBody>) -> Response<ResponseBody> {
-    if matches!(*method, Method::GET | Method::HEAD) { response() } else { failure(&Failure::Method("GET")) }
+    if matches!(*method, Method::GET | Method::HEAD) {
+        response()
+    } else {
+        failure(&Failure::Method("GET, HEAD"))
+    }
 }
 
 /// A client's request: counted, whatever becomes of it.
@@ -102,7 +111,8 @@ async fn client(app: &Arc<App>, path: &str, request: Request<Incoming>) -> Respo
         account.ended(crate::telemetry::outcome::Outcome::Ok);
     } else {
         let deadline = Instant::now() + snapshot.limits.body_timeout;
-        body::discard(request.into_body(), snapshot.limits.max_body_bytes, deadline).await;
+        let (head, body) = request.into_parts();
+        body::discard(&head.headers, body, snapshot.limits.max_body_bytes, deadline).await;
     }
     response
 }
@@ -114,7 +124,7 @@ fn models(tenant: &Tenant, path: &str, method: &Method) -> Result<Response<Respo
         return Err(Failure::UnknownPath);
     }
     if !matches!(*method, Method::GET | Method::HEAD) {
-        return Err(Failure::Method("GET"));
+        return Err(Failure::Method("GET, HEAD"));
     }
     if name.is_empty() {
         return Ok(meta::models(tenant));
@@ -144,7 +154,7 @@ async fn endpoint_answer(
     let limits = &snapshot.limits;
     let Ok(permit) = Arc::clone(&app.permits).try_acquire_owned() else {
         let deadline = Instant::now() + limits.body_timeout;
-        body::discard(incoming, limits.max_body_bytes, deadline).await;
+        body::discard(&head.headers, incoming, limits.max_body_bytes, deadline).await;
         account.ended(Failure::Overloaded.outcome());
         return failure(&Failure::Overloaded);
     };

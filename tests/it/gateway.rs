@@ -7,6 +7,7 @@ mod drain;
 mod egress;
 mod ends;
 mod headers;
+mod http2;
 mod keep_alive;
 mod leaving;
 mod metrics;

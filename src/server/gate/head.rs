@@ -53,6 +53,10 @@ pub(super) fn read(bytes: &[u8], bytes_max: usize) -> Result<Option<Head>, HeadF
         return Err(HeadFault::Malformed("method"));
     }
     let version = if request.version == Some(1) { Version::HTTP_11 } else { Version::HTTP_10 };
+    let hosts = request.headers.iter().filter(|field| field.name.eq_ignore_ascii_case("host")).count();
+    if hosts > 1 || hosts == 0 && version == Version::HTTP_11 {
+        return Err(HeadFault::Host);
+    }
     Ok(Some(Head { bytes: length, body: body_end(version, request.headers)? }))
 }
 

@@ -63,6 +63,9 @@ fn each_fault_is_told() {
         assert_eq!(with(fields), expected, "{fields}");
     }
     assert_eq!(fault("GET / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n"), Some(HeadFault::Endless));
+    assert_eq!(with("host: y"), Some(HeadFault::Host));
+    assert_eq!(fault("GET / HTTP/1.1\r\n\r\n"), Some(HeadFault::Host));
+    assert_eq!(fault("GET / HTTP/1.0\r\n\r\n"), None);
     assert_eq!(fault("G\x01T / HTTP/1.1\r\n\r\n"), malformed("method"));
     assert_eq!(fault("GET /\x01 HTTP/1.1\r\n\r\n"), malformed("target"));
     assert_eq!(fault("GET http:// HTTP/1.1\r\n\r\n"), malformed("target"));
@@ -79,7 +82,7 @@ fn http2_is_let_through() {
     let bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\nand \0 what \r\n\r\n not";
     assert_eq!(passed(&[bytes]), (bytes.to_vec(), 0, None));
     assert_eq!(passed(&[&bytes[..3], &bytes[3..]]), (bytes.to_vec(), 0, None));
-    let later = [b"GET / HTTP/1.1\r\n\r\n", &bytes[..]].concat();
+    let later = [b"GET / HTTP/1.0\r\n\r\n", &bytes[..]].concat();
     assert_eq!(passed(&[&later]).2, Some(HeadFault::Malformed("version")), "only at the beginning");
 }
 
@@ -124,12 +127,13 @@ fn rubbish() -> impl Strategy<Value = String> {
         "5;",
         "-5\r\n",
         "fffffffffffffffff\r\n",
-        "POST /v1 HTTP/1.1\r\n",
+        "Host: x\r\n",
+        "POST /v1 HTTP/1.1\r\nhost: x\r\n",
         "GET / HTTP/1.0\r\n",
         "GET  / HTTP/1.1\r\n",
         "GET / HTTP/2.0\r\n",
-        "CONNECT x:1 HTTP/1.1\r\n",
-        "HEAD / HTTP/1.1\r\n",
+        "CONNECT x:1 HTTP/1.1\r\nhost: x\r\n",
+        "HEAD / HTTP/1.1\r\nhost: x\r\n",
         "Content-Length: 5\r\n",
         "Content-Length: 7\r\n",
         "content-length: 0x5\r\n",
@@ -238,7 +242,7 @@ proptest! {
         requests in prop::collection::vec(request(), 1..5),
         places in places(),
     ) {
-        let text = format!("{}GET /last HTTP/1.1\r\nconnection: close\r\n\r\n", requests.concat());
+        let text = format!("{}GET /last HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n", requests.concat());
         let gated = said(&cut(text.as_bytes(), &places), true);
         prop_assert_eq!(gated.matches("x-ours").count(), requests.len() + 1, "{}", gated);
         prop_assert_eq!(&gated, &said(&[text.as_bytes()], false));

@@ -51,7 +51,7 @@ async fn every_request_has_exactly_one_outcome() {
             ("client_error", post(path, chat("refuses"))),
             ("client_error", get(path)),
             ("client_error", get("/v1/nonesuch")),
-            ("client_error", Request::post(path).body(Full::from(chat("good"))).unwrap()),
+            ("client_error", Request::post(path).header("host", "x").body(Full::from(chat("good"))).unwrap()),
             ("limited", post(path, chat("limits"))),
             ("upstream_error", post(path, chat("broken"))),
             ("upstream_error", post(path, chat_stream("cut"))),

@@ -45,6 +45,23 @@ def test_one_byte_too_large(gateway, refused):
     refused(lambda: on_wire(gateway, data), 413)
 
 
+@pytest.mark.parametrize("codings", [["gzip"], ["zstd"], ["br, identity"], ["identity", "gzip"], [""]])
+def test_an_encoded_body(gateway, refused, codings):
+    """What cannot be read cannot be routed; a body sent as it is may say so in any case."""
+    lines = "".join(f"Content-Encoding: {coding}\r\n" for coding in codings)
+    start = head(PATH, usual_headers(stand.KEY, len(GOOD)))[:-2]
+    refused(lambda: on_wire(gateway, start + lines.encode() + b"\r\n" + GOOD), 415)
+    assert on_wire(gateway, start + b"Content-Encoding: Identity\r\n\r\n" + GOOD).status == 200
+
+
+@pytest.mark.parametrize("hosts", [0, 2])
+def test_not_one_host(gateway, refused, hosts):
+    headers = usual_headers(stand.KEY, len(GOOD))
+    del headers["Host"]
+    start = head(PATH, headers)[:-2] + b"Host: gateway.test\r\n" * hosts
+    refused(lambda: on_wire(gateway, start + b"\r\n" + GOOD), 400)
+
+
 def test_too_large_without_saying(gateway, refused):
     """Chunks without end: refused at the limit, without holding more than that."""
 

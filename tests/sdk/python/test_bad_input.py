@@ -35,6 +35,10 @@ MALFORMED = {
     "null": b"null",
     "a form": b"model=small&messages=hi",
     "a leading zero": GOOD[:-1] + b', "n": 01}',
+    "a raw NUL in a key": GOOD[:-1] + b', "a\0b": 1}',
+    "a NUL behind it": GOOD + b"\0",
+    "half a surrogate pair in a key": GOOD[:-1] + b', "a\\udc00": 1}',
+    "objects nested without end": b'{"a":' * 100_000,
     "nested too deep": GOOD[:-1] + b', "deep": ' + b"[" * 200_000 + b"}",
 }
 
@@ -153,6 +157,22 @@ def test_strange_but_grammatical_strings(post, upstream, text):
         assert upstream.take_one().body == sent.replace(b'"small"', b'"small-2024-01-01"')
     else:
         assert answer.status == 400 and is_openai_error(answer)
+
+
+@pytest.mark.parametrize(
+    "value", [b"1e999", b"-1e-999", b"9" * 400, b'{"a\\u0000b": 1}', b"0.1" + b"0" * 400], ids=lambda value: str(value[:9])
+)
+def test_values_that_no_type_holds_are_forwarded_as_they_are(post, upstream, value):
+    """Whoever reads them may judge them."""
+    sent = GOOD[:-1] + b', "odd": ' + value + b"}"
+    assert post(sent).status == 200
+    assert upstream.take_one().body == sent.replace(b'"small"', b'"small-2024-01-01"')
+
+
+@pytest.mark.parametrize("nested", [b"[" * 100_000 + b"]" * 100_000, b'{"a":' * 100_000 + b"1" + b"}" * 100_000])
+def test_where_something_is_read_depth_is_no_way_in(post, refused, nested):
+    refused(lambda: post(b'{"model": "auto", "messages": [{"role": "user", "content": ' + nested + b"}]}"), 400)
+    refused(lambda: post(b'{"model": ' + nested + b', "messages": []}'), 400)
 
 
 def test_deep_but_legal_json(post, upstream):

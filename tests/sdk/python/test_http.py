@@ -88,3 +88,91 @@ def test_headers_that_must_be_single_are(gateway, upstream):
     names = [line.split(b":")[0].lower() for line in raw.split(b"\r\n\r\n")[0].split(b"\r\n")[1:]]
     for name in (b"date", b"content-type", b"content-length", b"x-request-id", b"x-pointsman-model"):
         assert names.count(name) == 1, (name, names)
+
+
+WAITING = {"Expect": "100-continue"}
+
+
+@pytest.mark.parametrize(
+    ("path", "key", "more", "method", "status"),
+    [
+        (PATH, None, {}, "POST", 401),
+        ("/v1/nonesuch", stand.KEY, {}, "POST", 404),
+        (PATH, stand.KEY, {}, "PUT", 405),
+        (PATH, stand.KEY, {"Content-Length": str(1 << 40)}, "POST", 413),
+        (PATH, stand.KEY, {"Content-Encoding": "gzip"}, "POST", 415),
+    ],
+)
+def test_a_client_that_waits_is_refused_without_its_body(gateway, refused, path, key, more, method, status):
+    """No `100 Continue` for a body that nobody wants; whether it comes all the same is not waited for."""
+
+    def send():
+        with Wire(gateway.port) as wire:
+            wire.send(head(path, {**usual_headers(key, 10), **WAITING, **more}, method))
+            answer = wire.answer()
+            assert answer.headers["connection"] == "close" and wire.closed()
+            return answer
+
+    refused(send, status)
+
+
+def test_an_absolute_target(gateway, upstream):
+    with Wire(gateway.port) as wire:
+        wire.send(head(f"http://gateway.test{PATH}", usual_headers(stand.KEY, len(GOOD))) + GOOD)
+        assert wire.answer().status == 200
+
+
+def test_a_chunked_request_with_trailers(gateway, upstream):
+    """They are read and dropped, even where they would be framing; the next request begins behind them."""
+    headers = {**usual_headers(stand.KEY), "Transfer-Encoding": "chunked", "Trailer": "X-Sum"}
+    body = b"%x\r\n%b\r\n0\r\nX-Sum: 1\r\nContent-Length: 3\r\n\r\n" % (len(GOOD), GOOD)
+    with Wire(gateway.port) as wire:
+        for _ in range(2):
+            wire.send(head(PATH, headers) + body)
+            assert wire.answer().status == 200
+            received = upstream.take_one()
+            assert not {"x-sum", "trailer"} & {key.lower() for key, _ in received.headers}
+            assert received.body == GOOD.replace(b'"small"', b'"small-2024-01-01"')
+
+
+@pytest.mark.parametrize("connection", ["close", "keep-alive, close"])
+def test_a_client_that_says_close_gets_it(gateway, upstream, connection):
+    with Wire(gateway.port) as wire:
+        wire.send(head(PATH, {**usual_headers(stand.KEY, len(GOOD)), "Connection": connection}) + GOOD)
+        answer = wire.answer()
+        assert answer.status == 200 and answer.headers["connection"] == "close" and wire.closed()
+
+
+@pytest.mark.parametrize(("path", "status"), [("/v1/models", 200), ("/health/live", 200), (PATH, 405), ("/v1/no", 404)])
+def test_head_has_no_body(gateway, upstream, path, status):
+    with Wire(gateway.port) as wire:
+        wire.send(head(path, usual_headers(stand.KEY), "HEAD") + head("/health/live", usual_headers(None), "GET"))
+        text = b""
+        while not text.endswith(b'{"status":"live"}'):
+            text += wire.socket.recv(1 << 16)
+    first, second = text.decode().split("\r\n\r\n", 1)
+    assert first.startswith(f"HTTP/1.1 {status} ") and second.startswith("HTTP/1.1 200 OK")
+
+
+@pytest.mark.parametrize("method", ["OPTIONS", "CONNECT", "TRACE", "PATCH", "BREW"])
+@pytest.mark.parametrize(("path", "allowed"), [(PATH, "POST"), ("/v1/models", "GET, HEAD")])
+def test_other_methods_are_told_which_are_allowed(gateway, refused, method, path, allowed):
+    def send():
+        with Wire(gateway.port) as wire:
+            wire.send(head(path, usual_headers(stand.KEY), method))
+            answer = wire.answer()
+            assert answer.headers["allow"] == allowed
+            return answer
+
+    refused(send, 405)
+
+
+def test_nothing_is_tunnelled_or_upgraded(gateway, upstream):
+    """CONNECT finds nothing, and an offer to speak another protocol is not taken up."""
+    with Wire(gateway.port) as wire:
+        wire.send(head("example.com:443", usual_headers(stand.KEY), "CONNECT"))
+        assert wire.answer().status == 404
+        for protocol in ("websocket", "h2c"):
+            headers = {**usual_headers(stand.KEY), "Connection": "upgrade", "Upgrade": protocol}
+            wire.send(head("/v1/models", headers, "GET"))
+            assert wire.answer().status == 200
