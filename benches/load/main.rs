@@ -59,6 +59,10 @@ struct Arguments {
     #[arg(long, default_value_t = 2_000, value_name = "COUNT")]
     streams: usize,
 
+    /// Requests for streamed answers whose events come one by one, in each round, by four times as many clients
+    #[arg(long, default_value_t = 192, value_name = "COUNT")]
+    paced: usize,
+
     /// Events of a streamed answer
     #[arg(long, default_value_t = 200, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(4..))]
     events: u32,
@@ -103,7 +107,7 @@ enum Format {
 fn main() -> ExitCode {
     let mut arguments = Arguments::parse();
     if arguments.test {
-        (arguments.requests, arguments.streams, arguments.rounds) = (200, 20, 1);
+        (arguments.requests, arguments.streams, arguments.paced, arguments.rounds) = (200, 20, 10, 1);
     }
     match run(&arguments) {
         Ok(report) => {
@@ -151,7 +155,7 @@ async fn measure_all(directory: &Path, arguments: &Arguments) -> Result<Report, 
     ];
     let sides: Vec<Side> = sides.into_iter().flatten().collect();
     let mut report = Report::new(arguments, gateway.start_time());
-    for workload in [Workload::Whole, Workload::Streamed] {
+    for workload in Workload::ALL {
         report.rows.extend(measure(workload, &sides, arguments).await?);
     }
     Ok(report)
@@ -162,8 +166,14 @@ async fn measure_all(directory: &Path, arguments: &Arguments) -> Result<Report, 
 enum Workload {
     /// One JSON object.
     Whole,
-    /// Server-sent events.
+    /// Server-sent events, all there at once.
     Streamed,
+    /// Server-sent events, one every [`upstream::PACE`], as a model makes them.
+    Paced,
+}
+
+impl Workload {
+    const ALL: [Self; 3] = [Self::Whole, Self::Streamed, Self::Paced];
 }
 
 /// One way from the clients to the upstream.
@@ -199,22 +209,29 @@ fn show_progress(text: &str) {
 }
 
 async fn measure_once(workload: Workload, side: &Side, arguments: &Arguments) -> Result<Figures, Failure> {
-    let streamed = workload == Workload::Streamed;
-    let requests = if streamed { arguments.streams } else { arguments.requests };
+    let streamed = workload != Workload::Whole;
+    let connections = usize::from(arguments.connections);
+    let (requests, connections) = match workload {
+        Workload::Whole => (arguments.requests, connections),
+        Workload::Streamed => (arguments.streams, connections),
+        // Clients that mostly wait.
+        Workload::Paced => (arguments.paced, 4 * connections),
+    };
     let [whole_at, streamed_at] = side.at;
     let bodies: Arc<[Bytes]> = prompts::of_tokens(PROMPT_TOKENS)
         .iter()
         .map(|prompt| wire::chat_body(side.model, prompt, streamed))
+        .map(|body| if workload == Workload::Paced { upstream::paced(&body) } else { body })
         .collect();
     let load = Load {
         at: if streamed { streamed_at } else { whole_at },
         bodies,
-        connections: usize::from(arguments.connections),
+        connections,
         requests,
         ending: if streamed { upstream::STREAM_ENDING } else { upstream::WHOLE_ENDING },
     };
     // Connections, caches and branch predictors first.
-    timeout(LOAD_MAX, Load { requests: requests / 10, ..load.clone() }.run()).await??;
+    timeout(LOAD_MAX, Load { requests: requests.div_ceil(10), ..load.clone() }.run()).await??;
     let cpu_before = side.process.map(cpu_time).transpose()?;
     let started = Instant::now();
     let latencies = timeout(LOAD_MAX, load.run()).await??;

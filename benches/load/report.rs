@@ -4,7 +4,7 @@ use std::{fmt, time::Duration};
 
 use serde_json::{Value, json};
 
-use crate::{Arguments, Workload};
+use crate::{Arguments, Workload, upstream::PACE};
 
 /// What one round gave.
 #[derive(Debug, Clone, Copy)]
@@ -82,10 +82,10 @@ pub(crate) struct Report {
 
 impl Report {
     pub(crate) fn new(arguments: &Arguments, gateway_start: Duration) -> Self {
-        let Arguments { requests, streams, events, connections, rounds, threads, .. } = arguments;
+        let Arguments { requests, streams, paced, events, connections, rounds, threads, .. } = arguments;
         let cpus = std::thread::available_parallelism().map_or(0, usize::from);
         let setup = json!({
-            "requests": requests, "streams": streams, "events": events, "connections": connections,
+            "requests": requests, "streams": streams, "paced": paced, "events": events, "connections": connections,
             "rounds": rounds, "gateway_threads": threads, "nginx_workers": 1, "cpus": cpus,
             "gateway_start_ms": gateway_start.as_millis(),
         });
@@ -119,6 +119,7 @@ impl Report {
             let workload = match row.workload {
                 Workload::Whole => "whole",
                 Workload::Streamed => "streamed",
+                Workload::Paced => "paced",
             };
             json!({
                 "workload": workload, "side": row.side, "median": figures(&median), "to_nginx": ratios,
@@ -142,13 +143,14 @@ impl fmt::Display for Report {
             setup("gateway_threads"),
             setup("gateway_start_ms"),
         )?;
-        for (workload, title) in [
-            (Workload::Whole, format!("{} whole answers a round", setup("requests"))),
-            (
-                Workload::Streamed,
-                format!("{} answers of {} events a round", setup("streams"), setup("events")),
-            ),
-        ] {
+        for workload in Workload::ALL {
+            let title = match workload {
+                Workload::Whole => format!("{} whole answers a round", setup("requests")),
+                Workload::Streamed => format!("{} of {} events at once", setup("streams"), setup("events")),
+                Workload::Paced => {
+                    format!("{} of {} events, one per {PACE:?}", setup("paced"), setup("events"))
+                }
+            };
             writeln!(
                 formatter,
                 "\n{title:<36} {:>10} {:>14} {:>9} {:>9}   beside nginx: CPU, p50",

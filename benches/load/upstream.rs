@@ -1,6 +1,6 @@
-//! The upstream that all proxies stand before: answers are made beforehand and sent at once.
+//! The upstream that all proxies stand before. Its answers are made beforehand; it sends them at once, or at a pace.
 
-use std::{convert::Infallible, net::SocketAddr, sync::Arc};
+use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::stream;
@@ -10,7 +10,10 @@ use http_body_util::{BodyExt, Full, StreamBody, combinators::UnsyncBoxBody};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
 use serde_json::json;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    time::{MissedTickBehavior, interval},
+};
 use tokio_util::task::TaskTracker;
 
 use crate::{Failure, prompts, wire};
@@ -20,6 +23,18 @@ pub(crate) const STREAM_ENDING: &[u8] = b"data: [DONE]\n\n";
 
 /// How a whole answer ends.
 pub(crate) const WHOLE_ENDING: &[u8] = b"\"total_tokens\":254}}";
+
+/// Time between two events of a paced answer: 500 tokens a second, as fast as models get.
+pub(crate) const PACE: Duration = Duration::from_millis(2);
+
+/// What a request asks for a paced answer with: a field that no proxy knows.
+const PACED: &[u8] = b",\"paced\":true}";
+
+/// A chat request that wants its answer event by event.
+pub(crate) fn paced(body: &Bytes) -> Bytes {
+    let fields = body.strip_suffix(b"}").unwrap_or_default();
+    [fields, PACED].concat().into()
+}
 
 struct Answers {
     whole: Bytes,
@@ -54,8 +69,10 @@ async fn connection(stream: TcpStream, answers: Arc<Answers>) {
 async fn respond(request: Request<Incoming>, answers: Arc<Answers>) -> Result<Response<Body>, hyper::Error> {
     let asked = request.into_body().collect().await?.to_bytes();
     let streamed = memchr::memmem::find(&asked, b"\"stream\":true").is_some();
-    let (kind, body) = if streamed {
-        ("text/event-stream", events(&answers))
+    let (kind, body) = if asked.ends_with(PACED) {
+        ("text/event-stream", paced_events(answers))
+    } else if streamed {
+        ("text/event-stream", events(answers))
     } else {
         ("application/json", Full::new(answers.whole.clone()).boxed_unsync())
     };
@@ -65,10 +82,25 @@ async fn respond(request: Request<Incoming>, answers: Arc<Answers>) -> Result<Re
 }
 
 /// Each event in a chunk of its own.
-fn events(answers: &Arc<Answers>) -> Body {
-    let answers = Arc::clone(answers);
+fn events(answers: Arc<Answers>) -> Body {
     let frames = (0..).map_while(move |number: usize| answers.events.get(number).cloned());
     StreamBody::new(stream::iter(frames.map(|event| Ok(Frame::data(event))))).boxed_unsync()
+}
+
+/// Each event in a chunk of its own, when its time has come.
+fn paced_events(answers: Arc<Answers>) -> Body {
+    let mut ticks = interval(PACE);
+    // An event that is late puts off all after it, so that no two go out together.
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let frames = stream::unfold((ticks, 0), move |(mut ticks, number)| {
+        let event = answers.events.get(number).cloned();
+        async move {
+            let event = event?;
+            ticks.tick().await;
+            Some((Ok(Frame::data(event)), (ticks, number + 1)))
+        }
+    });
+    StreamBody::new(frames).boxed_unsync()
 }
 
 /// An answer of some 190 tokens.

@@ -100,14 +100,11 @@ fn filter(
 
 async fn by_router(plan: &LearnedPlan, rule: RulePlan, pool: &[PoolModel], asked: Asked<'_>) -> Decision {
     let (eligible, mut excluded) = filter(0..pool.len(), pool, asked.needs);
+    let candidate = |index: usize| plan.candidates.get(index)?.as_ref();
     let rated: Vec<(usize, &Candidate)> =
-        eligible.iter().filter_map(|&index| Some((index, plan.candidates.get(index)?.as_ref()?))).collect();
-    excluded.extend(
-        eligible
-            .iter()
-            .filter(|&&index| !rated.iter().any(|&(place, _)| place == index))
-            .map(|&index| (index, Exclusion::Unrated)),
-    );
+        eligible.iter().filter_map(|&index| Some((index, candidate(index)?))).collect();
+    let unrated = eligible.iter().filter(|&&index| candidate(index).is_none());
+    excluded.extend(unrated.map(|&index| (index, Exclusion::Unrated)));
     let router = plan.engine.router().name();
     let decided =
         if rated.is_empty() { Err(FailOpen::Unrated) } else { choose(plan, rule, &rated, pool, asked).await };

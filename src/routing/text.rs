@@ -1,5 +1,7 @@
 //! The text a router reads of a conversation. Never tool output, never image bytes.
 
+use std::borrow::Cow;
+
 use crate::{config::RoutingText, openai::messages::Message};
 
 /// The part of a conversation that `mode` names, at most `chars_max` characters of it.
@@ -8,29 +10,34 @@ use crate::{config::RoutingText, openai::messages::Message};
 /// too long keeps its beginning.
 #[must_use]
 pub fn routing_text(mode: RoutingText, messages: &[Message<'_>], chars_max: usize) -> String {
-    let turns: Vec<String> = match mode {
+    let turns: Vec<Cow<'_, str>> = match mode {
         RoutingText::LastUser | RoutingText::FirstUser => turns(messages, &["user"]),
         RoutingText::Conversation => turns(messages, &["user", "assistant"]),
     };
     match mode {
-        RoutingText::FirstUser => turns.first().map_or_else(String::new, |turn| beginning(turn, chars_max)),
+        RoutingText::FirstUser => turns.first().map_or("", |turn| beginning(turn, chars_max)).to_owned(),
         RoutingText::LastUser | RoutingText::Conversation => latest(&turns, chars_max),
     }
 }
 
-fn turns(messages: &[Message<'_>], roles: &[&str]) -> Vec<String> {
-    let texts = |message: &Message<'_>| {
-        message.texts.iter().map(|text| text.0.as_ref()).collect::<Vec<_>>().join("\n")
-    };
-    messages.iter().filter(|message| roles.contains(&message.role.0.as_ref())).map(texts).collect()
+fn turns<'a>(messages: &'a [Message<'_>], roles: &[&str]) -> Vec<Cow<'a, str>> {
+    messages.iter().filter(|message| roles.contains(&message.role.0.as_ref())).map(joined).collect()
+}
+
+/// The text parts of a turn, a line each.
+fn joined<'a>(message: &'a Message<'_>) -> Cow<'a, str> {
+    match message.texts.as_slice() {
+        [only] => Cow::Borrowed(&only.0),
+        texts => texts.iter().map(|text| text.0.as_ref()).collect::<Vec<_>>().join("\n").into(),
+    }
 }
 
 /// The last turn, and as many before it as fit whole, in their order.
-fn latest(turns: &[String], chars_max: usize) -> String {
+fn latest(turns: &[Cow<'_, str>], chars_max: usize) -> String {
     let Some((last, earlier)) = turns.split_last() else { return String::new() };
     let last = beginning(last, chars_max);
     let mut left = chars_max - last.chars().count();
-    let mut kept = vec![last.as_str()];
+    let mut kept = vec![last];
     for turn in earlier.iter().rev() {
         let length = turn.chars().count() + 1;
         if length > left {
@@ -43,8 +50,13 @@ fn latest(turns: &[String], chars_max: usize) -> String {
     kept.join("\n")
 }
 
-fn beginning(text: &str, chars_max: usize) -> String {
-    text.chars().take(chars_max).collect()
+fn beginning(text: &str, chars_max: usize) -> &str {
+    if text.len() <= chars_max {
+        // No text has more characters than bytes.
+        return text;
+    }
+    let end = text.char_indices().nth(chars_max).map_or(text.len(), |(place, _)| place);
+    text.get(..end).unwrap_or(text)
 }
 
 #[cfg(test)]
@@ -71,6 +83,14 @@ mod tests {
         assert_eq!(text(RoutingText::LastUser, 16), "second\npart");
         assert_eq!(text(RoutingText::LastUser, 4), "seco");
         assert_eq!(text(RoutingText::FirstUser, 3), "fir");
+    }
+
+    #[test]
+    fn room_is_counted_in_characters() {
+        let messages = parse(r#"[{"role":"user","content":"übergröße"}]"#).unwrap();
+        assert_eq!(routing_text(RoutingText::LastUser, &messages, 6), "übergr");
+        assert_eq!(routing_text(RoutingText::LastUser, &messages, 9), "übergröße");
+        assert_eq!(routing_text(RoutingText::LastUser, &messages, 0), "");
     }
 
     #[test]
