@@ -101,6 +101,12 @@ impl StaticEmbedder {
         &self.fingerprint
     }
 
+    /// The tokenizer.
+    #[must_use]
+    pub fn tokenizer(&self) -> &WordPiece {
+        &self.tokenizer
+    }
+
     /// Embeds a text: unit length, or all zero where no known piece is found.
     #[must_use]
     pub fn embed(&self, text: &str) -> Vec<f32> {

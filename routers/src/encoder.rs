@@ -173,7 +173,10 @@ fn load_tokenizer(
     tokens_max: usize,
 ) -> Result<Tokenizer, EncoderError> {
     let refuse = |reason: String| EncoderError::Tokenizer { path: path.to_owned(), reason };
-    let mut tokenizer = Tokenizer::from_bytes(bytes).map_err(|source| refuse(source.to_string()))?;
+    // The library panics on some malformed files, a decoder of an unknown kind among them.
+    let mut tokenizer = std::panic::catch_unwind(|| Tokenizer::from_bytes(bytes))
+        .map_err(|_| refuse("the tokenizers library broke down on it".to_owned()))?
+        .map_err(|source| refuse(source.to_string()))?;
     tokenizer.with_padding(None);
     let truncation = TruncationParams { max_length: tokens_max, ..TruncationParams::default() };
     tokenizer.with_truncation(Some(truncation)).map_err(|source| refuse(source.to_string()))?;
@@ -205,5 +208,7 @@ pub(crate) fn hexadecimal(bytes: &[u8]) -> String {
     })
 }
 
+#[cfg(test)]
+pub(crate) mod fixture;
 #[cfg(test)]
 mod tests;

@@ -51,9 +51,13 @@ impl Source {
         Ok(Self { vocabulary, unknown: model.unk_token.clone(), tokenizer: options, before, after })
     }
 
-    /// A piece alone, as a text.
-    pub(super) fn sequence(&self, piece: u32) -> Vec<u32> {
-        vec![self.before, piece, self.after]
+    /// A text of these pieces, as the encoder reads it.
+    pub(super) fn sequence(&self, pieces: &[u32]) -> Vec<u32> {
+        let mut sequence = Vec::with_capacity(pieces.len() + 2);
+        sequence.push(self.before);
+        sequence.extend_from_slice(pieces);
+        sequence.push(self.after);
+        sequence
     }
 
     /// Pieces that no text has, or that say nothing: special tokens, unknown words, places kept free.

@@ -158,6 +158,9 @@ impl Network {
         let mut first = 0;
         for sequence in sequences {
             let tokens = sequence.len();
+            if tokens == 0 {
+                continue;
+            }
             let whole = scratch.query_key_value.as_ref().subcols(first, tokens);
             let mut attended = scratch.attended.as_mut().subcols_mut(first, tokens);
             for head in 0..self.heads {
