@@ -21,34 +21,31 @@ use faer::{Mat, MatMut};
 use crate::embed::{StaticTable, TableError};
 use crate::encoder::{Encoder, EncoderError};
 
+pub use corpus::read_texts;
+
 use bags::Bags;
 use corpus::Corpus;
 use source::Source;
 
 /// What to make of an encoder.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct DistillOptions {
-    /// Dimensions of the static vectors; [`DIM_DEFAULT`] where it says nothing.
-    pub dim: Option<usize>,
+    /// Dimensions of the static vectors.
+    pub dim: usize,
     /// Example texts, of the kind that will be embedded. Their order and repetition do not matter. Without any,
     /// frequencies follow Zipf's law and no vector is corrected.
     pub texts: Vec<String>,
 }
 
-/// Dimensions of the static vectors, unless told otherwise.
-pub const DIM_DEFAULT: usize = 256;
+impl Default for DistillOptions {
+    /// 256 dimensions, no example texts.
+    fn default() -> Self {
+        Self { dim: 256, texts: Vec::new() }
+    }
+}
 
 /// The λ of the correction, chosen on held-out prompts among 3e-3 … 3.
 const RIDGE: f64 = 0.3;
-
-/// What distillation is busy with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stage {
-    /// The word pieces go through the encoder.
-    Pieces,
-    /// The example texts go through the encoder.
-    Texts,
-}
 
 /// Why an encoder could not be distilled.
 #[derive(Debug, thiserror::Error)]
@@ -77,17 +74,17 @@ pub enum DistillError {
     Table(#[from] TableError),
 }
 
-/// Distils `encoder`, telling `progress` how many pieces or texts are done, and of how many.
+/// Distils `encoder`, telling `progress` how many pieces and texts the encoder has read, and of how many.
 ///
 /// # Errors
 /// When the encoder fails or is not of BERT's kind, or the width asked for is more than it has.
 pub fn distill(
     encoder: &Encoder,
     options: &DistillOptions,
-    progress: &mut dyn FnMut(Stage, usize, usize),
+    progress: &mut dyn FnMut(usize, usize),
 ) -> Result<StaticTable, DistillError> {
     let source = Source::of(encoder)?;
-    let (dim, width, pieces) = (options.dim.unwrap_or(DIM_DEFAULT), encoder.dim(), source.vocabulary.len());
+    let (dim, width, pieces) = (options.dim, encoder.dim(), source.vocabulary.len());
     if dim == 0 || dim > width || dim > pieces {
         return Err(DistillError::Dim { dim, width, pieces });
     }
@@ -101,12 +98,14 @@ pub fn distill(
     // How much of an average text's vector each piece makes up.
     let presence: Vec<f64> = shares.iter().zip(&weights).map(|(share, weight)| share * weight).collect();
 
-    let mut rows = run_pieces(encoder, &source, progress)?;
+    let bags = Bags::new(corpus.sequences(), &weights);
+    let total = pieces + bags.texts();
+    progress(0, total);
+    let mut rows = run_pieces(encoder, &source, &mut |done| progress(done, total))?;
     let mean = components::mean(rows.as_ref(), &presence);
     components::subtract(rows.as_mut(), &mean);
-    let bags = Bags::new(corpus.sequences(), &weights);
     if bags.texts() > 0 {
-        let targets = corpus.embed(encoder, &source, progress)?;
+        let targets = corpus.embed(encoder, &source, &mut |done| progress(pieces + done, total))?;
         correct(&mut rows, &bags, targets);
     }
     let mut projected = components::project(rows.as_ref(), &presence, dim)?;
@@ -156,17 +155,16 @@ const PIECES_AT_ONCE: usize = 512;
 fn run_pieces(
     encoder: &Encoder,
     source: &Source,
-    progress: &mut dyn FnMut(Stage, usize, usize),
+    progress: &mut dyn FnMut(usize),
 ) -> Result<Mat<f64>, DistillError> {
     let pieces = source.vocabulary.len();
     let mut rows = Mat::zeros(pieces, encoder.dim());
     for first in (0..pieces).step_by(PIECES_AT_ONCE) {
-        progress(Stage::Pieces, first, pieces);
         let last = (first + PIECES_AT_ONCE).min(pieces);
         let sequences: Vec<_> = (first..last).map(|piece| source.sequence(&[piece as u32])).collect();
         copy_unit_rows(&encoder.pool_tokens(&sequences)?, rows.as_mut().subrows_mut(first, last - first));
+        progress(last);
     }
-    progress(Stage::Pieces, pieces, pieces);
     Ok(rows)
 }
 

@@ -173,8 +173,13 @@ fn load_tokenizer(
     tokens_max: usize,
 ) -> Result<Tokenizer, EncoderError> {
     let refuse = |reason: String| EncoderError::Tokenizer { path: path.to_owned(), reason };
-    // The library panics on some malformed files, a decoder of an unknown kind among them.
-    let mut tokenizer = std::panic::catch_unwind(|| Tokenizer::from_bytes(bytes))
+    // The library panics on some malformed files: on a decoder of an unknown kind when it reads them, on a
+    // template whose special token is missing when it first encodes a text.
+    let read = std::panic::catch_unwind(|| {
+        let tokenizer = Tokenizer::from_bytes(bytes)?;
+        tokenizer.encode("", true).map(|_| tokenizer)
+    });
+    let mut tokenizer = read
         .map_err(|_| refuse("the tokenizers library broke down on it".to_owned()))?
         .map_err(|source| refuse(source.to_string()))?;
     tokenizer.with_padding(None);

@@ -1,11 +1,30 @@
 //! Example texts: how often each piece occurs in them, and what the encoder makes of them.
 
+use std::path::Path;
+
 use faer::Mat;
 
+use super::DistillError;
 use super::source::Source;
-use super::{DistillError, Stage};
+use crate::data::{DataError, ReadOptions, Row, read_file};
 use crate::encoder::Encoder;
 use crate::wordpiece::{WordPiece, WordPieceScratch};
+
+/// Adds every user turn of a data file, in any format that [`crate::data`] reads, to `texts`.
+///
+/// # Errors
+/// As [`read_file`].
+pub fn read_texts(path: &Path, texts: &mut Vec<String>) -> Result<(), DataError> {
+    read_file(path, &ReadOptions::default(), &mut |_| {}, &mut |row| {
+        match row {
+            Row::Outcome(row) => texts.extend(row.turns),
+            Row::Battle(row) => texts.extend(row.turns),
+            Row::Votes(_) => {}
+        }
+        Ok(())
+    })?;
+    Ok(())
+}
 
 /// Tokens of a text that are read. Beginnings say what a text is about; more of it costs time in proportion.
 const TOKENS_MAX: usize = 126;
@@ -60,12 +79,11 @@ impl Corpus {
         &self,
         encoder: &Encoder,
         source: &Source,
-        progress: &mut dyn FnMut(Stage, usize, usize),
+        progress: &mut dyn FnMut(usize),
     ) -> Result<Mat<f64>, DistillError> {
         let texts = self.sequences.len();
         let mut rows = Mat::zeros(texts, encoder.dim());
         for first in (0..texts).step_by(TEXTS_AT_ONCE) {
-            progress(Stage::Texts, first, texts);
             let last = (first + TEXTS_AT_ONCE).min(texts);
             let sequences: Vec<_> =
                 self.sequences[first..last].iter().map(|sequence| source.sequence(sequence)).collect();
@@ -73,8 +91,8 @@ impl Corpus {
                 &encoder.pool_tokens(&sequences)?,
                 rows.as_mut().subrows_mut(first, last - first),
             );
+            progress(last);
         }
-        progress(Stage::Texts, texts, texts);
         Ok(rows)
     }
 }

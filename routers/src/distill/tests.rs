@@ -29,7 +29,7 @@ fn texts() -> Vec<String> {
 }
 
 fn distilled(dim: usize, texts: Vec<String>) -> Result<StaticTable, DistillError> {
-    distill(encoder(), &DistillOptions { dim: Some(dim), texts }, &mut |_, _, _| {})
+    distill(encoder(), &DistillOptions { dim, texts }, &mut |_, _| {})
 }
 
 #[test]
@@ -104,15 +104,27 @@ fn encoders_without_word_pieces_are_refused() {
     tokenizer["pre_tokenizer"] = serde_json::json!({"type": "Whitespace"});
     std::fs::write(folder.path().join("tokenizer.json"), tokenizer.to_string()).unwrap();
     let encoder = Encoder::load(folder.path()).unwrap();
-    let error = distill(&encoder, &DistillOptions::default(), &mut |_, _, _| {}).unwrap_err();
+    let error = distill(&encoder, &DistillOptions::default(), &mut |_, _| {}).unwrap_err();
     assert!(error.to_string().contains("the pre-tokenizer is not BertPreTokenizer"), "{error}");
 }
 
 #[test]
-fn progress_reaches_its_end() {
-    let mut last = [(0, 0); 2];
-    let options = DistillOptions { dim: Some(4), texts: texts() };
-    distill(encoder(), &options, &mut |stage, done, total| last[stage as usize] = (done, total)).unwrap();
-    assert_eq!(last[0], (pieces().len(), pieces().len()));
-    assert!(last[1].0 == last[1].1 && last[1].0 > 20);
+fn progress_rises_to_its_end() {
+    let mut told = Vec::new();
+    let options = DistillOptions { dim: 4, texts: texts() };
+    distill(encoder(), &options, &mut |done, total| told.push((done, total))).unwrap();
+    let (done, total) = told[told.len() - 1];
+    assert!(told.is_sorted() && done == total && total > pieces().len() + 20);
+}
+
+#[test]
+fn texts_are_the_user_turns_of_data_files() {
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("battles.jsonl");
+    let row = serde_json::json!({"source": "s", "prompt": ["first", "second"], "model_a": "a", "model_b": "b", "winner": "tie"});
+    std::fs::write(&file, format!("{row}\n{row}\n")).unwrap();
+    let mut texts = Vec::new();
+    read_texts(&file, &mut texts).unwrap();
+    assert_eq!(texts, ["first", "second", "first", "second"]);
+    assert!(read_texts(&folder.path().join("none"), &mut texts).is_err());
 }

@@ -53,15 +53,27 @@ fn the_shipped_table_is_small_and_whole() {
 
 #[test]
 fn the_shipped_table_knows_what_texts_are_about() {
-    let near = |a: &str, b: &str| -> f32 {
-        shipped().embed(a).iter().zip(shipped().embed(b)).map(|(a, b)| a * b).sum()
-    };
-    let code = "Write a Python function that reverses a linked list.";
-    let more_code = "Implement a binary search tree in Rust with an insert method.";
-    let cooking = "What can I cook for dinner with chicken, rice and vegetables?";
-    let more_cooking = "Give me a recipe for a tomato soup with garlic bread.";
-    assert!(near(code, more_code) > near(code, cooking) + 0.1);
-    assert!(near(cooking, more_cooking) > near(cooking, more_code) + 0.1);
+    let topics = [
+        [
+            "Write a Python function that reverses a list.",
+            "Write a function in Python to find the largest number.",
+        ],
+        [
+            "What can I cook for dinner with chicken and rice?",
+            "Give me a recipe for tomato soup with garlic bread.",
+        ],
+        ["Solve the equation x^2 - 5x + 6 = 0.", "Solve for x: 3x + 7 = 22."],
+        ["¿Cuál es la capital de Francia?", "¿Cuáles son las ciudades más grandes de España?"],
+    ];
+    let vectors = topics.map(|texts| texts.map(|text| shipped().embed(text)));
+    let near = |a: &[f32], b: &[f32]| -> f32 { a.iter().zip(b).map(|(a, b)| a * b).sum() };
+    for (topic, [a, b]) in vectors.iter().enumerate() {
+        for (_, others) in vectors.iter().enumerate().filter(|(other, _)| *other != topic) {
+            for other in others {
+                assert!(near(a, b) > near(a, other).max(near(b, other)) + 0.1, "{:?}", topics[topic]);
+            }
+        }
+    }
 }
 
 #[test]
