@@ -4,12 +4,13 @@
 //! (same Unicode tables), except that special tokens spelled out in a text are plain text here: what a user
 //! types never becomes a control token. Must not know what the numbers are used for.
 
+mod characters;
 mod normalize;
 mod trie;
 
 use serde::{Deserialize, Serialize};
 
-use normalize::{ByteClass, ByteTable, Segment};
+use normalize::{ByteClass, ByteTable};
 use trie::Trie;
 
 /// How texts are brought into the vocabulary's form. The fields mean what they mean in `BertNormalizer`.
@@ -142,8 +143,7 @@ impl WordPiece {
                     match bytes.get(end).map(|byte| self.bytes.class(*byte)) {
                         // What follows may belong to the word.
                         Some(ByteClass::Dropped | ByteClass::Wide) => {
-                            let segment = Segment::new(text, at, self.options);
-                            normalize::words(segment, self.options, word, |word, chars| {
+                            normalize::words(text, at, self.options, word, |word, chars| {
                                 output.word(word.as_bytes(), chars)
                             })
                         }

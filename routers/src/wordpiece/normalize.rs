@@ -6,6 +6,7 @@ use unicode_categories::UnicodeCategories as _;
 use unicode_normalization_alignments::UnicodeNormalization as _;
 
 use super::WordPieceOptions;
+use super::characters::{Spelling, Traits, is_dropped, is_ideograph, is_punctuation};
 
 /// What a byte of a text is to the tokenizer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -110,18 +111,31 @@ impl Iterator for Segment<'_> {
     }
 }
 
-/// Spells a segment's words as the vocabulary does and hands each to `each` with its length in characters,
-/// until the segment ends or `each` wants no more. Returns where the text goes on.
+/// Spells the words that start at `start` as the vocabulary does and hands each to `each` with its length in
+/// characters, up to white space or ASCII punctuation at the latest. Returns where the text goes on; that is
+/// past `start`, unless `each` wanted no more.
 pub(super) fn words(
-    mut segment: Segment<'_>,
+    text: &str,
+    start: usize,
     options: WordPieceOptions,
     word: &mut String,
     each: impl FnMut(&str, usize) -> bool,
 ) -> usize {
+    word.clear();
     let mut splitter = Splitter { options, word, chars: 0, wanted: true, each };
+    if options.strip_accents && options.lowercase {
+        match splitter.take_uncased(text, start) {
+            Ok(end) => return end,
+            Err(complex) => {
+                let mut segment = Segment::new(text, complex, options);
+                splitter.take_decomposed(&mut segment);
+                return segment.end;
+            }
+        }
+    }
+    let mut segment = Segment::new(text, start, options);
     if options.strip_accents {
-        let decomposed = (&mut segment).nfd().map(|(character, _)| character);
-        splitter.take(decomposed.filter(|character| !character.is_mark_nonspacing()));
+        splitter.take_decomposed(&mut segment);
     } else {
         splitter.take(&mut segment);
     }
@@ -139,8 +153,52 @@ struct Splitter<'a, F> {
 }
 
 impl<F: FnMut(&str, usize) -> bool> Splitter<'_, F> {
+    /// Spells character by character, from a table. `Err` is the start of a word that needs decomposition.
+    fn take_uncased(&mut self, text: &str, start: usize) -> Result<usize, usize> {
+        let mut word_start = start;
+        for (place, character) in text[start..].char_indices() {
+            let (place, after) = (start + place, start + place + character.len_utf8());
+            let traits = Traits::of(character);
+            if self.options.clean_text && traits.is_dropped() {
+                continue;
+            }
+            if traits.is_space() {
+                self.flush();
+                return Ok(after);
+            }
+            if character.is_ascii_punctuation() {
+                self.flush();
+                return Ok(place);
+            }
+            let alone = self.options.split_ideographs && traits.is_ideograph();
+            match traits.spelling() {
+                Spelling::Letter(letter) if !alone => self.keep(letter),
+                Spelling::Letter(sign) | Spelling::Punctuation(sign) => {
+                    self.flush();
+                    self.keep(sign);
+                    self.flush();
+                    word_start = after;
+                }
+                Spelling::Nothing => {}
+                Spelling::Complex => {
+                    self.forget();
+                    return Err(word_start);
+                }
+            }
+            if !self.wanted {
+                return Ok(after);
+            }
+        }
+        self.flush();
+        Ok(text.len())
+    }
+
+    fn take_decomposed(&mut self, segment: &mut Segment<'_>) {
+        let decomposed = segment.nfd().map(|(character, _)| character);
+        self.take(decomposed.filter(|character| !character.is_mark_nonspacing()));
+    }
+
     fn take(&mut self, characters: impl Iterator<Item = char>) {
-        self.word.clear();
         for character in characters {
             if self.options.lowercase {
                 character.to_lowercase().for_each(|lower| self.push(lower));
@@ -177,29 +235,11 @@ impl<F: FnMut(&str, usize) -> bool> Splitter<'_, F> {
         if self.chars > 0 && self.wanted {
             self.wanted = (self.each)(self.word, self.chars);
         }
+        self.forget();
+    }
+
+    fn forget(&mut self) {
         self.chars = 0;
         self.word.clear();
     }
-}
-
-/// What BERT's cleaning takes out: NUL, the replacement character, and control, format and private-use
-/// characters other than tab and line ends.
-fn is_dropped(character: char) -> bool {
-    match character {
-        '\t' | '\n' | '\r' => false,
-        '\0' | '\u{fffd}' => true,
-        other => other.is_other(),
-    }
-}
-
-/// What is a word of its own: every ASCII sign, and the punctuation of other scripts.
-fn is_punctuation(character: char) -> bool {
-    character.is_ascii_punctuation() || character.is_punctuation()
-}
-
-/// The blocks of CJK ideographs that BERT sets apart. The extension E block starts at 2B920 there, not at 2B820.
-fn is_ideograph(character: char) -> bool {
-    matches!(u32::from(character),
-        0x3400..=0x4dbf | 0x4e00..=0x9fff | 0xf900..=0xfaff | 0x2_0000..=0x2_a6df
-        | 0x2_a700..=0x2_b73f | 0x2_b740..=0x2_b81f | 0x2_b920..=0x2_ceaf | 0x2_f800..=0x2_fa1f)
 }

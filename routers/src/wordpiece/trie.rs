@@ -4,7 +4,7 @@
 //! Digital Search Algorithm by Using a Double-Array Structure", IEEE TSE 15(9), 1989; the XOR in place of the
 //! sum keeps a node's children inside one block of 256).
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use super::VocabularyError;
 
@@ -12,8 +12,8 @@ const NONE: u32 = u32::MAX;
 /// Most pieces of a vocabulary, and most bytes of a piece: keeps every number in 32 bits.
 const PIECES_MAX: usize = 1 << 22;
 const PIECE_BYTES_MAX: usize = 1024;
-/// Blocks of 256 places, counted from the end, in which a node's children are tried.
-const BLOCKS_TRIED: usize = 16;
+/// Free places, counted from the end, on which siblings are tried.
+const PLACES_TRIED: usize = 64;
 
 #[derive(Debug, Clone, Copy)]
 struct Node {
@@ -46,6 +46,7 @@ impl Trie {
         // The root takes the first place of the first block and is its own parent: never a child.
         let mut nodes = vec![FREE; 256];
         nodes[0].parent = 0;
+        let mut free = FreePlaces((1..256).collect());
         let mut pending = vec![Pending { node: 0, first: 0, last: sorted.len(), depth: 0 }];
         while let Some(Pending { node, mut first, last, depth }) = pending.pop() {
             if let Some((_, piece)) = sorted[first..last].first().filter(|(bytes, _)| bytes.len() == depth) {
@@ -56,7 +57,7 @@ impl Trie {
             if groups.is_empty() {
                 continue;
             }
-            let base = find_base(&mut nodes, &groups);
+            let base = free.take(&mut nodes, &groups);
             nodes[node].base = base as u32;
             for (byte, first, last) in groups {
                 let child = base ^ usize::from(byte);
@@ -132,15 +133,30 @@ fn group(sorted: &[(&[u8], u32)], first: usize, last: usize, depth: usize) -> Ve
     groups
 }
 
-/// A base that puts every child on a free place, growing the array by a block where the last ones are too full.
-fn find_base(nodes: &mut Vec<Node>, groups: &[(u8, usize, usize)]) -> usize {
-    let tried = nodes.len().saturating_sub(BLOCKS_TRIED * 256);
-    let fits =
-        |base: &usize| groups.iter().all(|(byte, _, _)| nodes[base ^ usize::from(*byte)].parent == NONE);
-    let found = (tried..nodes.len()).find(fits);
-    found.unwrap_or_else(|| {
-        let base = nodes.len();
-        nodes.resize(base + 256, FREE);
+/// The places that hold no node yet.
+struct FreePlaces(BTreeSet<usize>);
+
+impl FreePlaces {
+    /// Takes a free place for every child and returns the base that leads to them. An only child fits anywhere
+    /// and fills the oldest gap; siblings are tried on the newest places, then get a block of their own.
+    fn take(&mut self, nodes: &mut Vec<Node>, groups: &[(u8, usize, usize)]) -> usize {
+        let bytes = || groups.iter().map(|(byte, _, _)| usize::from(*byte));
+        let first = bytes().next().unwrap_or(0);
+        let fits = |base: &usize| bytes().all(|byte| nodes[base ^ byte].parent == NONE);
+        let bases = |place: &usize| place ^ first;
+        let found = match groups {
+            [_] => self.0.first().map(bases),
+            _ => self.0.iter().rev().take(PLACES_TRIED).map(bases).find(fits),
+        };
+        let base = found.unwrap_or_else(|| {
+            let block = nodes.len();
+            nodes.resize(block + 256, FREE);
+            self.0.extend(block..block + 256);
+            block
+        });
+        for byte in bytes() {
+            self.0.remove(&(base ^ byte));
+        }
         base
-    })
+    }
 }
