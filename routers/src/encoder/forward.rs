@@ -11,7 +11,7 @@ use faer::{Accum, Mat, MatMut, MatRef, Par};
 
 use super::EncoderError;
 use super::config::{Activation, Config};
-use super::kernels;
+use super::kernels::{self, Norm};
 use super::layout::Layout;
 use super::tensors::Tensors;
 
@@ -40,16 +40,10 @@ struct Block {
     output_norm: Norm,
 }
 
-/// y = W x + b, W row-major with a row per output.
+/// y = W x + b, W with a row per output, its columns side by side: the order in which the product is fastest.
 struct Dense {
-    weight: Vec<f32>,
+    weight: Mat<f32>,
     bias: Vec<f32>,
-}
-
-struct Norm {
-    scale: Vec<f32>,
-    shift: Vec<f32>,
-    epsilon: f32,
 }
 
 /// Matrices that every block of a pass writes anew.
@@ -83,7 +77,7 @@ impl Network {
                 row.iter_mut().zip(&types).for_each(|(value, first_type)| *value += first_type);
             }
         }
-        let embedding_norm = Norm::load(&tensors, "embeddings.LayerNorm", config)?;
+        let embedding_norm = load_norm(&tensors, "embeddings.LayerNorm", config)?;
         let blocks = (0..config.layers)
             .map(|number| Block::load(&tensors, config, layout, number))
             .collect::<Result<_, _>>()?;
@@ -111,16 +105,25 @@ impl Network {
         let longest = sequences.iter().map(Vec::len).max().unwrap_or(0);
         let mut scratch = Scratch::new(self, states.ncols(), longest);
         for block in &self.blocks {
-            block.query_key_value.apply(states.as_ref(), scratch.query_key_value.as_mut(), par);
+            block.query_key_value.multiply(states.as_ref(), scratch.query_key_value.as_mut(), par);
+            for column in columns_mut(scratch.query_key_value.as_mut()) {
+                kernels::add(column, &block.query_key_value.bias);
+            }
             self.attend(sequences, &mut scratch, par);
-            block.attention_output.apply(scratch.attended.as_ref(), scratch.projected.as_mut(), par);
-            block.attention_norm.add_and_normalise(states.as_mut(), scratch.projected.as_ref());
+            block.attention_output.multiply(scratch.attended.as_ref(), scratch.projected.as_mut(), par);
+            let made = columns_mut(scratch.projected.as_mut());
+            for (state, made) in columns_mut(states.as_mut()).zip(made) {
+                block.attention_norm.join(state, made, &block.attention_output.bias);
+            }
             block.widen.multiply(states.as_ref(), scratch.wide.as_mut(), par);
             for column in columns_mut(scratch.wide.as_mut()) {
                 kernels::bias_and_activate(self.activation, column, &block.widen.bias);
             }
-            block.narrow.apply(scratch.wide.as_ref(), scratch.projected.as_mut(), par);
-            block.output_norm.add_and_normalise(states.as_mut(), scratch.projected.as_ref());
+            block.narrow.multiply(scratch.wide.as_ref(), scratch.projected.as_mut(), par);
+            let made = columns_mut(scratch.projected.as_mut());
+            for (state, made) in columns_mut(states.as_mut()).zip(made) {
+                block.output_norm.join(state, made, &block.narrow.bias);
+            }
         }
         Ok(states)
     }
@@ -190,19 +193,19 @@ impl Block {
         let name = |part: &str| format!("{}.{number}.{part}", layout.block);
         let dense = |part: &str, to: usize, from: usize| Dense::load(tensors, &name(part), to, from);
         let (hidden, wide) = (config.hidden, config.intermediate);
-        let mut query_key_value = dense(layout.query, hidden, hidden)?;
-        for part in [layout.key, layout.value] {
-            let more = dense(part, hidden, hidden)?;
-            query_key_value.weight.extend(more.weight);
-            query_key_value.bias.extend(more.bias);
+        let mut query_key_value = Dense { weight: Mat::zeros(3 * hidden, hidden), bias: Vec::new() };
+        for (place, part) in [layout.query, layout.key, layout.value].into_iter().enumerate() {
+            let Dense { weight, bias } = dense(part, hidden, hidden)?;
+            query_key_value.weight.as_mut().subrows_mut(place * hidden, hidden).copy_from(weight);
+            query_key_value.bias.extend(bias);
         }
         Ok(Self {
             query_key_value,
             attention_output: dense(layout.attention_output, hidden, hidden)?,
-            attention_norm: Norm::load(tensors, &name(layout.attention_norm), config)?,
+            attention_norm: load_norm(tensors, &name(layout.attention_norm), config)?,
             widen: dense(layout.widen, wide, hidden)?,
             narrow: dense(layout.narrow, hidden, wide)?,
-            output_norm: Norm::load(tensors, &name(layout.output_norm), config)?,
+            output_norm: load_norm(tensors, &name(layout.output_norm), config)?,
         })
     }
 }
@@ -210,46 +213,25 @@ impl Block {
 impl Dense {
     fn load(tensors: &Tensors<'_>, name: &str, to: usize, from: usize) -> Result<Self, EncoderError> {
         let weight = tensors.read(&format!("{name}.weight"), &[to, from])?;
+        let weight = MatRef::from_row_major_slice(&weight, to, from).to_owned();
         let bias = tensors.read(&format!("{name}.bias"), &[to])?;
         Ok(Self { weight, bias })
     }
 
     /// W x, the bias left out.
     fn multiply(&self, from: MatRef<'_, f32>, into: MatMut<'_, f32>, par: Par) {
-        let weight = MatRef::from_row_major_slice(&self.weight, into.nrows(), from.nrows());
-        matmul(into, Accum::Replace, weight, from, 1.0, par);
-    }
-
-    /// W x + b.
-    fn apply(&self, from: MatRef<'_, f32>, mut into: MatMut<'_, f32>, par: Par) {
-        self.multiply(from, into.as_mut(), par);
-        for column in columns_mut(into) {
-            column.iter_mut().zip(&self.bias).for_each(|(value, bias)| *value += bias);
-        }
+        matmul(into, Accum::Replace, self.weight.as_ref(), from, 1.0, par);
     }
 }
 
-impl Norm {
-    fn load(tensors: &Tensors<'_>, name: &str, config: &Config) -> Result<Self, EncoderError> {
-        let shape = [config.hidden];
-        Ok(Self {
-            scale: tensors.read(&format!("{name}.weight"), &shape)?,
-            shift: tensors.read(&format!("{name}.bias"), &shape)?,
-            epsilon: config.layer_norm_epsilon,
-        })
-    }
-
-    fn normalise(&self, state: &mut [f32]) {
-        kernels::layer_norm(state, &self.scale, &self.shift, self.epsilon);
-    }
-
-    /// Adds to every state what a layer made of it, then normalises.
-    fn add_and_normalise(&self, states: MatMut<'_, f32>, made: MatRef<'_, f32>) {
-        for (column, state) in columns_mut(states).enumerate() {
-            state.iter_mut().zip(made.col(column).iter()).for_each(|(value, made)| *value += made);
-            self.normalise(state);
-        }
-    }
+/// Reads a layer norm's tensors.
+fn load_norm(tensors: &Tensors<'_>, name: &str, config: &Config) -> Result<Norm, EncoderError> {
+    let shape = [config.hidden];
+    Ok(Norm {
+        scale: tensors.read(&format!("{name}.weight"), &shape)?,
+        shift: tensors.read(&format!("{name}.bias"), &shape)?,
+        epsilon: config.layer_norm_epsilon,
+    })
 }
 
 impl Scratch {

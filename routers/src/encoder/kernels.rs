@@ -7,19 +7,52 @@ use super::config::Activation;
 /// Values summed side by side; a fixed number, so that a sum has the same bits on every machine.
 const LANES: usize = 16;
 
-/// (x − mean) / √(variance + ε) · scale + shift, in place.
-pub(super) fn layer_norm(state: &mut [f32], scale: &[f32], shift: &[f32], epsilon: f32) {
+/// A layer norm: (x − mean) / √(variance + ε) · scale + shift.
+pub(super) struct Norm {
+    pub(super) scale: Vec<f32>,
+    pub(super) shift: Vec<f32>,
+    pub(super) epsilon: f32,
+}
+
+impl Norm {
+    /// Normalises a state in place.
+    pub(super) fn normalise(&self, state: &mut [f32]) {
+        pulp::Arch::new().dispatch(
+            #[inline(always)]
+            || self.normalise_inline(state),
+        );
+    }
+
+    /// Adds to a state what a layer made of it, the layer's bias included, and normalises.
+    pub(super) fn join(&self, state: &mut [f32], made: &[f32], bias: &[f32]) {
+        pulp::Arch::new().dispatch(
+            #[inline(always)]
+            || {
+                for ((value, made), bias) in state.iter_mut().zip(made).zip(bias) {
+                    *value += made + bias;
+                }
+                self.normalise_inline(state);
+            },
+        );
+    }
+
+    #[inline(always)]
+    fn normalise_inline(&self, state: &mut [f32]) {
+        let count = state.len() as f32;
+        let mean = sum(state, |value| value) / count;
+        let variance = sum(state, |value| (value - mean) * (value - mean)) / count;
+        let inverse = 1.0 / (variance + self.epsilon).sqrt();
+        for ((value, scale), shift) in state.iter_mut().zip(&self.scale).zip(&self.shift) {
+            *value = (*value - mean) * inverse * scale + shift;
+        }
+    }
+}
+
+/// Adds to a state, in place.
+pub(super) fn add(state: &mut [f32], other: &[f32]) {
     pulp::Arch::new().dispatch(
         #[inline(always)]
-        || {
-            let count = state.len() as f32;
-            let mean = sum(state, |value| value) / count;
-            let variance = sum(state, |value| (value - mean) * (value - mean)) / count;
-            let inverse = 1.0 / (variance + epsilon).sqrt();
-            for ((value, scale), shift) in state.iter_mut().zip(scale).zip(shift) {
-                *value = (*value - mean) * inverse * scale + shift;
-            }
-        },
+        || state.iter_mut().zip(other).for_each(|(value, other)| *value += other),
     );
 }
 
@@ -138,7 +171,7 @@ fn gelu_tanh(x: f32) -> f32 {
 
 #[cfg(test)]
 mod tests {
-    use super::{erf, exp, gelu, gelu_tanh, layer_norm, softmax};
+    use super::{Norm, erf, exp, gelu, gelu_tanh, softmax};
 
     fn between(low: f32, high: f32) -> impl Iterator<Item = f32> {
         (0..=20_000).map(move |step| low + (high - low) * step as f32 / 20_000.0)
@@ -188,7 +221,7 @@ mod tests {
     #[test]
     fn layer_norm_centres_and_scales() {
         let mut state: Vec<f32> = (0..50).map(|place| (place * place) as f32).collect();
-        layer_norm(&mut state, &[2.0; 50], &[1.0; 50], 1e-12);
+        Norm { scale: vec![2.0; 50], shift: vec![1.0; 50], epsilon: 1e-12 }.normalise(&mut state);
         let mean = state.iter().sum::<f32>() / 50.0;
         let variance = state.iter().map(|value| (value - mean).powi(2)).sum::<f32>() / 50.0;
         assert!((mean - 1.0).abs() < 1e-5 && (variance - 4.0).abs() < 1e-3);
