@@ -7,9 +7,11 @@
 //! | `calibration_prompt_tokens` | U32, prompts         | estimated tokens of each prompt                       |
 //! | `calibration_scales`        | F32, prompts         | what each row of the sample is multiplied by          |
 //! | `components`                | U32, models          | which part of the comparison graph each model lies in |
-//! | `factors`                   | F32, models × rank   | w₂ ∘ v of each model                                  |
+//! | `factors`                   | F32, models × rank   | w ∘ v of each model                                   |
 //! | `prior`                     | F64, models          | θ⁰ of each model                                      |
 //! | `projection`                | F32, dim × rank      | W₁                                                    |
+//! | `topic_projection`          | F32, topics × rank   | W₂                                                    |
+//! | `topics`                    | F32, dim × topics    | C, the centres of the topics                          |
 //! | `training_prompts`          | U8, prompts × 16     | hashes of the training prompts, ascending             |
 //!
 //! Reading verifies everything and never panics, whatever the bytes. Must not know how routers are trained or run.
@@ -91,6 +93,8 @@ impl Artifact {
             OwnedTensor::matrix("factors", &weights.factors),
             OwnedTensor::f64("prior", &weights.prior),
             OwnedTensor::matrix("projection", &weights.projection),
+            OwnedTensor::matrix("topic_projection", &weights.topic_projection),
+            OwnedTensor::matrix("topics", &weights.topics),
             OwnedTensor::u8("training_prompts", &hashes),
         ];
         container::write(&Manifest::describe(weights, provenance).to_json()?, &tensors)
@@ -119,6 +123,9 @@ impl Artifact {
             prior: tensors.f64("prior", &[count])?,
             components: tensors.u32("components", &[count])?,
             projection: tensors.matrix("projection", [dim, rank])?,
+            topics: tensors.matrix("topics", [dim, tensors.rows("topic_projection")?])?,
+            topic_projection: tensors
+                .matrix("topic_projection", [tensors.rows("topic_projection")?, rank])?,
             bias: tensors.f32("bias", &[rank])?,
             factors: tensors.matrix("factors", [count, rank])?,
             models,

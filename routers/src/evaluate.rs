@@ -15,6 +15,7 @@ use std::collections::BTreeMap;
 use faer::Mat;
 
 use crate::data::{Battle, Dataset, Prompt};
+use crate::mf::skills_of_all;
 use crate::split::{Side, Split};
 use crate::train::{DEV_SHARE, MfOptions, Part, TrainError, TrainedMf, battle_loss, train_mf};
 
@@ -87,7 +88,7 @@ pub fn evaluate_mf(
         let options = MfOptions { seed: *seed, ..options.clone() };
         let trained = train_mf(data, embeddings, &part, &options, &mut |_| ())?;
         let test = |prompt: &Prompt| part_of(split, prompt) == Part::Unused;
-        let skills = skills(&trained, embeddings);
+        let skills = skills_of_all(&trained.weights, embeddings);
         measure_losses(data, &data.battles(test), &trained, &skills, &mut losses);
         let setting = choices::Setting {
             data,
@@ -115,21 +116,6 @@ fn part_of(split: Split, prompt: &Prompt) -> Part {
             Side::Train => Part::Train,
         },
     }
-}
-
-/// θ of every prompt and model.
-fn skills(trained: &TrainedMf, embeddings: &Mat<f32>) -> Mat<f64> {
-    let weights = &trained.weights;
-    let mut hidden = embeddings * &weights.projection;
-    for row in 0..hidden.nrows() {
-        for (column, bias) in weights.bias.iter().enumerate() {
-            hidden[(row, column)] += bias;
-        }
-    }
-    let deviations = &hidden * weights.factors.transpose();
-    Mat::from_fn(deviations.nrows(), deviations.ncols(), |row, model| {
-        weights.prior[model] + f64::from(deviations[(row, model)])
-    })
 }
 
 fn measure_losses(

@@ -27,6 +27,7 @@ pub mod train;
 pub mod wordpiece;
 
 mod roster;
+mod topics;
 
 pub use router::{
     CalibrationSkills, Candidate, CostClass, Needs, QueryBatch, Router, RouterError, SkillMatrix, Standing,

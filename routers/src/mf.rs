@@ -1,5 +1,6 @@
-//! The `mf` router: matrix factorisation, θ_m(x) = θ⁰_m + (w₂ ∘ v_m) · (W₁ᵀ e(x) + b), e(x) the prompt's embedding
-//! (RouteLLM, arXiv 2406.18665, section 4.2, for any number of models and on top of a global fit).
+//! The `mf` router: matrix factorisation, θ_m(x) = θ⁰_m + (w ∘ v_m) · (W₁ᵀ e(x) + W₂ᵀ p(x) + b), e(x) the prompt's
+//! embedding (RouteLLM, arXiv 2406.18665, section 4.2, for any number of models and on top of a global fit) and
+//! p(x) = softmax(Cᵀ e(x)) its membership in topics: what the embedding says but no straight line in it can.
 //!
 //! Gauge: the columns of the factors have mean zero, so the mean over the artefact's models of θ_m(x) − θ⁰_m is zero
 //! for every prompt. A zero embedding says nothing of its prompt: there θ(x) = θ⁰, b included.
@@ -13,11 +14,11 @@ mod weights;
 
 use std::sync::OnceLock;
 
-use faer::Mat;
+use faer::{Mat, MatRef};
 
 pub use weights::MfWeights;
 
-use self::product::{Hidden, dot};
+use self::product::{Hidden, dot, row_major};
 use crate::artifact::{Artifact, CalibrationSample};
 use crate::roster::Roster;
 use crate::router::{
@@ -63,7 +64,7 @@ impl Mf {
         Self {
             roster: artifact.roster(),
             embedder: artifact.embedder_fingerprint().to_owned(),
-            hidden: Hidden::new(row_major(&weights.projection), weights.bias.clone()),
+            hidden: Hidden::new(weights),
             factors: row_major(&weights.factors),
             by_rating: ByRating::fit(&weights.prior, &weights.factors),
             sample: artifact.calibration().clone(),
@@ -168,6 +169,17 @@ impl Router for Mf {
     }
 }
 
+/// θ of every row of `embeddings` and every model, unchecked.
+pub(crate) fn skills_of_all(weights: &MfWeights, embeddings: &Mat<f32>) -> Mat<f64> {
+    let hidden = Hidden::new(weights);
+    let states = hidden.of_rows(embeddings.row_iter().map(|row| row.iter().copied()));
+    let states = MatRef::from_row_major_slice(&states, embeddings.nrows(), hidden.rank());
+    let shifts = states * weights.factors.transpose();
+    Mat::from_fn(shifts.nrows(), shifts.ncols(), |row, model| {
+        weights.prior[model] + f64::from(shifts[(row, model)])
+    })
+}
+
 impl ByRating {
     /// Least squares of the factors on θ⁰, column by column. Without two ratings that differ there is no slope.
     fn fit(prior: &[f64], factors: &Mat<f32>) -> Self {
@@ -184,8 +196,4 @@ impl ByRating {
         let (level, slope) = (0..factors.ncols()).map(line).unzip();
         Self { level, slope }
     }
-}
-
-fn row_major(matrix: &Mat<f32>) -> Vec<f32> {
-    matrix.row_iter().flat_map(|row| row.iter().copied()).collect()
 }

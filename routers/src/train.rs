@@ -8,6 +8,7 @@ mod assemble;
 mod batch;
 mod examples;
 mod finish;
+mod inputs;
 mod licences;
 mod loss;
 mod options;
@@ -29,6 +30,7 @@ use crate::ratings::{GlobalFit, fit_global};
 use adam::Adam;
 use batch::Batch;
 use examples::Examples;
+use inputs::Inputs;
 use parameters::Parameters;
 
 pub use assemble::{DEV_SHARE, Origin, SAMPLE_PROMPTS, embed_prompts, routing_text, train_mf_artifact};
@@ -68,6 +70,8 @@ pub struct TrainedMf {
     pub global: GlobalFit,
     /// How many logits of each source's labels one unit of this router's skill difference is worth.
     pub scales: Vec<f64>,
+    /// What each source's battles were weighted by.
+    pub source_weights: Vec<f64>,
     /// What the skills were multiplied by, so that they fit the dev battles.
     pub temperature: f64,
     /// The epoch whose weights were kept, counted from 1.
@@ -101,10 +105,11 @@ pub enum TrainError {
     Artifact(#[from] ArtifactProblem),
 }
 
-/// Trains the `mf` router on the prompts that `part` names, `embeddings` holding one row per prompt.
+/// Trains the `mf` router on the prompts that `part` names, `embeddings` holding one row per prompt. Its inputs are a
+/// prompt's embedding and its memberships in the topics of the training prompts.
 ///
 /// Minimises Σ ω_source · ω_battle · cross-entropy(share, σ(s_source(θ_a − θ_b))) + ½ · ridge · ‖per-model
-/// coefficients of the embedding‖² by Adam (Kingma and Ba 2015) with a cosine schedule.
+/// coefficients of the inputs‖² by Adam (Kingma and Ba 2015) with a cosine schedule.
 ///
 /// # Errors
 /// See [`TrainError`].
@@ -125,15 +130,16 @@ pub fn train_mf(
     }
     let global = fit_global(data, &train.battles)?;
     let weights = balanced_weights(data, &train.battles, options);
-    let mut fit = Fit { data, embeddings, options, global: &global, weights: &weights };
+    let inputs = Inputs::new(embeddings, &train, options.topics);
+    let mut fit = Fit { data, inputs: &inputs.values, options, global: &global, weights: &weights };
     let (parameters, epoch) = fit.run(&train, &dev, progress)?;
-    finish::finish(data, embeddings, &dev, &finish::Fitted { parameters, epoch, global, weights })
+    finish::finish(data, &inputs, &dev, &finish::Fitted { parameters, epoch, global, weights })
 }
 
 /// What every epoch reads.
 struct Fit<'a> {
     data: &'a Dataset,
-    embeddings: &'a Mat<f32>,
+    inputs: &'a Mat<f32>,
     options: &'a MfOptions,
     global: &'a GlobalFit,
     weights: &'a [f64],
@@ -149,7 +155,7 @@ impl Fit<'_> {
     ) -> Result<(Parameters, usize), TrainError> {
         let mut random = ChaCha12Rng::seed_from_u64(self.options.seed);
         let mut parameters = Parameters::random(
-            self.embeddings.ncols(),
+            self.inputs.ncols(),
             self.data.models.len(),
             self.options.hidden,
             &self.global.scales,
@@ -164,7 +170,7 @@ impl Fit<'_> {
         for epoch in 1..=self.options.epochs_max {
             order.shuffle(&mut random);
             for chosen in order.chunks(self.options.batch.max(1)) {
-                let batch = Batch::new(self.embeddings, train, chosen);
+                let batch = Batch::new(self.inputs, train, chosen);
                 let mut gradient =
                     batch.gradient(&parameters, &self.global.skills, self.weights, per_example);
                 gradient.add_penalty(&parameters, self.options, total);
@@ -176,8 +182,7 @@ impl Fit<'_> {
                 return Err(TrainError::Diverged);
             }
             let measured = if dev.is_empty() { train } else { dev };
-            let dev_loss =
-                loss::weighted_loss(self.embeddings, measured, &parameters, self.global, self.weights);
+            let dev_loss = loss::weighted_loss(self.inputs, measured, &parameters, self.global, self.weights);
             progress(Progress { epoch, epochs_max: self.options.epochs_max, dev_loss });
             if best.as_ref().is_none_or(|(lowest, ..)| dev_loss < *lowest) {
                 best = Some((dev_loss, parameters.clone(), epoch));

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use pointsman_routers::distill::{DistillOptions, distill};
+use pointsman_routers::distill::{DistillOptions, distill, read_texts};
 use pointsman_routers::encoder::Encoder;
 
 use super::output::{Failure, write_file};
@@ -13,15 +13,22 @@ use super::progress;
 ///
 /// Runs every word piece through the encoder once and keeps a short vector for each, so that embedding a text takes
 /// microseconds. The encoder is a folder with `config.json`, `tokenizer.json` and `model.safetensors`, of the BERT
-/// family, with BERT's word pieces. The same encoder gives the same file, byte for byte.
+/// family, with BERT's word pieces. Example texts of the kind that will be routed make the table better: the encoder
+/// reads them, and the vectors are fitted to what it makes of them. The same encoder and texts give the same file, byte
+/// for byte.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   pointsman distill --encoder all-MiniLM-L6-v2 --out static.safetensors
+  pointsman distill --encoder all-MiniLM-L6-v2 --texts outcomes.jsonl battles.jsonl --out static.safetensors
   pointsman distill --encoder all-MiniLM-L6-v2 --dim 128 --out small.safetensors")]
 pub(super) struct Arguments {
     /// The encoder's folder
     #[arg(long, value_name = "DIR")]
     encoder: PathBuf,
+
+    /// Data files whose prompts serve as example texts, in any format that `train` reads
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    texts: Vec<PathBuf>,
 
     /// Dimensions of the static vectors
     #[arg(long, value_name = "N", default_value_t = DistillOptions::default().dim)]
@@ -34,8 +41,12 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let encoder = Encoder::load(&arguments.encoder).map_err(Failure::because)?;
-    let options = DistillOptions { dim: arguments.dim, ..DistillOptions::default() };
-    let bar = progress::bar("word pieces", 0);
+    let mut texts = Vec::new();
+    for file in &arguments.texts {
+        read_texts(file, &mut texts).map_err(Failure::because)?;
+    }
+    let options = DistillOptions { dim: arguments.dim, texts };
+    let bar = progress::bar("word pieces and texts", 0);
     let table = distill(&encoder, &options, &mut |done, total| {
         bar.set_length(total as u64);
         bar.set_position(done as u64);

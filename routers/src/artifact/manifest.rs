@@ -57,8 +57,6 @@ pub struct Source {
     pub rows: u64,
     /// Under which terms: an SPDX expression, or words.
     pub licence: String,
-    /// The weight its rows had in the training.
-    pub weight: f64,
 }
 
 /// The manifest as it is written.

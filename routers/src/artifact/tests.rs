@@ -13,6 +13,8 @@ fn weights() -> MfWeights {
         prior: vec![0.5, -0.75, 0.25],
         components: vec![0, 7, 0],
         projection: Mat::from_fn(4, 2, |row, column| row as f32 - 1.5 * column as f32),
+        topics: Mat::from_fn(4, 3, |row, column| if row == column { 20.0 } else { -0.5 }),
+        topic_projection: Mat::from_fn(3, 2, |row, column| column as f32 - 0.25 * row as f32),
         bias: vec![0.25, -0.5],
         factors: Mat::from_fn(3, 2, |row, column| (row * row) as f32 - column as f32),
     };
@@ -26,7 +28,6 @@ fn provenance() -> Provenance {
         sha256: "00".repeat(32),
         rows: 12,
         licence: "MIT".to_owned(),
-        weight: 0.5,
     };
     Provenance {
         embedder: "a space".to_owned(),
@@ -113,7 +114,13 @@ fn parts_that_do_not_fit_are_refused() {
         refused(|weights| weights.factors = Mat::zeros(2, 2)).contains("has shape (2, 2), expected (3, 2)")
     );
     assert!(refused(|weights| weights.projection = Mat::zeros(4, 0)).contains("has shape 4 × 0"));
-    assert!(refused(|weights| weights.projection = Mat::zeros(5, 2)).contains("has 4 dimensions"));
+    assert!(refused(|weights| weights.topics = Mat::zeros(3, 3)).contains("expected 4 rows"));
+    assert!(refused(|weights| weights.topics[(1, 1)] = f32::NAN).contains("`topics` holds NaN"));
+    assert!(refused(|weights| weights.topic_projection = Mat::zeros(1, 2)).contains("expected (3, 2)"));
+    let wider = |weights: &mut MfWeights| {
+        (weights.projection, weights.topics) = (Mat::zeros(5, 2), Mat::zeros(5, 3));
+    };
+    assert!(refused(wider).contains("has 4 dimensions"));
     let provenance = Provenance { anchor: Anchor { model: "cobalt".to_owned(), elo: 1.0 }, ..provenance() };
     let error = Artifact::mf(weights(), provenance, sample()).unwrap_err().to_string();
     assert!(error.contains("the anchor `cobalt` is not one of its models"), "{error}");
@@ -167,7 +174,7 @@ proptest! {
         let text = Manifest::describe(&weights(), &provenance()).to_json().unwrap();
         let mut manifest: serde_json::Value = serde_json::from_str(&text).unwrap();
         (manifest["dim"], manifest["rank"]) = (dim.into(), rank.into());
-        let names = ["bias", "components", "factors", "prior", "projection"];
+        let names = ["bias", "components", "factors", "prior", "projection", "topic_projection", "topics"];
         let tensors: Vec<OwnedTensor> = names.map(|name| OwnedTensor::f32(name, &values)).into_iter().collect();
         let bytes = container::write(&manifest.to_string(), &tensors).unwrap();
         prop_assert!(Artifact::from_bytes(&bytes, "").is_err());

@@ -14,6 +14,8 @@ fn artifact() -> Artifact {
         prior: vec![0.5, -0.5],
         components: vec![0, 0],
         projection: Mat::from_fn(2, 1, |row, _| row as f32),
+        topics: Mat::zeros(2, 0),
+        topic_projection: Mat::zeros(0, 1),
         bias: vec![1.0],
         factors: Mat::from_fn(2, 1, |row, _| 1.0 - 2.0 * row as f32),
     };

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use faer::{ColRef, Mat};
+use faer::Mat;
 
 use super::choices::mean_scores;
 use crate::data::Outcomes;
+use crate::topics::dot;
 
 /// Neighbours asked: about the best of 20, 50 and 100 on this data.
 const NEIGHBOURS: usize = 100;
@@ -39,18 +40,4 @@ impl Neighbours {
 /// The cosine of two prompts: vectors of unit length, a column each.
 fn similarity(vectors: &Mat<f32>, one: usize, other: usize) -> f32 {
     dot(vectors.col(one), vectors.col(other))
-}
-
-/// Σ a·b, eight sums at a time so that the compiler can use vector instructions.
-pub(super) fn dot(one: ColRef<'_, f32>, other: ColRef<'_, f32>) -> f32 {
-    let (Some(one), Some(other)) = (one.try_as_col_major(), other.try_as_col_major()) else { return 0.0 };
-    let (one, other) = (one.as_slice().chunks_exact(8), other.as_slice().chunks_exact(8));
-    let rest: f32 = one.remainder().iter().zip(other.remainder()).map(|(a, b)| a * b).sum();
-    let mut sums = [0.0f32; 8];
-    for (one, other) in one.zip(other) {
-        for ((sum, a), b) in sums.iter_mut().zip(one).zip(other) {
-            *sum += a * b;
-        }
-    }
-    rest + sums.iter().sum::<f32>()
 }

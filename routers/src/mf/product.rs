@@ -1,23 +1,35 @@
-//! The two small products of a query: embedding to hidden state, hidden state to skills.
+//! The small products of a query: embedding and topics to hidden state, hidden state to skills.
 //!
 //! Every sum has a fixed order and no product is fused into it, so the bits depend neither on the batch nor on the
 //! machine. Both loops run over independent lanes, which compilers turn into vector instructions.
 
+use faer::Mat;
+
+use super::MfWeights;
+use crate::topics::Topics;
+
 /// Values summed side by side.
 const LANES: usize = 16;
 
-/// The affine map W₁ᵀ e + b.
+/// The map W₁ᵀ e + W₂ᵀ softmax(Cᵀ e) + b.
 #[derive(Debug)]
 pub(super) struct Hidden {
     /// dim × rank, a row of the rank's length per dimension.
     projection: Vec<f32>,
+    topics: Topics,
+    /// topics × rank, likewise.
+    topic_projection: Vec<f32>,
     bias: Vec<f32>,
 }
 
 impl Hidden {
-    /// `projection` holds a multiple of the bias's length, which is not 0.
-    pub(super) fn new(projection: Vec<f32>, bias: Vec<f32>) -> Self {
-        Self { projection, bias }
+    pub(super) fn new(weights: &MfWeights) -> Self {
+        Self {
+            projection: row_major(&weights.projection),
+            topics: Topics::new(&weights.topics),
+            topic_projection: row_major(&weights.topic_projection),
+            bias: weights.bias.clone(),
+        }
     }
 
     pub(super) fn rank(&self) -> usize {
@@ -31,34 +43,44 @@ impl Hidden {
     /// The hidden states of embeddings, one after the other. A zero embedding's is zero.
     pub(super) fn of_rows<Row: Iterator<Item = f32>>(&self, rows: impl Iterator<Item = Row>) -> Vec<f32> {
         let mut states = Vec::with_capacity(rows.size_hint().0 * self.rank());
+        let mut embedding = Vec::with_capacity(self.dim());
+        let mut memberships = vec![0.0; self.topics.count()];
         for row in rows {
+            embedding.clear();
+            embedding.extend(row);
+            if embedding.iter().all(|&value| value == 0.0) {
+                states.resize(states.len() + self.rank(), 0.0);
+                continue;
+            }
             let start = states.len();
             states.extend_from_slice(&self.bias);
             if let Some(state) = states.get_mut(start..) {
-                add_projection(&self.projection, row, state);
+                self.topics.memberships(&embedding, &mut memberships);
+                add_product(&self.projection, &embedding, state);
+                add_product(&self.topic_projection, &memberships, state);
             }
         }
         states
     }
 }
 
-/// Adds Wᵀ e to `state`, or makes `state` zero if e is.
-fn add_projection(projection: &[f32], embedding: impl Iterator<Item = f32>, state: &mut [f32]) {
+/// Adds Wᵀ x to `state`.
+fn add_product(projection: &[f32], values: &[f32], state: &mut [f32]) {
     pulp::Arch::new().dispatch(
         #[inline(always)]
         || {
-            let mut is_zero = true;
-            for (value, weights) in embedding.zip(projection.chunks_exact(state.len())) {
-                is_zero &= value == 0.0;
+            for (value, weights) in values.iter().zip(projection.chunks_exact(state.len())) {
                 for (sum, weight) in state.iter_mut().zip(weights) {
                     *sum += value * weight;
                 }
             }
-            if is_zero {
-                state.fill(0.0);
-            }
         },
     );
+}
+
+/// The values of a matrix, row by row.
+pub(super) fn row_major(matrix: &Mat<f32>) -> Vec<f32> {
+    matrix.row_iter().flat_map(|row| row.iter().copied()).collect()
 }
 
 /// Σ aᵢ bᵢ over vectors of one length. Inlined, so that it is compiled for the caller's vector instructions.

@@ -8,6 +8,7 @@ use crate::artifact::{Anchor, Provenance};
 use crate::select::hash::{mix, unit_interval};
 
 const DIM: usize = 24;
+const TOPICS: usize = 5;
 
 /// Numbers within -1..1, by position.
 fn noise(seed: u64, row: usize, column: usize) -> f64 {
@@ -20,6 +21,8 @@ fn weights(models: usize, dim: usize, rank: usize) -> MfWeights {
         prior: (0..models).map(|model| 2.0 * noise(1, model, 0)).collect(),
         components: vec![0; models],
         projection: Mat::from_fn(dim, rank, |row, column| noise(2, row, column) as f32),
+        topics: Mat::from_fn(dim, TOPICS, |row, column| (9.0 * noise(6, row, column)) as f32),
+        topic_projection: Mat::from_fn(TOPICS, rank, |row, column| noise(7, row, column) as f32),
         bias: (0..rank).map(|column| noise(3, 0, column) as f32).collect(),
         factors: Mat::from_fn(models, rank, |row, column| noise(4, row, column) as f32),
     };
@@ -67,7 +70,18 @@ fn skills_are_those_of_the_formula() {
                 let unit = |column: usize| {
                     let product =
                         |row| f64::from(queries[(query, row)]) * f64::from(weights.projection[(row, column)]);
-                    f64::from(weights.bias[column]) + (0..DIM).map(product).sum::<f64>()
+                    let cosine = |topic: usize| -> f64 {
+                        let products = (0..DIM).map(|row| {
+                            f64::from(queries[(query, row)]) * f64::from(weights.topics[(row, topic)])
+                        });
+                        products.sum::<f64>().exp()
+                    };
+                    let total: f64 = (0..TOPICS).map(cosine).sum();
+                    let topics = (0..TOPICS).map(|topic| {
+                        cosine(topic) / total * f64::from(weights.topic_projection[(topic, column)])
+                    });
+                    let topics: f64 = topics.sum();
+                    f64::from(weights.bias[column]) + (0..DIM).map(product).sum::<f64>() + topics
                 };
                 let shift: f64 =
                     (0..rank).map(|column| f64::from(weights.factors[(model, column)]) * unit(column)).sum();

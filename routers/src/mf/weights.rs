@@ -22,9 +22,13 @@ pub struct MfWeights {
     pub components: Vec<u32>,
     /// W₁, dim × rank.
     pub projection: Mat<f32>,
+    /// C, dim × topics: the topics' centres, times the sharpness.
+    pub topics: Mat<f32>,
+    /// W₂, topics × rank.
+    pub topic_projection: Mat<f32>,
     /// b, of the rank's length.
     pub bias: Vec<f32>,
-    /// w₂ ∘ v_m, models × rank; every column has mean zero.
+    /// w ∘ v_m, models × rank; every column has mean zero.
     pub factors: Mat<f32>,
 }
 
@@ -48,6 +52,18 @@ impl MfWeights {
         if self.projection.nrows() == 0 || rank == 0 {
             return Err(refuse("projection", format!("has shape {} × {rank}", self.projection.nrows())));
         }
+        let topics = (self.topics.nrows(), self.topics.ncols());
+        if topics.0 != self.projection.nrows() {
+            return Err(refuse(
+                "topics",
+                format!("has shape {topics:?}, expected {} rows", self.projection.nrows()),
+            ));
+        }
+        let of_topics = (self.topic_projection.nrows(), self.topic_projection.ncols());
+        if of_topics != (topics.1, rank) {
+            let reason = format!("has shape {of_topics:?}, expected ({}, {rank})", topics.1);
+            return Err(refuse("topic_projection", reason));
+        }
         let factors = (self.factors.nrows(), self.factors.ncols());
         if factors != (count, rank) {
             return Err(refuse("factors", format!("has shape {factors:?}, expected ({count}, {rank})")));
@@ -64,6 +80,8 @@ impl MfWeights {
         }
         check_magnitudes("bias", self.bias.iter().map(|&value| f64::from(value)))?;
         check_magnitudes("projection", values(&self.projection))?;
+        check_magnitudes("topics", values(&self.topics))?;
+        check_magnitudes("topic_projection", values(&self.topic_projection))?;
         check_centred("prior", &self.prior)?;
         self.factors.col_iter().try_for_each(|column| {
             let column: Vec<f64> = column.iter().map(|&factor| f64::from(factor)).collect();

@@ -43,7 +43,8 @@ fn the_ratings_are_the_arenas() {
 
 #[test]
 fn the_shipped_file_is_as_it_would_be_written() {
-    assert_eq!(default_artifact().unwrap().to_bytes().unwrap(), DEFAULT_BYTES);
+    // Not `assert_eq`, which would print both files.
+    assert!(default_artifact().unwrap().to_bytes().unwrap() == DEFAULT_BYTES);
 }
 
 #[test]

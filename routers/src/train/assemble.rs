@@ -98,11 +98,13 @@ fn metrics(data: &Dataset, trained: &TrainedMf) -> BTreeMap<String, serde_json::
             (loss.source.as_str(), measured)
         })
         .collect();
-    let scales: BTreeMap<&str, f64> =
-        data.sources.iter().map(String::as_str).zip(trained.scales.iter().copied()).collect();
+    let by_source = |values: &[f64]| -> BTreeMap<String, f64> {
+        data.sources.iter().cloned().zip(values.iter().copied()).collect()
+    };
     BTreeMap::from([
         ("dev_log_loss".to_owned(), json!(losses)),
-        ("label_scales".to_owned(), json!(scales)),
+        ("label_scales".to_owned(), json!(by_source(&trained.scales))),
+        ("source_weights".to_owned(), json!(by_source(&trained.source_weights))),
         ("temperature".to_owned(), json!(trained.temperature)),
         ("epoch".to_owned(), json!(trained.epoch)),
     ])

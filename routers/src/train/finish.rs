@@ -3,6 +3,7 @@
 use faer::Mat;
 
 use super::examples::Examples;
+use super::inputs::Inputs;
 use super::loss::{self, SourceLoss};
 use super::parameters::{Parameters, input_scale};
 use super::{TrainError, TrainedMf};
@@ -25,19 +26,22 @@ pub(super) struct Fitted {
 /// Fits the temperature on the dev battles and folds it and the gauge into the weights.
 pub(super) fn finish(
     data: &Dataset,
-    embeddings: &Mat<f32>,
+    inputs: &Inputs,
     dev: &Examples,
     fitted: &Fitted,
 ) -> Result<TrainedMf, TrainError> {
     let Fitted { parameters, epoch, global, weights } = fitted;
     let mut logits: Vec<(Battle, f64)> = Vec::with_capacity(dev.battles.len());
-    loss::for_each_logit(embeddings, dev, parameters, &global.skills, |battle, logit| {
+    loss::for_each_logit(&inputs.values, dev, parameters, &global.skills, |battle, logit| {
         logits.push((*battle, logit));
     });
     let temperature = if dev.is_empty() { 1.0 } else { temperature(&logits, weights) };
-    let mut folded = fold(data, embeddings.ncols(), parameters, global, temperature);
+    let mut folded = fold(data, &inputs.topics, parameters, global, temperature);
     folded.centre();
-    if !(folded.projection.is_all_finite() && folded.factors.is_all_finite()) {
+    if !(folded.projection.is_all_finite()
+        && folded.topic_projection.is_all_finite()
+        && folded.factors.is_all_finite())
+    {
         return Err(TrainError::Diverged);
     }
     let scales: Vec<f64> =
@@ -47,6 +51,7 @@ pub(super) fn finish(
         dev: losses(data, dev, &logits, temperature, global),
         global: global.clone(),
         scales,
+        source_weights: weights.clone(),
         temperature,
         epoch: *epoch,
     })
@@ -74,16 +79,18 @@ fn temperature(logits: &[(Battle, f64)], source_weights: &[f64]) -> f64 {
 }
 
 /// θ = τ(θ⁰ + c + u · (Wᵀ κ e + b)), written as θ⁰ + factors · (projectionᵀ e + bias): a hidden dimension that is
-/// always 1 holds what does not depend on the prompt.
+/// always 1 holds what does not depend on the prompt. The rows of the projection past the embedding's
+/// dimensions are the topics'.
 fn fold(
     data: &Dataset,
-    dimensions: usize,
+    topics: &Mat<f32>,
     parameters: &Parameters,
     global: &GlobalFit,
     temperature: f64,
 ) -> MfWeights {
     let (models, hidden) = (parameters.factors.nrows(), parameters.factors.ncols());
-    let scale = input_scale(dimensions);
+    let (dimensions, all) = (topics.nrows(), parameters.projection.nrows());
+    let scale = input_scale(all);
     let factors = Mat::from_fn(models, hidden + 1, |model, column| {
         if column < hidden {
             temperature * parameters.factors[(model, column)]
@@ -99,6 +106,10 @@ fn fold(
         prior: global.skills.clone(),
         components: global.components.clone(),
         projection: Mat::from_fn(dimensions, hidden + 1, |row, column| projection(row, column) as f32),
+        topics: topics.clone(),
+        topic_projection: Mat::from_fn(all - dimensions, hidden + 1, |topic, column| {
+            projection(dimensions + topic, column) as f32
+        }),
         bias: (0..=hidden)
             .map(|column| if column < hidden { parameters.bias[(column, 0)] as f32 } else { 1.0 })
             .collect(),

@@ -11,13 +11,15 @@ pub struct MfOptions {
     pub seed: u64,
     /// Hidden dimensions k.
     pub hidden: usize,
+    /// Topics that prompts belong to, beside their embeddings.
+    pub topics: usize,
     /// Passes over the training prompts at most; the learning rate falls to zero over them.
     pub epochs_max: usize,
     /// Prompts per step.
     pub batch: usize,
     /// Adam's first learning rate.
     pub learning_rate: f64,
-    /// Strength of the penalty on each model's coefficients of the (unit-length) embedding, in battles.
+    /// Strength of the penalty on each model's coefficients of the (unit-length) embedding and of the topics, in battles.
     pub ridge: f64,
     /// Strength of the penalty on each model's offset from its global rating, in battles.
     pub offset_ridge: f64,
@@ -32,10 +34,11 @@ impl Default for MfOptions {
         Self {
             seed: 0,
             hidden: 32,
+            topics: 64,
             epochs_max: 15,
             batch: 64,
             learning_rate: 3e-3,
-            ridge: 100.0,
+            ridge: 50.0,
             offset_ridge: 1.0,
             balance: 0.5,
             source_weights: BTreeMap::new(),

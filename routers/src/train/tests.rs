@@ -8,6 +8,7 @@ use crate::artifact::Artifact;
 use crate::data::{
     BattleRow, Dataset, DatasetBuilder, OutcomeRow, PresentationOrders, Row, Run, Verdict, VoteRow,
 };
+use crate::mf::skills_of_all;
 use crate::split::{Side, Split};
 
 const ANCHOR: &str = "mixtral-8x7b-instruct-v0.1";
@@ -93,14 +94,8 @@ fn what_the_prompt_says_is_learned() {
     let data = gather(rows().into_iter().filter(is_exam).collect());
     let options = MfOptions { epochs_max: 60, ..options() };
     let trained = train_mf(&data, &embed(&data), &|_| Part::Train, &options, &mut |_| ()).unwrap();
-    let weights = &trained.weights;
-    let skill = |vector: usize, model: &str| {
-        let row = data.model(model).unwrap();
-        let hidden = |column: usize| weights.projection[(vector, column)] + weights.bias[column];
-        let deviation: f32 =
-            (0..weights.bias.len()).map(|column| weights.factors[(row, column)] * hidden(column)).sum();
-        weights.prior[row] + f64::from(deviation)
-    };
+    let skills = skills_of_all(&trained.weights, &Mat::identity(6, 6));
+    let skill = |vector: usize, model: &str| skills[(vector, data.model(model).unwrap())];
     assert!(skill(0, MODELS[0]) > skill(0, ANCHOR) && skill(0, ANCHOR) > skill(0, MODELS[1]));
     assert!(skill(1, MODELS[1]) > skill(1, ANCHOR) && skill(1, ANCHOR) > skill(1, MODELS[0]));
     assert!(trained.temperature > 0.0 && (1..=60).contains(&trained.epoch));

@@ -55,6 +55,10 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "N", default_value_t = MfOptions::default().hidden)]
     hidden: usize,
 
+    /// Topics, clusters of the training prompts, whose memberships a prompt's skills depend on beside its embedding
+    #[arg(long, value_name = "N", default_value_t = MfOptions::default().topics)]
+    topics: usize,
+
     /// Passes over the data, at most
     #[arg(long, value_name = "N", default_value_t = MfOptions::default().epochs_max)]
     epochs: usize,
@@ -88,6 +92,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let options = MfOptions {
         seed: arguments.seed,
         hidden: arguments.hidden,
+        topics: arguments.topics,
         epochs_max: arguments.epochs,
         learning_rate: arguments.learning_rate,
         ridge: arguments.ridge,
@@ -139,7 +144,7 @@ fn source(file: &Path, report: &LoadReport, licences: &[(String, String)]) -> Re
     let name = file.file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
     let stated = licences.iter().find(|(of, _)| *of == name).map(|(_, terms)| terms.as_str());
     let licence = stated.or_else(|| licence_of_file(&name)).unwrap_or("not stated").to_owned();
-    Ok(Source { name, sha256, rows: report.rows, licence, weight: 1.0 })
+    Ok(Source { name, sha256, rows: report.rows, licence })
 }
 
 /// SHA-256 in hexadecimal.
