@@ -3,17 +3,17 @@
 //! Must not know what a request means.
 
 mod gate;
+mod idle;
 mod stall;
 mod streams;
 pub mod tls;
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, pin::pin, sync::Arc, time::Duration};
 
 use hyper::service::service_fn;
 use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::conn::auto,
-    server::graceful::{GracefulShutdown, Watcher},
 };
 use socket2::{SockRef, TcpKeepalive};
 use tokio::{
@@ -27,6 +27,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{
     gate::{Gate, HeadLimits},
+    idle::Activity,
     stall::Unstalled,
     streams::{Streams, windowed},
 };
@@ -34,10 +35,6 @@ use crate::{
     config::ServerLimits,
     http::{Face, HEADER_FIELDS_MAX, HeadFault, app::App, handle, refuse},
 };
-
-/// An idle connection is kept for longer than common load balancers keep theirs (60 s): they close first, and
-/// never send a request into a closing connection.
-const IDLE_MAX: Duration = Duration::from_secs(75);
 
 /// A client that vanished without a word is noticed after two minutes, before most firewalls forget the connection.
 const KEEPALIVE: TcpKeepalive = TcpKeepalive::new()
@@ -79,6 +76,8 @@ struct Shared {
     app: Arc<App>,
     limits: ServerLimits,
     protocols: auto::Builder<Streams>,
+    /// No request is begun any more.
+    stop: CancellationToken,
 }
 
 impl Listener {
@@ -89,8 +88,7 @@ impl Listener {
         let drain_timeout = self.limits.drain_timeout;
         let protocols = protocols(&self.limits);
         let Self { socket, tls, face, app, limits } = self;
-        let shared = Arc::new(Shared { tls, face, app, limits, protocols });
-        let graceful = GracefulShutdown::new();
+        let shared = Arc::new(Shared { tls, face, app, limits, protocols, stop: stop.clone() });
         let tasks = TaskTracker::new();
         loop {
             tokio::select! {
@@ -98,7 +96,7 @@ impl Listener {
                 () = stop.cancelled() => break,
                 accepted = accept(&socket, &slots) => match accepted {
                     Ok((stream, slot)) => {
-                        tasks.spawn(connection(Arc::clone(&shared), stream, slot, graceful.watcher()));
+                        tasks.spawn(connection(Arc::clone(&shared), stream, slot));
                     }
                     Err(error) => {
                         // Out of file descriptors, as a rule: trying again at once would only spin.
@@ -111,11 +109,7 @@ impl Listener {
         }
         drop(socket);
         tasks.close();
-        let drained = async {
-            graceful.shutdown().await;
-            tasks.wait().await;
-        };
-        if timeout(drain_timeout, drained).await.is_ok() { 0 } else { tasks.len() }
+        if timeout(drain_timeout, tasks.wait()).await.is_ok() { 0 } else { tasks.len() }
     }
 }
 
@@ -142,7 +136,8 @@ fn protocols(limits: &ServerLimits) -> auto::Builder<Streams> {
     builder
         .http1()
         .timer(TokioTimer::new())
-        .header_read_timeout(IDLE_MAX)
+        // The gate and the idle timeout see to it.
+        .header_read_timeout(None)
         .max_headers(HEADER_FIELDS_MAX)
         // The gate has its say first.
         .max_buf_size(head_bytes_max.saturating_mul(2));
@@ -156,12 +151,12 @@ fn protocols(limits: &ServerLimits) -> auto::Builder<Streams> {
 }
 
 /// One connection, from its handshake to its end.
-async fn connection(shared: Arc<Shared>, stream: TcpStream, slot: OwnedSemaphorePermit, watcher: Watcher) {
+async fn connection(shared: Arc<Shared>, stream: TcpStream, slot: OwnedSemaphorePermit) {
     shared.app.metrics.connections.inc();
     match &shared.tls {
-        None => requests(&shared, stream, watcher).await,
+        None => requests(&shared, stream).await,
         Some(acceptor) => match timeout(shared.limits.header_timeout, acceptor.accept(stream)).await {
-            Ok(Ok(stream)) => requests(&shared, stream, watcher).await,
+            Ok(Ok(stream)) => requests(&shared, stream).await,
             Ok(Err(_)) | Err(_) => refused(&shared, "tls"),
         },
     }
@@ -173,7 +168,7 @@ fn refused(shared: &Shared, reason: &str) {
     shared.app.metrics.connections_refused.with_label_values(&[reason]).inc();
 }
 
-async fn requests<S>(shared: &Arc<Shared>, stream: S, watcher: Watcher)
+async fn requests<S>(shared: &Arc<Shared>, stream: S)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
@@ -181,8 +176,10 @@ where
         HeadLimits { bytes_max: head_bytes_max(&shared.limits), timeout: shared.limits.header_timeout };
     let gate = Gate::new(Unstalled::new(stream, shared.limits.write_timeout), limits);
     let verdict = gate.verdict();
+    let activity = Activity::new();
     let service = service_fn(|request| {
         let (app, face) = (Arc::clone(&shared.app), shared.face);
+        let in_flight = activity.begin();
         let fault = verdict.on_next();
         if let Some(fault) = fault {
             refused(shared, if fault == HeadFault::Slow { "slow" } else { "malformed" });
@@ -192,14 +189,28 @@ where
                 None => handle(app, face, request).await,
                 Some(fault) => refuse(&app, face, fault),
             };
-            Ok::<_, std::convert::Infallible>(windowed(answer))
+            Ok::<_, std::convert::Infallible>(in_flight.until_answered(windowed(answer)))
         }
     });
-    let serving = shared.protocols.serve_connection(TokioIo::new(gate), service).into_owned();
-    let served = watcher.watch(serving).await;
+    let mut serving = pin!(shared.protocols.serve_connection(TokioIo::new(gate), service).into_owned());
+    let served = tokio::select! {
+        served = serving.as_mut() => served,
+        () = let_go(shared, &activity) => {
+            serving.as_mut().graceful_shutdown();
+            serving.await
+        }
+    };
     if let Err(error) = served {
         tracing::debug!(%error, "connection ended with an error");
         refused(shared, reason_of(&*error));
+    }
+}
+
+/// Comes back when a connection is to end after the answers on their way.
+async fn let_go(shared: &Shared, activity: &Activity) {
+    tokio::select! {
+        () = shared.stop.cancelled() => {}
+        () = activity.idle_for(shared.limits.idle_timeout) => {}
     }
 }
 
@@ -207,7 +218,6 @@ where
 fn reason_of(error: &(dyn std::error::Error + 'static)) -> &'static str {
     match (error.downcast_ref::<hyper::Error>(), error.downcast_ref::<io::Error>()) {
         (Some(error), _) if error.is_parse() => "malformed",
-        (Some(error), _) if error.is_timeout() => "idle",
         (Some(error), _) if error.is_incomplete_message() => "cut",
         (Some(error), _) if is_stalled(error) => "stalled",
         // Nothing came at all.

@@ -25,6 +25,8 @@ pub struct ServerLimits {
     pub body_timeout: Duration,
     /// How long a client may take no bytes of an answer that is there for it.
     pub write_timeout: Duration,
+    /// How long a connection without requests is kept.
+    pub idle_timeout: Duration,
     /// How long requests in flight may take to end after SIGTERM.
     pub drain_timeout: Duration,
     /// The longest non-streamed answer held in memory, in bytes; a longer one is streamed through.
@@ -47,6 +49,9 @@ impl Default for ServerLimits {
             header_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(60),
+            // Longer than common load balancers keep theirs (60 s): they close first, and never send a request into
+            // a closing connection.
+            idle_timeout: Duration::from_secs(75),
             drain_timeout: Duration::from_secs(30),
             response_buffer: 4 << 20,
             max_connections: 10_000,

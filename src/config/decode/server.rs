@@ -33,6 +33,7 @@ pub(super) fn limits(value: &Value<'_>) -> Option<ServerLimits> {
     duration("header_timeout", &mut limits.header_timeout);
     duration("body_timeout", &mut limits.body_timeout);
     duration("write_timeout", &mut limits.write_timeout);
+    duration("idle_timeout", &mut limits.idle_timeout);
     duration("drain_timeout", &mut limits.drain_timeout);
 
     let mut count = |key, most: u64, limit: &mut usize| {

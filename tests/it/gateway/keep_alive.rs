@@ -1,8 +1,10 @@
 //! Connections are kept, on both sides.
 
+use tokio::net::TcpStream;
+
 use crate::{
     answers::{answer, chat, chat_stream, done, finish, stream, word},
-    client::post,
+    client::{Client, post},
     stand::{Setup, Stand},
     upstream::{Gate, Script, Upstream},
 };
@@ -32,6 +34,38 @@ async fn one_connection_serves_many_requests_on_both_sides() {
     assert_eq!(upstream.requests(), 4);
     assert_eq!(stand.metric("pointsman_connections", &[]), 1);
     assert_eq!(upstream.connections(), 1);
+}
+
+/// A client that keeps a connection without using it does not keep a slot: whatever the protocol, and however well it
+/// answers pings.
+#[tokio::test]
+async fn an_idle_connection_is_closed_and_a_busy_one_is_not() {
+    let gate = Gate::default();
+    let upstream = Upstream::start([
+        Script::json(200, &answer("first")),
+        Script::stream().chunk(word("a")).wait(&gate).chunk(finish(0)).chunk(done()).end(),
+        Script::json(200, &answer("third")),
+    ])
+    .await;
+    let stand = Setup::new()
+        .server("idle_timeout: 300ms, max_connections: 3")
+        .model("m", &upstream.base_url(), "")
+        .start()
+        .await;
+    let connect = || TcpStream::connect(stand.address);
+    let mut first = Client::http1(connect().await.unwrap()).await;
+    let mut busy = Client::http2(connect().await.unwrap()).await;
+    let _silent = Client::http2(connect().await.unwrap()).await;
+    assert_eq!(first.send(post(PATH, chat("m"))).await.status, 200);
+    let mut streamed = busy.send(post(PATH, chat_stream("m"))).await;
+    stand.eventually("the two idle ones closed", || stand.metric("pointsman_connections", &[]) == 1).await;
+    gate.open();
+    assert!(streamed.text().await.ends_with("data: [DONE]\n\n"));
+    stand
+        .eventually("the third closed in its turn", || stand.metric("pointsman_connections", &[]) == 0)
+        .await;
+    assert_eq!(stand.metric("pointsman_connections_refused_total", &[]), 0, "that is no refusal");
+    assert_eq!(stand.chat(chat("m")).await.status, 200);
 }
 
 /// An upstream closes a connection that was idle for too long: the next request must not suffer.
