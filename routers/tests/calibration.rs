@@ -6,7 +6,7 @@
 use faer::Mat;
 use pointsman_routers::calibration::{Sample, share_at, strong_share};
 use pointsman_routers::select::hash::{mix, unit_interval};
-use pointsman_routers::{Router, shipped};
+use pointsman_routers::shipped;
 
 /// Cheap to dear, in USD per request.
 const POOLS: [&[(&str, f64)]; 4] = [
