@@ -75,7 +75,7 @@ pub fn welcome(address: SocketAddr) -> String {
          \n\
          base_url: {base_url}\n\
          \n\
-         curl -sN {base_url}{path} -H 'content-type: application/json' -d '{{\"model\":\"auto\",\"stream\":true,\"messages\":[{{\"role\":\"user\",\"content\":\"Prove that there are infinitely many primes.\"}}]}}'\n\
+         curl -sN {base_url}{path} -H 'content-type: application/json' -d '{{\"model\":\"auto\",\"stream\":true,\"messages\":[{{\"role\":\"user\",\"content\":\"Write a sonnet in which the first letters spell POINTSMAN.\"}}]}}'\n\
          \n\
          from openai import OpenAI\n\
          client = OpenAI(base_url=\"{base_url}\", api_key=\"any\")\n\
