@@ -18,7 +18,7 @@ pub mod route;
 mod scalars;
 pub mod server;
 pub mod source;
-mod suggest;
+pub(crate) mod suggest;
 pub mod tenant;
 mod value;
 mod yaml;

@@ -47,7 +47,7 @@ pub(super) struct Arguments {
     router: RouterKind,
 
     /// The models to choose from, by any name that the router knows them by
-    #[arg(long, value_name = "A,B,…", value_delimiter = ',', required = true)]
+    #[arg(long, value_name = "A,B,…", value_delimiter = ',', required = true, value_parser = name)]
     models: Vec<String>,
 
     /// Choose the dearest model that beats every cheaper one with this probability [default: 0.5]
@@ -59,7 +59,7 @@ pub(super) struct Arguments {
     strong_share: Option<Probability>,
 
     /// Choose by win probability less this much per USD of expected cost
-    #[arg(long, value_name = "λ", value_parser = lambda)]
+    #[arg(long, value_name = "λ", allow_negative_numbers = true, value_parser = lambda)]
     utility: Option<f64>,
 
     /// What the models cost, a JSON file
@@ -88,6 +88,11 @@ fn router_parser() -> impl TypedValueParser<Value = RouterKind> {
         .try_map(|name| RouterKind::from_name(&name).ok_or("no such router"))
 }
 
+/// A model's name, less the white space around it.
+fn name(text: &str) -> Result<String, String> {
+    Ok(text.trim().to_owned())
+}
+
 fn probability(text: &str) -> Result<Probability, String> {
     let number = text.parse().map_err(|_| "not a number".to_owned())?;
     Probability::new(number).ok_or_else(|| "not within 0 and 1".to_owned())
@@ -108,8 +113,11 @@ struct Row<'a> {
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut distinct = BTreeSet::new();
-    if let Some(model) = arguments.models.iter().find(|model| model.is_empty() || !distinct.insert(*model)) {
-        return Err(Failure::Usage(format!("--models holds '{model}' twice, or nothing between two commas")));
+    if arguments.models.iter().any(String::is_empty) {
+        return Err(Failure::Usage("--models holds an empty name".to_owned()));
+    }
+    if let Some(model) = arguments.models.iter().find(|model| !distinct.insert(*model)) {
+        return Err(Failure::Usage(format!("--models holds '{model}' twice")));
     }
     let explainer = Explainer::new(&Setup {
         router: arguments.router,

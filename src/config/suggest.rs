@@ -9,10 +9,16 @@ const LISTED_MAX: usize = 12;
 /// A hint for an unknown word: the nearest of the known ones, or what they are.
 pub(super) fn hint<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
     let known: Vec<&str> = known.into_iter().collect();
-    match nearest(word, &known) {
-        Some(nearest) => Some(format!("did you mean `{nearest}`?")),
-        None => listed(&known),
-    }
+    nearest(word, &known).map(meant).or_else(|| listed(&known))
+}
+
+/// A hint for an unknown word where one of the known ones is near; too many are known to list them.
+pub(crate) fn near<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
+    nearest(word, &known.into_iter().collect::<Vec<_>>()).map(meant)
+}
+
+fn meant(nearest: &str) -> String {
+    format!("did you mean `{nearest}`?")
 }
 
 fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
@@ -59,6 +65,8 @@ mod tests {
         assert_eq!(suggested("lcoal-llama"), "did you mean `local-llama`?");
         assert_eq!(suggested("claude"), "allowed: `gpt-4o`, `gpt-4o-mini`, `local-llama`");
         assert_eq!(hint("x", []), None);
+        assert_eq!(near("gpt4o", known).unwrap(), "did you mean `gpt-4o`?");
+        assert_eq!(near("claude", known), None);
     }
 
     #[test]

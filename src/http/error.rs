@@ -40,7 +40,7 @@ pub(super) enum Failure {
     Method(&'static str),
     #[error("the gateway has as many requests in flight as it may have")]
     Overloaded,
-    #[error("{fault} (after {attempts} attempts)")]
+    #[error("{fault} (after {attempts} {})", if *attempts == 1 { "attempt" } else { "attempts" })]
     Exhausted { fault: AttemptFault, attempts: usize },
 }
 

@@ -6,9 +6,9 @@ use std::{
     sync::Arc,
 };
 
-use pointsman_routers::{Candidate, CostClass, QueryBatch, Router, embed::StaticEmbedder};
+use pointsman_routers::{Candidate, CostClass, QueryBatch, Router, embed::StaticEmbedder, identity};
 
-use crate::telemetry::outcome::FailOpen;
+use crate::{config::suggest, telemetry::outcome::FailOpen};
 
 /// A router that can be asked about a text.
 #[derive(Clone)]
@@ -56,6 +56,13 @@ impl Engine {
     #[must_use]
     pub fn router(&self) -> &dyn Router {
         &*self.router
+    }
+
+    /// For a name that the router does not know: which that it knows may have been meant.
+    #[must_use]
+    pub fn hint(&self, name: &str) -> Option<String> {
+        let known = identity::known().filter(|known| self.router.place(known, None).is_some());
+        suggest::near(name, known)
     }
 
     /// How long a decision takes, by order of magnitude.

@@ -79,7 +79,8 @@ impl Routes<'_> {
             if prepared.engine.router().place(&model.rated_as, model.elo).is_none() {
                 let router = prepared.engine.router().name();
                 let message = format!("router {router} knows no '{}': it is never routed to", model.rated_as);
-                let hint = Some("give rated_as the name of a model it knows, or elo".to_owned());
+                let help = || "give rated_as the name of a model it knows, or elo".to_owned();
+                let hint = Some(prepared.engine.hint(&model.rated_as).unwrap_or_else(help));
                 found.push(self.config.source.warning(&["models", &model.name], message, hint));
             }
         }

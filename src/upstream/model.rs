@@ -156,7 +156,8 @@ impl Model {
         match timeout_at(deadline, self.client.request(call)).await {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(error)) => {
-                tracing::debug!(model = %self.name, error = %ErrorChain(&error), "upstream call failed");
+                // The cause stays here: a client is told that the call failed, not how the network looks.
+                tracing::info!(model = %self.name, error = %ErrorChain(&error), "upstream call failed");
                 Err(if error.is_connect() { SendFault::Connect } else { SendFault::Broken })
             }
             Err(_) => Err(SendFault::Timeout),

@@ -114,12 +114,22 @@ impl Explainer {
     }
 
     fn excluded(&self, decision: &Decision) -> BTreeMap<&str, String> {
-        let reason = |exclusion: Exclusion| match exclusion {
-            Exclusion::Unrated => format!("is unknown to router {}", decision.router),
+        let reason = |name: &str, exclusion: Exclusion| match exclusion {
+            Exclusion::Unrated => {
+                let hint = self.hint(name).map(|hint| format!("; {hint}")).unwrap_or_default();
+                format!("is unknown to router {}{hint}", decision.router)
+            }
             other => other.to_string(),
         };
-        let excluded = decision.excluded.iter();
-        excluded.filter_map(|&(place, exclusion)| Some((self.name(place)?, reason(exclusion)))).collect()
+        let named = decision.excluded.iter().filter_map(|&(place, why)| Some((self.name(place)?, why)));
+        named.map(|(name, why)| (name, reason(name, why))).collect()
+    }
+
+    fn hint(&self, name: &str) -> Option<String> {
+        match &*self.plan {
+            Plan::Learned(plan) => plan.engine.hint(name),
+            Plan::Static { .. } => None,
+        }
     }
 
     fn name(&self, place: usize) -> Option<&str> {
@@ -164,7 +174,7 @@ fn configuration(setup: &Setup<'_>) -> Result<Config, Failure> {
 
 /// What a file says about one model.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "{\"input\": USD, \"output\": USD}")]
 struct Written {
     input: serde_json::Number,
     output: serde_json::Number,

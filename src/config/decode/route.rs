@@ -61,7 +61,7 @@ fn fixed(fields: &mut Fields<'_>, listed: &Value<'_>, models: &BTreeSet<&str>) -
             value.error_at_name("means nothing beside `models`", hint);
         }
     }
-    listed.distinct("at least one model", |item| item.name("model", models).map(str::to_owned))
+    listed.distinct("a list of at least one model", |item| item.name("model", models).map(str::to_owned))
 }
 
 fn routed(fields: &mut Fields<'_>) -> RoutedConfig {

@@ -130,7 +130,7 @@ fn key(value: &Value<'_>) -> Option<KeyDigest> {
 }
 
 fn pool_names(value: &Value<'_>, names: &Names<'_>) -> Vec<String> {
-    value.distinct("at least one model", |item| item.name("model", names.models).map(str::to_owned))
+    value.distinct("a list of at least one model", |item| item.name("model", names.models).map(str::to_owned))
 }
 
 fn default_route(fields: &mut Fields<'_>, pool: &[String], names: &Names<'_>) -> Option<String> {

@@ -129,6 +129,10 @@ fn unknown_models_are_excluded() {
     assert_eq!(decision["excluded"], serde_json::json!({"nonesuch-9b": "is unknown to router mf"}));
     assert_eq!(names(&decision["ranking"]), ["gpt-4-1106-preview"]);
 
+    let output = run(&["route", "--models", "gpt-4-1106-previw", "hi"]);
+    let expected = "gpt-4-1106-previw is unknown to router mf; did you mean `gpt-4-1106-preview`?";
+    assert!(stderr(&output).contains(expected), "{}", stderr(&output));
+
     let output = run(&["route", "--models", "nonesuch-9b,another", "hi"]);
     assert_eq!((status(&output), stdout(&output)), (1, String::new()));
     let expected = "error: no model can be chosen: another is unknown to router mf; nonesuch-9b is unknown to router mf\n";
