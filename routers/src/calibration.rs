@@ -43,15 +43,14 @@ pub enum CalibrationError {
     },
 }
 
-/// The threshold at which `share` of the sample goes to the candidate that is dearest on average.
+/// The threshold at which `share` of the sample goes to the candidate that is dearest on average, or to any of those
+/// that are equally dear.
 ///
 /// # Errors
 /// When the sample is empty or misshapen.
 pub fn strong_share(sample: &Sample<'_>, share: f64) -> Result<Solved, CalibrationError> {
     let dearest = dearest(sample)?;
-    let to_dearest =
-        |choices: &[usize]| mean(choices.iter().map(|&choice| f64::from(u8::from(choice == dearest))));
-    Ok(solve(sample, share, to_dearest))
+    Ok(solve(sample, share, |choices| share_of(choices, &dearest)))
 }
 
 /// The threshold at which a thousand requests of the sample cost `budget_usd` on average.
@@ -77,15 +76,18 @@ pub fn budget_usd_per_1k(sample: &Sample<'_>, budget_usd: f64) -> Result<Solved,
 pub fn share_at(sample: &Sample<'_>, solved: Solved) -> Result<f64, CalibrationError> {
     let dearest = dearest(sample)?;
     let ladders = ladders(sample);
-    let at = |alpha: f64| {
-        mean(choices(&ladders, alpha).iter().map(|&choice| f64::from(u8::from(choice == dearest))))
-    };
+    let at = |alpha: f64| share_of(&choices(&ladders, alpha), &dearest);
     let above = at(solved.alpha.next_up());
     Ok(above + solved.split * (at(solved.alpha) - above))
 }
 
-/// The candidate with the highest mean cost.
-fn dearest(sample: &Sample<'_>) -> Result<usize, CalibrationError> {
+/// The share of the choices that are among `these` candidates.
+fn share_of(choices: &[usize], these: &[bool]) -> f64 {
+    mean(choices.iter().map(|&choice| f64::from(u8::from(these.get(choice).copied().unwrap_or_default()))))
+}
+
+/// Which candidates have the highest mean cost.
+fn dearest(sample: &Sample<'_>) -> Result<Vec<bool>, CalibrationError> {
     let (skills, costs) = (sample.skills, sample.costs_usd);
     if (skills.nrows(), skills.ncols()) != (costs.nrows(), costs.ncols()) {
         return Err(CalibrationError::Shape(skills.nrows() * skills.ncols(), costs.nrows() * costs.ncols()));
@@ -94,12 +96,9 @@ fn dearest(sample: &Sample<'_>) -> Result<usize, CalibrationError> {
         return Err(CalibrationError::Empty);
     }
     let mean_cost = |candidate: usize| mean((0..costs.nrows()).map(|prompt| costs[(prompt, candidate)]));
-    // Of equally dear candidates the one that is better on average competes.
-    let mean_skill = |candidate: usize| mean((0..skills.nrows()).map(|prompt| skills[(prompt, candidate)]));
-    let by_cost = |&a: &usize, &b: &usize| {
-        mean_cost(a).total_cmp(&mean_cost(b)).then_with(|| mean_skill(a).total_cmp(&mean_skill(b)))
-    };
-    (0..skills.ncols()).max_by(by_cost).ok_or(CalibrationError::Empty)
+    let costs: Vec<f64> = (0..skills.ncols()).map(mean_cost).collect();
+    let highest = costs.iter().copied().max_by(f64::total_cmp).ok_or(CalibrationError::Empty)?;
+    Ok(costs.iter().map(|cost| cost.total_cmp(&highest).is_eq()).collect())
 }
 
 /// The measured quantity falls, up to the sample's jumps, as the threshold rises: the jump that spans `target`
@@ -205,6 +204,31 @@ mod tests {
         let solved = strong_share(&Sample { skills: &skills, costs_usd: &costs }, 0.3).unwrap();
         assert!((solved.split - 0.3).abs() < 1e-12, "{solved:?}");
         assert!((measured(&skills, &costs, solved, 1) - 0.3).abs() < 0.03);
+    }
+
+    #[test]
+    fn equally_dear_candidates_share_the_share() {
+        // Twins of one row, and two models that differ, at one price: whichever competes on a prompt counts.
+        for gap in [0.0, 0.3] {
+            let strength = |row: usize| row as f64 / 200.0;
+            let of = |row: usize, column: usize| match column {
+                0 => 0.0,
+                1 => strength(row),
+                _ => strength(row) + if row.is_multiple_of(2) { gap } else { -gap },
+            };
+            let skills = Mat::from_fn(400, 3, of);
+            let costs = Mat::from_fn(400, 3, |_, column| if column == 0 { 1.0 } else { 2.0 });
+            let sample = Sample { skills: &skills, costs_usd: &costs };
+            for share in [0.1, 0.3, 0.9] {
+                let solved = strong_share(&sample, share).unwrap();
+                assert!(
+                    (share_at(&sample, solved).unwrap() - share).abs() < 1e-9,
+                    "{gap} {share}: {solved:?}"
+                );
+                let met = measured(&skills, &costs, solved, 1) + measured(&skills, &costs, solved, 2);
+                assert!((met - share).abs() < 0.02, "{gap} {share}: {met}");
+            }
+        }
     }
 
     #[test]

@@ -166,8 +166,16 @@ async fn refused_or_failed(response: Response<Incoming>, model: &Model) -> Attem
     let (head, body) = response.into_parts();
     let retry_after = || head.headers.get(header::RETRY_AFTER).cloned();
     let fault = match head.status {
-        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::NOT_FOUND => {
-            tracing::error!(model = %model.name, status = head.status.as_u16(), "upstream refuses the gateway: check its api_key, base_url and model");
+        // Our key, our account, our address there, our way out: none of it is the client's to mend.
+        StatusCode::UNAUTHORIZED
+        | StatusCode::PAYMENT_REQUIRED
+        | StatusCode::FORBIDDEN
+        | StatusCode::NOT_FOUND
+        | StatusCode::METHOD_NOT_ALLOWED
+        | StatusCode::PROXY_AUTHENTICATION_REQUIRED
+        | StatusCode::MISDIRECTED_REQUEST
+        | StatusCode::UPGRADE_REQUIRED => {
+            tracing::error!(model = %model.name, status = head.status.as_u16(), "upstream refuses the gateway: check its api_key, account, base_url and model");
             AttemptFault::Misconfigured
         }
         StatusCode::TOO_MANY_REQUESTS => AttemptFault::RateLimited { retry_after: retry_after() },

@@ -177,9 +177,9 @@ impl Failure {
     /// Whether a retry by the client's SDK would only multiply ours.
     pub(super) fn forbids_retry(&self) -> bool {
         match self {
-            // Worth a retry when the upstream says when, and nobody else was asked.
-            Self::Exhausted { fault: AttemptFault::RateLimited { .. }, attempts } => *attempts > 1,
-            Self::Exhausted { .. } => true,
+            // No retry mends a configuration; whatever else failed once may succeed, and ours were none.
+            Self::Exhausted { fault: AttemptFault::Misconfigured, .. } => true,
+            Self::Exhausted { attempts, .. } => *attempts > 1,
             _ => false,
         }
     }

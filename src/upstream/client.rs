@@ -95,7 +95,7 @@ impl Clients {
     fn make(&self, model: &ModelConfig) -> Result<HttpClient, TlsError> {
         let builder =
             HttpsConnectorBuilder::new().with_tls_config(tls::client_config(&model.tls)?).https_or_http();
-        let egress = Egress::new(Arc::clone(&self.proxies));
+        let egress = Egress::new(Arc::clone(&self.proxies), model.connect_timeout);
         let connector = if model.http2 {
             builder.enable_http2().wrap_connector(egress)
         } else {

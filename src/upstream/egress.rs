@@ -42,10 +42,12 @@ impl std::fmt::Debug for Egress {
 }
 
 impl Egress {
-    /// A way out past `proxies`.
+    /// A way out past `proxies`. The addresses of a host share `connect_timeout`, so that one that never answers
+    /// leaves time for the next.
     #[must_use]
-    pub fn new(proxies: Arc<Matcher>) -> Self {
+    pub fn new(proxies: Arc<Matcher>, connect_timeout: Duration) -> Self {
         let mut tcp = HttpConnector::new();
+        tcp.set_connect_timeout(Some(connect_timeout));
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         // An upstream that vanished without a word is noticed after two minutes, if no timeout comes before.
@@ -193,7 +195,7 @@ mod tests {
     async fn connections_are_kept_alive_and_not_delayed() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let uri = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
-        let mut egress = Egress::new(Arc::new(Matcher::builder().build()));
+        let mut egress = Egress::new(Arc::new(Matcher::builder().build()), Duration::from_secs(5));
         let via = egress.call(uri).await.unwrap();
         let stream = via.io.inner();
         assert!(stream.nodelay().unwrap());

@@ -268,6 +268,23 @@ async fn a_refusal_of_the_request_is_passed_on_and_not_retried() {
     assert_eq!(second.requests(), 0);
 }
 
+/// Nobody else was asked, so that the client's own retries are the only ones.
+#[tokio::test]
+async fn a_client_may_retry_what_was_tried_once() {
+    for (script, may) in [
+        (Script::json(500, "{}"), true),
+        (Script::whole(503, "retry-after: 9", b""), true),
+        (Script::empty().reset(), true),
+        (Script::json(401, "{}"), false),
+    ] {
+        let upstream = Upstream::start([script]).await;
+        let stand = Setup::new().model("m", &upstream.base_url(), "").start().await;
+        let reply = stand.chat(chat("m")).await;
+        assert!(reply.status.is_server_error());
+        assert_eq!(reply.header("x-should-retry"), (!may).then_some("false"));
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn when_every_model_fails_the_last_failure_is_told() {
     for (script, status, code) in [

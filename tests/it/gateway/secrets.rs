@@ -100,7 +100,7 @@ fn no_secret_is_in_a_debug_print_of_the_configuration() {
 #[tokio::test]
 async fn an_upstreams_refusal_of_our_key_is_never_the_clients() {
     let good = Upstream::start([Script::json(200, &answer("good"))]).await;
-    for status in [401, 403, 404] {
+    for status in [401, 402, 403, 404, 405, 407, 421, 426] {
         let refuses =
             Upstream::start([Script::json(status, r#"{"error":{"message":"Incorrect API key"}}"#)]).await;
         let stand =
