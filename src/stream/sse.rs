@@ -102,6 +102,10 @@ impl Decoder {
             self.scanned = next_line;
             self.line_start = next_line;
             if line.is_empty() {
+                // Also where all of it came at once: the verdict must not depend on the frames.
+                if next_line > self.event_bytes_max {
+                    return Err(EventTooLong(self.event_bytes_max));
+                }
                 return Ok(Some(self.take_event(next_line)));
             }
             self.read_line(line);
@@ -118,7 +122,9 @@ impl Decoder {
         if self.buffer.iter().all(u8::is_ascii_whitespace) {
             return None;
         }
-        self.buffer.extend_from_slice(if self.buffer.ends_with(b"\n") { b"\n" } else { b"\n\n" });
+        let closing: &[u8] = if self.buffer.ends_with(b"\n") { b"\n" } else { b"\n\n" };
+        self.buffer.extend_from_slice(closing);
+        self.event_bytes_max = self.event_bytes_max.saturating_add(closing.len());
         self.next_event().ok().flatten()
     }
 
@@ -242,6 +248,28 @@ mod tests {
         let mut decoder = Decoder::new(100);
         decoder.push(&[b'x'; 101]);
         assert_eq!(decoder.next_event(), Err(EventTooLong(100)));
+    }
+
+    #[test]
+    fn a_long_event_is_refused_however_it_comes() {
+        let event = [b"data: ", [b'x'; 93].as_slice(), b"\n\n"].concat();
+        for frame_bytes in 1..=event.len() {
+            let mut decoder = Decoder::new(100);
+            let mut found = Ok(None);
+            for frame in event.chunks(frame_bytes) {
+                decoder.push(frame);
+                found = decoder.next_event();
+            }
+            assert_eq!(found, Err(EventTooLong(100)), "in frames of {frame_bytes}");
+        }
+    }
+
+    #[test]
+    fn a_last_event_at_the_limit_needs_no_blank_line() {
+        let mut decoder = Decoder::new(100);
+        decoder.push(&[b"data: ", [b'x'; 94].as_slice()].concat());
+        assert_eq!(decoder.next_event(), Ok(None));
+        assert_eq!(decoder.finish().unwrap().data().unwrap().len(), 94);
     }
 
     proptest! {
