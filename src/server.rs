@@ -2,6 +2,10 @@
 //!
 //! Must not know what a request means.
 
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub use gate::fuzzing;
+
 mod gate;
 mod idle;
 mod stall;

@@ -6,6 +6,9 @@
 mod config;
 mod error;
 mod forward;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzing;
 mod kernels;
 mod layout;
 mod pooling;

@@ -119,6 +119,10 @@ impl Value<'_> {
 
 fn read_secret(path: &Path) -> std::io::Result<String> {
     const SECRET_BYTES_MAX: u64 = 64 << 10;
+    if cfg!(fuzzing) {
+        // A fuzzer would find the files that never end.
+        return Err(std::io::ErrorKind::NotFound.into());
+    }
     let mut secret = String::new();
     File::open(path)?.take(SECRET_BYTES_MAX + 1).read_to_string(&mut secret)?;
     if secret.len() as u64 > SECRET_BYTES_MAX {

@@ -8,6 +8,8 @@
 
 mod chunks;
 mod framing;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod head;
 
 use std::{

@@ -68,7 +68,8 @@ pub(super) fn read(bytes: &[u8]) -> Result<Container<'_>, ArtifactProblem> {
     let mut parts: Vec<(&str, &[u8])> = tensors.iter().map(|(name, view)| (name, view.data())).collect();
     parts.sort_unstable_by_key(|(name, _)| *name);
     let found = digest(manifest, parts.into_iter());
-    if found != envelope.sha256 {
+    // A fuzzer cannot guess digests, and should see what is behind them.
+    if found != envelope.sha256 && !cfg!(fuzzing) {
         return Err(ArtifactProblem::Digest { expected: envelope.sha256, found });
     }
     let manifest = manifest.to_owned();

@@ -174,7 +174,8 @@ pub(super) fn open(bytes: &[u8]) -> Result<Opened<'_>, TableError> {
     let vectors = tensor(&file, "vectors", Dtype::I8)?;
     let vocabulary = tensor(&file, "vocabulary", Dtype::U8)?;
     let found = digest(&[scales.data(), vectors.data(), vocabulary.data()]);
-    if found != manifest.tensors_sha256 {
+    // A fuzzer cannot guess digests, and should see what is behind them.
+    if found != manifest.tensors_sha256 && !cfg!(fuzzing) {
         return Err(TableError::Digest { expected: manifest.tensors_sha256, found });
     }
     let pieces = scales.data().len() / size_of::<f32>();
