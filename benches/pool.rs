@@ -31,7 +31,7 @@ pub(crate) fn tenant(models: usize) -> Arc<Tenant> {
 }
 
 fn config_yaml(models: usize) -> String {
-    let rated = &default_artifact().expect("the artefact in the binary is sound").weights().models;
+    let rated = &default_artifact().expect("the artefact in the binary is sound").ratings().models;
     let mut yaml = "models:\n".to_owned();
     for (number, rated_as) in (0..models).zip(rated.iter().cycle()) {
         let input_usd = number + 1;

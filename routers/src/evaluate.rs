@@ -88,7 +88,7 @@ pub fn evaluate_mf(
         let options = MfOptions { seed: *seed, ..options.clone() };
         let trained = train_mf(data, embeddings, &part, &options, &mut |_| ())?;
         let test = |prompt: &Prompt| part_of(split, prompt) == Part::Unused;
-        let skills = skills_of_all(&trained.weights, embeddings);
+        let skills = skills_of_all(&trained.weights, &trained.global.skills, embeddings);
         measure_losses(data, &data.battles(test), &trained, &skills, &mut losses);
         let setting = choices::Setting {
             data,

@@ -17,6 +17,7 @@ pub mod embed;
 pub mod encoder;
 pub mod evaluate;
 pub mod identity;
+pub mod learned;
 pub mod mf;
 pub mod ratings;
 pub mod router;

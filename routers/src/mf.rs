@@ -12,31 +12,24 @@ mod product;
 mod tests;
 mod weights;
 
-use std::sync::OnceLock;
-
 use faer::{Mat, MatRef};
 
 pub use weights::MfWeights;
 
 use self::product::{Hidden, dot, row_major};
-use crate::artifact::{Artifact, CalibrationSample};
-use crate::roster::Roster;
-use crate::router::{
-    CalibrationSkills, Candidate, CostClass, Needs, QueryBatch, Router, RouterError, SkillMatrix, Standing,
-};
+use crate::learned::{Learned, Shifts};
+use crate::router::CostClass;
 
 /// The `mf` router of an artefact.
+pub type Mf = Learned<Factorised>;
+
+/// A prompt's state is its hidden state, W₁ᵀ e + W₂ᵀ p + b, and a model's shift the product with its factors.
 #[derive(Debug)]
-pub struct Mf {
-    roster: Roster,
-    embedder: String,
+pub struct Factorised {
     hidden: Hidden,
     /// One row of the rank's length per model.
     factors: Vec<f32>,
     by_rating: ByRating,
-    sample: CalibrationSample,
-    /// The hidden states of the calibration sample, one row each: every pool's calibration starts from them.
-    sample_hidden: OnceLock<Vec<f32>>,
 }
 
 /// Factors of a model of which nothing is known but its rating: the regression of skills on ratings over all
@@ -50,134 +43,63 @@ struct ByRating {
     slope: Vec<f32>,
 }
 
-/// A candidate ready to be scored.
-enum Scorer<'a> {
-    Row { prior: f64, factors: &'a [f32] },
-    Rated { prior: f64 },
-}
-
-impl Mf {
-    /// The router that an artefact describes.
-    #[must_use]
-    pub fn new(artifact: &Artifact) -> Self {
-        let weights = artifact.weights();
+impl Factorised {
+    /// `prior` is θ⁰ of each model.
+    pub(crate) fn new(weights: &MfWeights, prior: &[f64]) -> Self {
         Self {
-            roster: artifact.roster(),
-            embedder: artifact.embedder_fingerprint().to_owned(),
             hidden: Hidden::new(weights),
             factors: row_major(&weights.factors),
-            by_rating: ByRating::fit(&weights.prior, &weights.factors),
-            sample: artifact.calibration().clone(),
-            sample_hidden: OnceLock::new(),
+            by_rating: ByRating::fit(prior, &weights.factors),
         }
-    }
-
-    fn scorers(&self, candidates: &[Candidate]) -> Result<Vec<Scorer<'_>>, RouterError> {
-        let scorer = |candidate: &Candidate| {
-            let prior = self.roster.prior(candidate.standing);
-            let rank = self.hidden.rank();
-            match candidate.standing {
-                Standing::Elo(_) => prior.map(|prior| Scorer::Rated { prior }).ok_or(RouterError::NotFinite),
-                Standing::Row(row) => prior
-                    .zip(self.factors.chunks_exact(rank).nth(row))
-                    .map(|(prior, factors)| Scorer::Row { prior, factors })
-                    .ok_or(RouterError::UnknownRow(row)),
-            }
-        };
-        candidates.iter().map(scorer).collect()
-    }
-
-    /// The skill of a candidate at a hidden state. Each candidate's sum is its own and in a fixed order, so it
-    /// depends neither on the other candidates nor on the other queries.
-    #[inline(always)]
-    fn skill(&self, scorer: &Scorer<'_>, hidden: &[f32]) -> f64 {
-        match scorer {
-            Scorer::Row { prior, factors } => prior + f64::from(dot(factors, hidden)),
-            Scorer::Rated { prior } => {
-                let level = f64::from(dot(&self.by_rating.level, hidden));
-                prior + level + prior * f64::from(dot(&self.by_rating.slope, hidden))
-            }
-        }
-    }
-
-    /// `states` holds the hidden states of `queries` queries.
-    fn score(
-        &self,
-        states: &[f32],
-        queries: usize,
-        candidates: &[Candidate],
-    ) -> Result<SkillMatrix, RouterError> {
-        let scorers = self.scorers(candidates)?;
-        let mut skills = Mat::zeros(queries, scorers.len());
-        let mut are_finite = true;
-        // Candidate by candidate: that is how the matrix lies in memory.
-        pulp::Arch::new().dispatch(
-            #[inline(always)]
-            || {
-                for (column, scorer) in skills.col_iter_mut().zip(&scorers) {
-                    for (skill, state) in column.iter_mut().zip(states.chunks_exact(self.hidden.rank())) {
-                        *skill = self.skill(scorer, state);
-                        are_finite &= skill.is_finite();
-                    }
-                }
-            },
-        );
-        if are_finite { Ok(skills) } else { Err(RouterError::NotFinite) }
     }
 }
 
-impl Router for Mf {
-    fn name(&self) -> &'static str {
-        "mf"
+impl Shifts for Factorised {
+    const KIND: &'static str = "mf";
+    const COST: CostClass = CostClass::Microseconds;
+
+    fn dim(&self) -> usize {
+        self.hidden.dim()
     }
 
-    fn needs(&self) -> Needs {
-        Needs { embedding: Some(self.embedder.clone()), cost: CostClass::Microseconds }
+    fn width(&self) -> usize {
+        self.hidden.rank()
     }
 
-    fn place(&self, name: &str, elo: Option<f64>) -> Option<Candidate> {
-        self.roster.place(name, elo)
+    fn see(&self, embedding: &[f32], state: &mut [f32]) {
+        self.hidden.set(embedding, state);
     }
 
-    fn prior(&self, candidate: &Candidate) -> f64 {
-        self.roster.prior(candidate.standing).unwrap_or_default()
+    #[inline(always)]
+    fn of_row(&self, row: usize, state: &[f32]) -> Option<f64> {
+        let start = row.checked_mul(state.len())?;
+        let factors = self.factors.get(start..start.checked_add(state.len())?)?;
+        Some(f64::from(dot(factors, state)))
     }
 
-    fn skills(&self, queries: &QueryBatch<'_>, candidates: &[Candidate]) -> Result<SkillMatrix, RouterError> {
-        let expected = self.hidden.dim();
-        let Some(embeddings) = &queries.embeddings else {
-            return Err(RouterError::Embedding { expected, found: 0 });
-        };
-        if embeddings.ncols() != expected {
-            return Err(RouterError::Embedding { expected, found: embeddings.ncols() });
-        }
-        if embeddings.nrows() != queries.texts.len() {
-            // Some query has none.
-            return Err(RouterError::Embedding { expected, found: 0 });
-        }
-        let hidden = self.hidden.of_rows(embeddings.row_iter().map(|row| row.iter().copied()));
-        self.score(&hidden, embeddings.nrows(), candidates)
-    }
-
-    fn calibration(&self, candidates: &[Candidate]) -> Result<CalibrationSkills, RouterError> {
-        if self.sample.is_empty() {
-            return Err(RouterError::NoCalibration);
-        }
-        let hidden = self.sample_hidden.get_or_init(|| self.hidden.of_rows(self.sample.rows()));
-        let skills = self.score(hidden, self.sample.len(), candidates)?;
-        Ok(CalibrationSkills { skills, prompt_tokens: self.sample.prompt_tokens().to_vec() })
+    #[inline(always)]
+    fn of_rating(&self, prior: f64, state: &[f32]) -> f64 {
+        let ByRating { level, slope } = &self.by_rating;
+        f64::from(dot(level, state)) + prior * f64::from(dot(slope, state))
     }
 }
 
 /// θ of every row of `embeddings` and every model, unchecked.
-pub(crate) fn skills_of_all(weights: &MfWeights, embeddings: &Mat<f32>) -> Mat<f64> {
+pub(crate) fn skills_of_all(weights: &MfWeights, prior: &[f64], embeddings: &Mat<f32>) -> Mat<f64> {
     let hidden = Hidden::new(weights);
-    let states = hidden.of_rows(embeddings.row_iter().map(|row| row.iter().copied()));
-    let states = MatRef::from_row_major_slice(&states, embeddings.nrows(), hidden.rank());
+    let rank = hidden.rank();
+    let mut states = vec![0.0; embeddings.nrows() * rank];
+    let mut embedding = Vec::with_capacity(hidden.dim());
+    for (row, state) in embeddings.row_iter().zip(states.chunks_exact_mut(rank)) {
+        embedding.clear();
+        embedding.extend(row.iter().copied());
+        if embedding.iter().any(|&value| value != 0.0) {
+            hidden.set(&embedding, state);
+        }
+    }
+    let states = MatRef::from_row_major_slice(&states, embeddings.nrows(), rank);
     let shifts = states * weights.factors.transpose();
-    Mat::from_fn(shifts.nrows(), shifts.ncols(), |row, model| {
-        weights.prior[model] + f64::from(shifts[(row, model)])
-    })
+    Mat::from_fn(shifts.nrows(), shifts.ncols(), |row, model| prior[model] + f64::from(shifts[(row, model)]))
 }
 
 impl ByRating {

@@ -8,7 +8,8 @@ use std::sync::{Arc, OnceLock};
 
 use crate::artifact::{Artifact, ArtifactError};
 use crate::baseline::{BestSingle, RandomRouter};
-use crate::mf::Mf;
+use crate::learned::Shifts;
+use crate::mf::Factorised;
 use crate::router::Router;
 
 /// The kinds of routers there are.
@@ -56,20 +57,19 @@ pub enum ShippedError {
 /// # Errors
 /// [`ShippedError::UnknownKind`]; and [`ShippedError::Artifact`] for a build that embedded a damaged file.
 pub fn router(kind: &str) -> Result<Arc<dyn Router>, ShippedError> {
-    static MF: OnceLock<Arc<Mf>> = OnceLock::new();
+    static MF: OnceLock<Arc<dyn Router>> = OnceLock::new();
     match kind {
         "random" => Ok(Arc::new(RandomRouter::new(RANDOM_SEED))),
         "best_single" => Ok(Arc::new(BestSingle::new(default_artifact()?))),
         "mf" => {
             let artifact = default_artifact()?;
-            let shared = MF.get_or_init(|| Arc::new(Mf::new(artifact)));
-            Ok(Arc::<Mf>::clone(shared))
+            Ok(Arc::clone(MF.get_or_init(|| artifact.router())))
         }
         _ => Err(ShippedError::UnknownKind { kind: kind.to_owned() }),
     }
 }
 
-/// The router of a kind that a file describes. `best_single` takes the ratings of an `mf` artefact.
+/// The router of a kind that a file describes. `best_single` takes the ratings of an artefact of any kind.
 ///
 /// Whether the file's embedder is at hand is for the caller to check, by [`crate::router::Needs`].
 ///
@@ -79,7 +79,11 @@ pub fn load(kind: &str, file: &Path) -> Result<Arc<dyn Router>, ShippedError> {
     match kind {
         "random" => Err(ShippedError::NeedsNoFile { kind: "random", file: file.to_owned() }),
         "best_single" => Ok(Arc::new(BestSingle::new(&read(file)?))),
-        "mf" => Ok(Arc::new(Mf::new(&read(file)?))),
+        "mf" => {
+            let artifact = read(file)?;
+            artifact.expect_kind(Factorised::KIND, &file.display().to_string())?;
+            Ok(artifact.router())
+        }
         _ => Err(ShippedError::UnknownKind { kind: kind.to_owned() }),
     }
 }

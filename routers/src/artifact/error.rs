@@ -52,6 +52,12 @@ pub enum ArtifactProblem {
         /// The kind wanted.
         expected: &'static str,
     },
+    /// A router that this release does not have.
+    #[error("it holds a router of kind `{found}`, which this release does not know: upgrade pointsman")]
+    UnknownKind {
+        /// The file's kind.
+        found: String,
+    },
     /// A tensor is missing, or has the wrong type, shape or values.
     #[error("its tensor `{name}` {reason}: the file was not written by `pointsman train`, train it again")]
     Tensor {

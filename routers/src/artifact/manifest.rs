@@ -5,11 +5,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::error::ArtifactProblem;
-use super::{FORMAT_VERSION, KIND_MF};
-use crate::mf::MfWeights;
+use super::{Body, FORMAT_VERSION, Ratings};
 use crate::split::PromptHash;
 
-/// Most dimensions of an embedding, and of the space it is projected to: keeps every product far from overflow.
+/// Most dimensions of an embedding: keeps every product far from overflow.
 const DIM_MAX: usize = 1 << 16;
 
 /// Where an artefact comes from.
@@ -67,7 +66,6 @@ pub(super) struct Manifest {
     /// Canonical names, ascending.
     pub(super) models: Vec<String>,
     pub(super) dim: usize,
-    pub(super) rank: usize,
     pub(super) embedder: String,
     pub(super) anchor: Anchor,
     pub(super) sources: Vec<Source>,
@@ -76,14 +74,13 @@ pub(super) struct Manifest {
 }
 
 impl Manifest {
-    pub(super) fn describe(weights: &MfWeights, provenance: &Provenance) -> Self {
+    pub(super) fn describe(ratings: &Ratings, body: &Body, provenance: &Provenance) -> Self {
         let Provenance { embedder, anchor, sources, seed, metrics, training_prompts: _ } = provenance.clone();
         Self {
-            kind: KIND_MF.to_owned(),
+            kind: body.kind().to_owned(),
             format_version: FORMAT_VERSION,
-            models: weights.models.clone(),
-            dim: weights.projection.nrows(),
-            rank: weights.projection.ncols(),
+            models: ratings.models.clone(),
+            dim: body.dim(),
             embedder,
             anchor,
             sources,
@@ -99,11 +96,9 @@ impl Manifest {
     pub(super) fn from_json(text: &str) -> Result<Self, ArtifactProblem> {
         let manifest: Self =
             serde_json::from_str(text).map_err(|source| ArtifactProblem::Manifest(source.to_string()))?;
-        for (what, size) in [("dim", manifest.dim), ("rank", manifest.rank)] {
-            if size == 0 || size > DIM_MAX {
-                let reason = format!("`{what}` is {size}, expected 1 to {DIM_MAX}");
-                return Err(ArtifactProblem::Manifest(reason));
-            }
+        if manifest.dim == 0 || manifest.dim > DIM_MAX {
+            let reason = format!("`dim` is {}, expected 1 to {DIM_MAX}", manifest.dim);
+            return Err(ArtifactProblem::Manifest(reason));
         }
         Ok(manifest)
     }

@@ -5,13 +5,15 @@ use faer::Mat;
 use proptest::prelude::*;
 
 use super::*;
+use crate::mf::MfWeights;
+
+fn ratings() -> Ratings {
+    let models = ["amber", "beryl", "mixtral-8x7b-instruct-v0.1"].map(str::to_owned).to_vec();
+    Ratings { models, prior: vec![0.5, -0.75, 0.25], components: vec![0, 7, 0] }
+}
 
 fn weights() -> MfWeights {
-    let models = ["amber", "beryl", "mixtral-8x7b-instruct-v0.1"].map(str::to_owned).to_vec();
     let mut weights = MfWeights {
-        models,
-        prior: vec![0.5, -0.75, 0.25],
-        components: vec![0, 7, 0],
         projection: Mat::from_fn(4, 2, |row, column| row as f32 - 1.5 * column as f32),
         topics: Mat::from_fn(4, 3, |row, column| if row == column { 20.0 } else { -0.5 }),
         topic_projection: Mat::from_fn(3, 2, |row, column| column as f32 - 0.25 * row as f32),
@@ -45,7 +47,7 @@ fn sample() -> CalibrationSample {
 }
 
 fn small() -> Artifact {
-    Artifact::mf(weights(), provenance(), sample()).unwrap()
+    Artifact::new(ratings(), Body::Mf(weights()), provenance(), sample()).unwrap()
 }
 
 /// The file of the small artefact.
@@ -62,7 +64,7 @@ fn problem(bytes: &[u8]) -> ArtifactProblem {
 
 /// The small artefact's file with another manifest, under a digest that fits.
 fn with_manifest(change: impl Fn(&mut serde_json::Value)) -> Vec<u8> {
-    let text = Manifest::describe(&weights(), &provenance()).to_json().unwrap();
+    let text = Manifest::describe(&ratings(), &Body::Mf(weights()), &provenance()).to_json().unwrap();
     let mut manifest = serde_json::from_str(&text).unwrap();
     change(&mut manifest);
     container::write(&manifest.to_string(), &[]).unwrap()
@@ -81,7 +83,7 @@ fn what_is_written_is_read() {
 fn an_empty_sample_and_no_prompts_can_be_written() {
     let provenance = Provenance { training_prompts: vec![], ..provenance() };
     let empty = CalibrationSample::quantise(&Mat::zeros(0, 4), &[]);
-    let artifact = Artifact::mf(weights(), provenance, empty).unwrap();
+    let artifact = Artifact::new(ratings(), Body::Mf(weights()), provenance, empty).unwrap();
     assert_eq!(Artifact::from_bytes(&artifact.to_bytes().unwrap(), "").unwrap(), artifact);
 }
 
@@ -102,14 +104,19 @@ fn parts_that_do_not_fit_are_refused() {
     let refused = |change: fn(&mut MfWeights)| {
         let mut weights = weights();
         change(&mut weights);
-        Artifact::mf(weights, provenance(), sample()).unwrap_err().to_string()
+        Artifact::new(ratings(), Body::Mf(weights), provenance(), sample()).unwrap_err().to_string()
+    };
+    let unrated = |change: fn(&mut Ratings)| {
+        let mut ratings = ratings();
+        change(&mut ratings);
+        Artifact::new(ratings, Body::Mf(weights()), provenance(), sample()).unwrap_err().to_string()
     };
     assert!(refused(|weights| weights.bias.push(0.0)).contains("`bias` has 3 values, expected 2"));
     assert!(refused(|weights| weights.bias[1] = f32::NAN).contains("`bias` holds NaN"));
     assert!(refused(|weights| weights.projection[(0, 1)] = 1e7).contains("`projection` holds 10000000"));
-    assert!(refused(|weights| weights.prior[0] += 0.1).contains("`prior` has a column of mean 0.03"));
+    assert!(unrated(|ratings| ratings.prior[0] += 0.1).contains("`prior` has a column of mean 0.03"));
     assert!(refused(|weights| weights.factors[(0, 1)] += 0.1).contains("`factors` has a column of mean"));
-    assert!(refused(|weights| weights.models.swap(0, 1)).contains("`amber` follows `beryl`"));
+    assert!(unrated(|ratings| ratings.models.swap(0, 1)).contains("`amber` follows `beryl`"));
     assert!(
         refused(|weights| weights.factors = Mat::zeros(2, 2)).contains("has shape (2, 2), expected (3, 2)")
     );
@@ -121,8 +128,10 @@ fn parts_that_do_not_fit_are_refused() {
         (weights.projection, weights.topics) = (Mat::zeros(5, 2), Mat::zeros(5, 3));
     };
     assert!(refused(wider).contains("has 4 dimensions"));
+    assert!(unrated(|ratings| ratings.components.push(1)).contains("`components` has 4 values, expected 3"));
+    assert!(unrated(|ratings| ratings.models.clear()).contains("it names no models"));
     let provenance = Provenance { anchor: Anchor { model: "cobalt".to_owned(), elo: 1.0 }, ..provenance() };
-    let error = Artifact::mf(weights(), provenance, sample()).unwrap_err().to_string();
+    let error = Artifact::new(ratings(), Body::Mf(weights()), provenance, sample()).unwrap_err().to_string();
     assert!(error.contains("the anchor `cobalt` is not one of its models"), "{error}");
 }
 
@@ -133,14 +142,15 @@ fn errors_say_what_is_wrong() {
     assert_eq!(problem(&foreign.unwrap()), ArtifactProblem::NoManifest);
     let newer = with_manifest(|manifest| manifest["format_version"] = 2.into());
     assert_eq!(problem(&newer), ArtifactProblem::NewerFormat { found: 2 });
-    let other = with_manifest(|manifest| manifest["kind"] = "sw".into());
-    assert_eq!(problem(&other), ArtifactProblem::Kind { found: "sw".to_owned(), expected: "mf" });
+    let other = with_manifest(|manifest| manifest["kind"] = "augury".into());
+    assert_eq!(problem(&other), ArtifactProblem::UnknownKind { found: "augury".to_owned() });
+    let kind = small().expect_kind("sw", "my.safetensors").unwrap_err();
+    assert_eq!(kind.problem, ArtifactProblem::Kind { found: "mf".to_owned(), expected: "sw" });
+    assert!(small().expect_kind("mf", "my.safetensors").is_ok());
     let missing = problem(&with_manifest(|_| ()));
-    assert_eq!(missing, ArtifactProblem::Tensor { name: "prior", reason: "is missing".to_owned() });
-    for key in ["dim", "rank"] {
-        let empty = problem(&with_manifest(|manifest| manifest[key] = 0.into())).to_string();
-        assert!(empty.contains(&format!("`{key}` is 0, expected 1 to 65536")), "{empty}");
-    }
+    assert_eq!(missing, ArtifactProblem::Tensor { name: "bias", reason: "is missing".to_owned() });
+    let empty = problem(&with_manifest(|manifest| manifest["dim"] = 0.into())).to_string();
+    assert!(empty.contains("`dim` is 0, expected 1 to 65536"), "{empty}");
     let mut damaged = file().to_vec();
     *damaged.last_mut().unwrap() ^= 1;
     assert!(matches!(problem(&damaged), ArtifactProblem::Digest { .. }));
@@ -170,10 +180,10 @@ proptest! {
 
     /// Foreign tensors and manifests under a digest that fits.
     #[test]
-    fn forged_files_do_not_panic(dim in 0_u64..70_000, rank in 0_u64..70_000, values in prop::collection::vec(any::<f32>(), 0..9)) {
-        let text = Manifest::describe(&weights(), &provenance()).to_json().unwrap();
+    fn forged_files_do_not_panic(dim in 0_u64..70_000, values in prop::collection::vec(any::<f32>(), 0..9)) {
+        let text = Manifest::describe(&ratings(), &Body::Mf(weights()), &provenance()).to_json().unwrap();
         let mut manifest: serde_json::Value = serde_json::from_str(&text).unwrap();
-        (manifest["dim"], manifest["rank"]) = (dim.into(), rank.into());
+        manifest["dim"] = dim.into();
         let names = ["bias", "components", "factors", "prior", "projection", "topic_projection", "topics"];
         let tensors: Vec<OwnedTensor> = names.map(|name| OwnedTensor::f32(name, &values)).into_iter().collect();
         let bytes = container::write(&manifest.to_string(), &tensors).unwrap();

@@ -3,16 +3,18 @@ use std::collections::BTreeMap;
 use faer::Mat;
 
 use super::*;
-use crate::artifact::{Anchor, Artifact, CalibrationSample, Provenance};
+use crate::artifact::{Anchor, Artifact, Body, CalibrationSample, Provenance, Ratings};
 use crate::mf::MfWeights;
 use crate::router::{Candidate, QueryBatch, Router, RouterError, Standing};
 use crate::select::win_probability;
 
 fn artifact() -> Artifact {
-    let weights = MfWeights {
+    let ratings = Ratings {
         models: vec!["amber".to_owned(), "beryl".to_owned()],
         prior: vec![0.5, -0.5],
         components: vec![0, 0],
+    };
+    let weights = MfWeights {
         projection: Mat::from_fn(2, 1, |row, _| row as f32),
         topics: Mat::zeros(2, 0),
         topic_projection: Mat::zeros(0, 1),
@@ -27,7 +29,8 @@ fn artifact() -> Artifact {
         seed: 0,
         metrics: BTreeMap::new(),
     };
-    Artifact::mf(weights, provenance, CalibrationSample::quantise(&Mat::zeros(3, 2), &[4, 5, 6])).unwrap()
+    let sample = CalibrationSample::quantise(&Mat::zeros(3, 2), &[4, 5, 6]);
+    Artifact::new(ratings, Body::Mf(weights), provenance, sample).unwrap()
 }
 
 fn texts(count: usize) -> Vec<String> {

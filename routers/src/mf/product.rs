@@ -40,27 +40,13 @@ impl Hidden {
         self.projection.len() / self.rank().max(1)
     }
 
-    /// The hidden states of embeddings, one after the other. A zero embedding's is zero.
-    pub(super) fn of_rows<Row: Iterator<Item = f32>>(&self, rows: impl Iterator<Item = Row>) -> Vec<f32> {
-        let mut states = Vec::with_capacity(rows.size_hint().0 * self.rank());
-        let mut embedding = Vec::with_capacity(self.dim());
+    /// Sets `state`, which is of the rank's length, to the hidden state of an embedding.
+    pub(super) fn set(&self, embedding: &[f32], state: &mut [f32]) {
         let mut memberships = vec![0.0; self.topics.count()];
-        for row in rows {
-            embedding.clear();
-            embedding.extend(row);
-            if embedding.iter().all(|&value| value == 0.0) {
-                states.resize(states.len() + self.rank(), 0.0);
-                continue;
-            }
-            let start = states.len();
-            states.extend_from_slice(&self.bias);
-            if let Some(state) = states.get_mut(start..) {
-                self.topics.memberships(&embedding, &mut memberships);
-                add_product(&self.projection, &embedding, state);
-                add_product(&self.topic_projection, &memberships, state);
-            }
-        }
-        states
+        self.topics.memberships(embedding, &mut memberships);
+        state.copy_from_slice(&self.bias);
+        add_product(&self.projection, embedding, state);
+        add_product(&self.topic_projection, &memberships, state);
     }
 }
 

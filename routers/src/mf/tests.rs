@@ -4,7 +4,8 @@ use faer::Mat;
 use proptest::prelude::*;
 
 use super::*;
-use crate::artifact::{Anchor, Provenance};
+use crate::artifact::{Anchor, Artifact, Body, CalibrationSample, Provenance, Ratings};
+use crate::router::{Candidate, QueryBatch, Router, RouterError, SkillMatrix, Standing};
 use crate::select::hash::{mix, unit_interval};
 
 const DIM: usize = 24;
@@ -15,11 +16,18 @@ fn noise(seed: u64, row: usize, column: usize) -> f64 {
     2.0 * unit_interval(mix(mix(mix(seed) ^ row as u64) ^ column as u64)) - 1.0
 }
 
+fn ratings(models: usize) -> Ratings {
+    let global: Vec<f64> = (0..models).map(|model| 2.0 * noise(1, model, 0)).collect();
+    let mean = global.iter().sum::<f64>() / models as f64;
+    Ratings {
+        models: (0..models).map(|model| format!("model-{model:03}")).collect(),
+        prior: global.iter().map(|skill| skill - mean).collect(),
+        components: vec![0; models],
+    }
+}
+
 fn weights(models: usize, dim: usize, rank: usize) -> MfWeights {
     let mut weights = MfWeights {
-        models: (0..models).map(|model| format!("model-{model:03}")).collect(),
-        prior: (0..models).map(|model| 2.0 * noise(1, model, 0)).collect(),
-        components: vec![0; models],
         projection: Mat::from_fn(dim, rank, |row, column| noise(2, row, column) as f32),
         topics: Mat::from_fn(dim, TOPICS, |row, column| (9.0 * noise(6, row, column)) as f32),
         topic_projection: Mat::from_fn(TOPICS, rank, |row, column| noise(7, row, column) as f32),
@@ -35,18 +43,25 @@ fn embeddings(count: usize, dim: usize) -> Mat<f32> {
     Mat::from_fn(count, dim, |row, column| (scale * noise(5, row, column)) as f32)
 }
 
+fn sample(prompts: usize) -> CalibrationSample {
+    CalibrationSample::quantise(&embeddings(prompts, DIM), &vec![10; prompts])
+}
+
 fn router(weights: MfWeights, prompts: usize) -> Mf {
-    let dim = weights.projection.nrows();
+    rated(ratings(weights.factors.nrows()), weights, prompts)
+}
+
+fn rated(ratings: Ratings, weights: MfWeights, prompts: usize) -> Mf {
     let provenance = Provenance {
         embedder: "a space".to_owned(),
-        anchor: Anchor { model: weights.models[0].clone(), elo: 1000.0 },
+        anchor: Anchor { model: ratings.models[0].clone(), elo: 1000.0 },
         sources: vec![],
         training_prompts: vec![],
         seed: 0,
         metrics: BTreeMap::new(),
     };
-    let sample = CalibrationSample::quantise(&embeddings(prompts, dim), &vec![10; prompts]);
-    Mf::new(&Artifact::mf(weights, provenance, sample).unwrap())
+    let shifts = Factorised::new(&weights, &ratings.prior);
+    Mf::new(&Artifact::new(ratings, Body::Mf(weights), provenance, sample(prompts)).unwrap(), shifts)
 }
 
 fn all(router: &Mf, models: usize) -> Vec<Candidate> {
@@ -85,7 +100,7 @@ fn skills_are_those_of_the_formula() {
                 };
                 let shift: f64 =
                     (0..rank).map(|column| f64::from(weights.factors[(model, column)]) * unit(column)).sum();
-                let expected = weights.prior[model] + shift;
+                let expected = ratings(models).prior[model] + shift;
                 assert!((skills[(query, model)] - expected).abs() < 1e-5, "{query} {model}");
             }
         }
@@ -103,31 +118,30 @@ fn the_mean_shift_is_zero_for_every_prompt() {
 
 #[test]
 fn a_zero_embedding_gives_the_global_fit() {
-    let weights = weights(7, DIM, 4);
-    let router = router(weights.clone(), 0);
+    let router = router(weights(7, DIM, 4), 0);
     let mut candidates = all(&router, 7);
     candidates.push(router.place("unheard of", Some(1200.0)).unwrap());
     let skills = score(&router, Mat::zeros(1, DIM), &candidates);
     for (column, candidate) in candidates.iter().enumerate() {
         assert_eq!(skills[(0, column)].to_bits(), router.prior(candidate).to_bits());
     }
-    assert_eq!(router.prior(&candidates[3]).to_bits(), weights.prior[3].to_bits());
+    assert_eq!(router.prior(&candidates[3]).to_bits(), ratings(7).prior[3].to_bits());
 }
 
 #[test]
 fn a_rated_model_lies_on_the_line_of_skills_over_ratings() {
-    let weights = weights(30, DIM, 5);
-    let router = router(weights.clone(), 0);
+    let router = router(weights(30, DIM, 5), 0);
     let queries = embeddings(4, DIM);
     let skills = score(&router, queries.clone(), &all(&router, 30));
     let candidate = router.place("unheard of", Some(1150.0)).unwrap();
-    let rating = weights.prior[0] + 150.0 * std::f64::consts::LN_10 / 400.0;
+    let prior = ratings(30).prior;
+    let rating = prior[0] + 150.0 * std::f64::consts::LN_10 / 400.0;
     assert!((router.prior(&candidate) - rating).abs() < 1e-12);
     let placed = score(&router, queries, &[candidate]);
     for query in 0..4 {
         // Least squares by its normal equations, on this prompt's skills.
         let of = |f: &dyn Fn(f64, f64) -> f64| -> f64 {
-            (0..30).map(|model| f(weights.prior[model], skills[(query, model)])).sum::<f64>()
+            (0..30).map(|model| f(prior[model], skills[(query, model)])).sum::<f64>()
         };
         let (x, y) = (of(&|x, _| x) / 30.0, of(&|_, y| y) / 30.0);
         let slope = of(&|prior, skill| (prior - x) * (skill - y)) / of(&|prior, _| (prior - x).powi(2));
@@ -141,7 +155,7 @@ fn the_calibration_sample_is_scored_like_queries() {
     let weights = weights(6, DIM, 4);
     let router = router(weights, 50);
     let candidates = all(&router, 6);
-    let rounded: Vec<Vec<f32>> = router.sample.rows().map(Iterator::collect).collect();
+    let rounded: Vec<Vec<f32>> = sample(50).rows().map(Iterator::collect).collect();
     let rounded = Mat::from_fn(50, DIM, |row, column| rounded[row][column]);
     let calibration = router.calibration(&candidates).unwrap();
     assert_eq!(calibration.skills, score(&router, rounded, &candidates));
@@ -150,10 +164,8 @@ fn the_calibration_sample_is_scored_like_queries() {
 
 #[test]
 fn models_are_placed_by_any_spelling_and_only_where_they_are_linked() {
-    let mut weights = weights(2, DIM, 2);
-    weights.models = vec!["claude-2.0".to_owned(), "island".to_owned()];
-    weights.components = vec![3, 4];
-    let router = router(weights, 0);
+    let models = vec!["claude-2.0".to_owned(), "island".to_owned()];
+    let router = rated(Ratings { models, components: vec![3, 4], ..ratings(2) }, weights(2, DIM, 2), 0);
     let found = router.place("claude-2", None).unwrap();
     assert_eq!((found.name.as_str(), found.standing), ("claude-2.0", Standing::Row(0)));
     assert_eq!(router.place("claude-2.0", Some(1.0)).unwrap().standing, Standing::Row(0));

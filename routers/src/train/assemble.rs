@@ -6,7 +6,7 @@ use faer::Mat;
 use serde_json::json;
 
 use super::{MfOptions, Part, Progress, TrainError, TrainedMf, train_mf};
-use crate::artifact::{Anchor, Artifact, CalibrationSample, Provenance, Source};
+use crate::artifact::{Anchor, Artifact, Body, CalibrationSample, Provenance, Ratings, Source};
 use crate::data::{Dataset, Prompt};
 use crate::embed::{EmbedError, Embedder};
 use crate::select::cost::estimate_tokens;
@@ -79,7 +79,8 @@ pub fn train_mf_artifact(
         seed: options.seed,
         metrics: metrics(data, &trained),
     };
-    Ok(Artifact::mf(trained.weights, provenance, sample(data, embeddings))?)
+    let ratings = Ratings::of(&data.models, &trained.global);
+    Ok(Artifact::new(ratings, Body::Mf(trained.weights), provenance, sample(data, embeddings))?)
 }
 
 /// The hashes of the prompts that any weight depends on.

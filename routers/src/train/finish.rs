@@ -36,7 +36,7 @@ pub(super) fn finish(
         logits.push((*battle, logit));
     });
     let temperature = if dev.is_empty() { 1.0 } else { temperature(&logits, weights) };
-    let mut folded = fold(data, &inputs.topics, parameters, global, temperature);
+    let mut folded = fold(&inputs.topics, parameters, global, temperature);
     folded.centre();
     if !(folded.projection.is_all_finite()
         && folded.topic_projection.is_all_finite()
@@ -81,13 +81,7 @@ fn temperature(logits: &[(Battle, f64)], source_weights: &[f64]) -> f64 {
 /// θ = τ(θ⁰ + c + u · (Wᵀ κ e + b)), written as θ⁰ + factors · (projectionᵀ e + bias): a hidden dimension that is
 /// always 1 holds what does not depend on the prompt. The rows of the projection past the embedding's
 /// dimensions are the topics'.
-fn fold(
-    data: &Dataset,
-    topics: &Mat<f32>,
-    parameters: &Parameters,
-    global: &GlobalFit,
-    temperature: f64,
-) -> MfWeights {
+fn fold(topics: &Mat<f32>, parameters: &Parameters, global: &GlobalFit, temperature: f64) -> MfWeights {
     let (models, hidden) = (parameters.factors.nrows(), parameters.factors.ncols());
     let (dimensions, all) = (topics.nrows(), parameters.projection.nrows());
     let scale = input_scale(all);
@@ -102,9 +96,6 @@ fn fold(
         if column < hidden { scale * parameters.projection[(dimension, column)] } else { 0.0 }
     };
     MfWeights {
-        models: data.models.clone(),
-        prior: global.skills.clone(),
-        components: global.components.clone(),
         projection: Mat::from_fn(dimensions, hidden + 1, |row, column| projection(row, column) as f32),
         topics: topics.clone(),
         topic_projection: Mat::from_fn(all - dimensions, hidden + 1, |topic, column| {

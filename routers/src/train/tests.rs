@@ -94,7 +94,7 @@ fn what_the_prompt_says_is_learned() {
     let data = gather(rows().into_iter().filter(is_exam).collect());
     let options = MfOptions { epochs_max: 60, ..options() };
     let trained = train_mf(&data, &embed(&data), &|_| Part::Train, &options, &mut |_| ()).unwrap();
-    let skills = skills_of_all(&trained.weights, &Mat::identity(6, 6));
+    let skills = skills_of_all(&trained.weights, &trained.global.skills, &Mat::identity(6, 6));
     let skill = |vector: usize, model: &str| skills[(vector, data.model(model).unwrap())];
     assert!(skill(0, MODELS[0]) > skill(0, ANCHOR) && skill(0, ANCHOR) > skill(0, MODELS[1]));
     assert!(skill(1, MODELS[1]) > skill(1, ANCHOR) && skill(1, ANCHOR) > skill(1, MODELS[0]));

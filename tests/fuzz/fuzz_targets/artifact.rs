@@ -4,13 +4,13 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use pointsman_routers::{Router, artifact::Artifact, baseline::BestSingle, embed::StaticEmbedder, mf::Mf};
+use pointsman_routers::{Router, artifact::Artifact, baseline::BestSingle, embed::StaticEmbedder};
 
 fuzz_target!(|bytes: &[u8]| {
     if let Ok(artifact) = Artifact::from_bytes(bytes, "fuzz") {
         let written = artifact.to_bytes().expect("what was read can be written");
         assert_eq!(Artifact::from_bytes(&written, "fuzz").expect("and read again"), artifact);
-        route(&Mf::new(&artifact), &artifact);
+        route(&*artifact.router(), &artifact);
         route(&BestSingle::new(&artifact), &artifact);
     }
     if let Ok(table) = StaticEmbedder::load(bytes.to_vec()) {
@@ -21,8 +21,8 @@ fuzz_target!(|bytes: &[u8]| {
 });
 
 /// Skills are finite, or there is an error.
-fn route(router: &impl Router, artifact: &Artifact) {
-    let names = artifact.weights().models.iter().take(4);
+fn route(router: &dyn Router, artifact: &Artifact) {
+    let names = artifact.ratings().models.iter().take(4);
     let candidates: Vec<_> = names.filter_map(|name| router.place(name, Some(1100.0))).collect();
     for candidate in &candidates {
         let _ = router.prior(candidate);
