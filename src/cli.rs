@@ -10,6 +10,7 @@ mod distill;
 mod logging;
 mod output;
 mod progress;
+mod rate;
 mod route;
 mod serve;
 mod train;
@@ -45,6 +46,7 @@ enum Command {
     Demo(demo::Arguments),
     CheckConfig(check_config::Arguments),
     Route(route::Arguments),
+    Rate(rate::Arguments),
     Train(train::Arguments),
     Distill(distill::Arguments),
 }
@@ -77,6 +79,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::CheckConfig(arguments) => check_config::run(&arguments),
         Command::Route(arguments) => route::run(&arguments),
+        Command::Rate(arguments) => rate::run(&arguments),
         Command::Train(arguments) => train::run(&arguments),
         Command::Distill(arguments) => distill::run(&arguments),
     };

@@ -18,6 +18,7 @@ pub mod encoder;
 pub mod evaluate;
 pub mod identity;
 pub mod learned;
+pub mod leaderboard;
 pub mod mf;
 pub mod ratings;
 pub mod router;

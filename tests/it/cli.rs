@@ -2,6 +2,7 @@
 
 mod check_config;
 mod distill;
+mod rate;
 mod route;
 mod train;
 mod usage;
