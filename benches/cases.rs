@@ -116,6 +116,8 @@ impl StreamObserver for &mut Seen {
         self.usage = Some(usage);
     }
 
+    fn written(&mut self, _: u64) {}
+
     fn ended(&mut self, fault: Option<&StreamFault>) {
         self.whole = fault.is_none();
     }

@@ -195,6 +195,7 @@ fn seed(metrics: &Metrics, snapshot: &Snapshot) {
     for tenant in snapshot.tenants() {
         for model in &*tenant.plans.models {
             metrics.seed_outcomes(&tenant.name, &tenant.default_route, &model.name);
+            metrics.seed_estimates(&model.name);
         }
         for plan in tenant.plans.routes.values() {
             if let Plan::Learned(plan) = &**plan {

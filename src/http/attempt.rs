@@ -8,7 +8,7 @@ use hyper::body::Incoming;
 
 use super::error::AttemptFault;
 use crate::{
-    openai::{answer, endpoint::Endpoint, request::Request, usage::Usage},
+    openai::{answer, endpoint::Endpoint, request::Request},
     stream::{
         body::{Committed, commit},
         fault::StreamFault,
@@ -58,7 +58,7 @@ pub(super) enum AnswerBody {
     /// A stream past its commit point.
     Stream(Box<Committed<Incoming>>),
     /// All of it, its `model` rewritten.
-    Whole(Bytes, Option<Usage>),
+    Whole(Bytes, answer::Answer),
     /// More than may be held.
     Passing(Bytes, Incoming),
 }
@@ -117,7 +117,7 @@ async fn read_answer(
         }
         Held::Whole(bytes) => {
             let answer = answer::read(call.endpoint.dialect(), &bytes).map_err(no_answer)?;
-            Ok(AnswerBody::Whole(named(model, bytes, answer.model), answer.usage))
+            Ok(AnswerBody::Whole(named(model, bytes, answer.model.clone()), answer))
         }
     }
 }

@@ -37,6 +37,7 @@ async fn choose(exchange: &mut Exchange<'_>) -> Result<Vec<usize>, Failure> {
     exchange.guards.account.set_route(&route);
     exchange.trail.route = Some(route.to_string());
     let needs = request.requirements(&messages);
+    exchange.guards.account.set_prompt_estimate(needs.prompt_tokens);
     let asked = Asked { messages: &messages, needs: &needs };
     let pool = &exchange.tenant.plans.models;
     let decision = match target {

@@ -14,9 +14,9 @@ use super::{
     respond::{BodyError, ResponseBody, Trail, failure, full, json_text},
 };
 use crate::{
-    openai::error::ErrorBody,
+    openai::{chunk::Dialect, error::ErrorBody},
     snapshot::Tenant,
-    stream::{body::StreamObserver, whole::PassingBody},
+    stream::{body::StreamObserver, fault::StreamFault, whole::PassingBody},
     telemetry::outcome::Outcome,
     upstream::{headers, model::Model},
 };
@@ -79,6 +79,7 @@ impl Exchange<'_> {
             metrics: Arc::clone(metrics),
             model: Arc::clone(&model.name),
             called: answer.called,
+            writes: self.call.endpoint.dialect() != Dialect::Embeddings,
         };
         let is_stream = matches!(answer.body, AnswerBody::Stream(_));
         let body = match answer.body {
@@ -88,11 +89,12 @@ impl Exchange<'_> {
             AnswerBody::Passing(first, rest) => {
                 PassingBody::new(first, rest, model.timeout, observer).map_err(BodyError).boxed_unsync()
             }
-            AnswerBody::Whole(bytes, usage) => {
-                if let Some(usage) = usage {
+            AnswerBody::Whole(bytes, answer) => {
+                observer.written(answer.characters);
+                if let Some(usage) = answer.usage {
                     observer.usage(usage);
                 }
-                observer.ended(None);
+                observer.ended(answer.failed.then_some(&StreamFault::Failed));
                 full(bytes)
             }
         };

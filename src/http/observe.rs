@@ -24,11 +24,17 @@ pub(super) struct AnswerObserver {
     pub(super) metrics: Arc<Metrics>,
     pub(super) model: Arc<str>,
     pub(super) called: Instant,
+    /// The endpoint is one where models write.
+    pub(super) writes: bool,
 }
 
 impl StreamObserver for AnswerObserver {
     fn usage(&mut self, usage: Usage) {
         self.guards.account.set_usage(usage);
+    }
+
+    fn written(&mut self, characters: u64) {
+        self.guards.account.set_written(if self.writes { characters } else { 0 });
     }
 
     fn ended(&mut self, fault: Option<&StreamFault>) {

@@ -9,6 +9,7 @@ use serde::{
 use serde_json::value::RawValue;
 
 use super::{
+    characters::characters,
     chunk::Dialect,
     object::{Object, span_of},
     text::LossyString,
@@ -20,6 +21,10 @@ use super::{
 pub struct Answer {
     /// The usage it reports.
     pub usage: Option<Usage>,
+    /// The characters that the model wrote; none are looked for where usage is reported, or nothing is written.
+    pub characters: u64,
+    /// It says itself that it failed (responses only).
+    pub failed: bool,
     /// Where the value of `model` stands.
     pub model: Option<Range<usize>>,
 }
@@ -52,6 +57,8 @@ struct Wire<'a> {
     data: Option<&'a RawValue>,
     #[serde(borrow)]
     error: Option<&'a RawValue>,
+    #[serde(borrow)]
+    status: Option<&'a RawValue>,
 }
 
 /// Reads the body of an answer with a success status.
@@ -66,11 +73,16 @@ pub fn read(dialect: Dialect, body: &[u8]) -> Result<Answer, AnswerError> {
         Dialect::Responses => (wire.output, "output"),
         Dialect::Embeddings => (wire.data, "data"),
     };
-    if payload.is_none() {
+    let Some(payload) = payload else {
         return Err(if wire.error.is_some() { AnswerError::ErrorObject } else { AnswerError::Lacks(key) });
-    }
+    };
+    let usage = wire.usage.and_then(|raw| Usage::parse(raw.get()));
+    let is_written = usage.is_none() && dialect != Dialect::Embeddings;
     Ok(Answer {
-        usage: wire.usage.and_then(|raw| Usage::parse(raw.get())),
+        usage,
+        characters: if is_written { characters(payload.get()) } else { 0 },
+        failed: dialect == Dialect::Responses
+            && wire.status.is_some_and(|status| status.get() == "\"failed\""),
         model: wire.model.map(|raw| span_of(text, raw.get())),
     })
 }

@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{
+    characters::characters,
     object::{Object, present, span_of},
     text::LossyString,
     usage::Usage,
@@ -27,10 +28,14 @@ pub enum Dialect {
 pub struct Observation {
     /// It carries content, reasoning, a refusal, audio or a tool call: the client would see something.
     pub content: bool,
+    /// The characters of all that, as far as it is text.
+    pub characters: u64,
     /// The choices that it finishes.
     pub finished: Vec<u32>,
     /// It ends the answer as a whole (responses only).
     pub terminal: bool,
+    /// It says that the answer failed (responses only).
+    pub failed: bool,
     /// The usage it reports.
     pub usage: Option<Usage>,
     /// It reports usage and nothing else: a non-null `usage`, and `choices` that are there and empty.
@@ -73,6 +78,8 @@ struct WireTyped<'a> {
     #[serde(borrow)]
     error: Option<&'a RawValue>,
     #[serde(borrow)]
+    delta: Option<&'a RawValue>,
+    #[serde(borrow)]
     message: Option<&'a RawValue>,
 }
 
@@ -113,6 +120,8 @@ fn observe_choices(data: &str) -> Result<Observation, serde_json::Error> {
         seen.content |= choice.finish_reason.is_some()
             || choice.text.is_some_and(says_something)
             || choice.delta.is_some_and(delta_says_something);
+        let written = [choice.text, choice.delta].into_iter().flatten();
+        seen.characters += written.map(|value| characters(value.get())).sum::<u64>();
     }
     Ok(seen)
 }
@@ -135,7 +144,11 @@ fn observe_typed(data: &str) -> Result<Observation, serde_json::Error> {
     let response = event.response.map(|object| object.0);
     let usage = response.as_ref().and_then(|inner| inner.usage).and_then(|raw| Usage::parse(raw.get()));
     let model = response.and_then(|inner| inner.model).map(|raw| span_of(data, raw.get()));
+    // Audio comes as base64; what it says comes as a transcript too.
+    let written = event.delta.filter(|_| kind != "response.audio.delta");
     Ok(Observation {
+        characters: written.map_or(0, |value| characters(value.get())),
+        failed: kind == "response.failed",
         content: !is_error
             && !matches!(kind, "response.created" | "response.in_progress" | "response.queued"),
         terminal: matches!(kind, "response.completed" | "response.incomplete" | "response.failed"),

@@ -108,6 +108,7 @@ struct Asked {
     json_schema: bool,
     audio: bool,
     answer_tokens: u64,
+    input_bytes: usize,
 }
 
 #[derive(Deserialize)]
@@ -136,6 +137,8 @@ struct Wire<'a> {
     max_completion_tokens: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]
     prompt: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    input: Option<&'a RawValue>,
 }
 
 impl Request {
@@ -156,7 +159,9 @@ impl Request {
         let model_span = span(model_raw);
         let stream = optional(wire.stream, "stream", "a boolean")?.unwrap_or(false);
         let choices_each = optional::<u32>(wire.n, "n", "a positive integer")?.unwrap_or(1).max(1);
-        let choices = choices_each.saturating_mul(wire.prompt.map_or(1, prompts));
+        // A chat request may carry a key of that name too, which means nothing there.
+        let prompt = wire.prompt.filter(|_| wire.messages.is_none());
+        let choices = choices_each.saturating_mul(prompt.map_or(1, prompts));
         let stream_options =
             wire.stream_options.map_or(Ok(StreamOptions::Absent), |raw| read_options(text, raw))?;
         let asked = Asked {
@@ -168,6 +173,7 @@ impl Request {
             answer_tokens: number(wire.max_completion_tokens)
                 .or_else(|| number(wire.max_tokens))
                 .unwrap_or(0),
+            input_bytes: wire.prompt.or(wire.input).map_or(0, |raw| raw.get().len()),
         };
         Ok(Self { body, model_span, stream_options, model, stream, choices, asked })
     }
@@ -204,6 +210,12 @@ impl Request {
         let span = self.asked.messages.clone().ok_or(RequestError::Missing("messages"))?;
         let json = self.body.get(span).and_then(|bytes| std::str::from_utf8(bytes).ok()).unwrap_or_default();
         Ok(messages::parse(json)?)
+    }
+
+    /// The estimated tokens of a request that has a `prompt` or an `input` in place of messages.
+    #[must_use]
+    pub fn input_tokens(&self) -> u64 {
+        u64::try_from(self.asked.input_bytes.div_ceil(4)).unwrap_or(u64::MAX)
     }
 
     /// What the request asks of a model.
@@ -356,6 +368,7 @@ mod tests {
         assert_eq!(choices(r#"{"model":"a","prompt":[[1,2],[3]]}"#), 2);
         assert_eq!(choices(r#"{"model":"a","prompt":[1,2,3]}"#), 1);
         assert_eq!(choices(r#"{"model":"a","prompt":"x"}"#), 1);
+        assert_eq!(choices(r#"{"model":"a","messages":[],"prompt":["x","y"]}"#), 1, "no completion");
     }
 
     #[test]

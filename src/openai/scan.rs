@@ -19,6 +19,9 @@ pub struct UsageScanner {
     capturing: bool,
     value: Vec<u8>,
     found: Option<Vec<u8>>,
+    /// The object has been closed.
+    closed: bool,
+    characters: u64,
 }
 
 impl UsageScanner {
@@ -33,6 +36,18 @@ impl UsageScanner {
     #[must_use]
     pub fn usage(&self) -> Option<&str> {
         self.found.as_deref().and_then(|bytes| std::str::from_utf8(bytes).ok())
+    }
+
+    /// Whether the object has come to its end.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.closed
+    }
+
+    /// The characters in its texts so far, keys included.
+    #[must_use]
+    pub fn characters(&self) -> u64 {
+        self.characters
     }
 
     fn step(&mut self, byte: u8) {
@@ -58,6 +73,10 @@ impl UsageScanner {
             self.in_string = false;
             return;
         }
+        // The first byte of each character alone.
+        if byte & 0xc0 != 0x80 {
+            self.characters += 1;
+        }
         if self.depth == 1 && !self.in_value && self.key.len() < KEY_BYTES_MAX {
             self.key.push(byte);
         }
@@ -72,7 +91,10 @@ impl UsageScanner {
                 }
             }
             b'{' | b'[' => self.depth += 1,
-            b'}' | b']' => self.depth = self.depth.saturating_sub(1),
+            b'}' | b']' => {
+                self.closed |= self.depth == 1;
+                self.depth = self.depth.saturating_sub(1);
+            }
             b':' if self.depth == 1 && !self.in_value => {
                 self.in_value = true;
                 self.capturing = self.key == b"usage";
@@ -125,6 +147,10 @@ mod tests {
         let mut scanner = UsageScanner::default();
         scanner.push(br#"{"usage":{"prompt_tokens":3}"#);
         assert_eq!(scanner.usage(), None);
+        assert!(!scanner.is_whole());
+        scanner.push(b"}");
+        assert!(scanner.is_whole());
+        assert_eq!(scanner.characters(), "usageprompt_tokens".len() as u64);
     }
 
     proptest! {

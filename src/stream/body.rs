@@ -24,6 +24,8 @@ const HELD_BYTES_MAX: usize = 64 * 1024;
 pub trait StreamObserver: Send + Unpin {
     /// Usage was reported.
     fn usage(&mut self, usage: Usage);
+    /// So many characters of the model's own writing have come in all. Counts where no usage is reported.
+    fn written(&mut self, characters: u64);
     /// The stream ended: whole, or with a fault.
     fn ended(&mut self, fault: Option<&StreamFault>);
 }
@@ -63,7 +65,11 @@ pub async fn commit<B: Body<Data = Bytes>>(mut relay: Relay<B>) -> Result<Commit
 
 impl<B> Committed<B> {
     /// The body for the client, watched by `observer` to its end.
-    pub fn into_body<O>(self, observer: O) -> RelayBody<B, O> {
+    pub fn into_body<O: StreamObserver>(self, mut observer: O) -> RelayBody<B, O>
+    where
+        B: Body<Data = Bytes>,
+    {
+        observer.written(self.relay.progress().characters());
         RelayBody {
             relay: self.relay,
             held: self.held,
@@ -101,13 +107,17 @@ impl<B: Body<Data = Bytes>, O: StreamObserver> RelayBody<B, O> {
     fn end(&mut self, fault: Option<&StreamFault>) {
         self.stage = if fault.is_none() { Stage::Lingering } else { Stage::Over };
         self.note_usage();
+        // Passed on as it came, and no success for it.
+        let failed = self.relay.progress().has_failed().then_some(StreamFault::Failed);
         if let Some(mut observer) = self.observer.take() {
-            observer.ended(fault);
+            observer.ended(fault.or(failed.as_ref()));
         }
     }
 
     fn note_usage(&mut self) {
-        if let (Some(usage), Some(observer)) = (self.relay.usage(), &mut self.observer) {
+        let Some(observer) = &mut self.observer else { return };
+        observer.written(self.relay.progress().characters());
+        if let Some(usage) = self.relay.usage() {
             observer.usage(usage);
         }
     }

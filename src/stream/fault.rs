@@ -19,6 +19,9 @@ pub enum StreamFault {
     /// The upstream said itself that it failed.
     #[error("the upstream reported an error: {0}")]
     Reported(String),
+    /// The answer itself says that it failed.
+    #[error("the upstream's answer says that it failed")]
+    Failed,
     /// A status of success with a body that is no answer.
     #[error("the upstream sent no answer: {0}")]
     NotAnAnswer(String),
@@ -39,6 +42,7 @@ impl StreamFault {
             Self::Silent => "upstream_timeout",
             Self::Malformed => "upstream_malformed",
             Self::Reported(_) => "upstream_reported_error",
+            Self::Failed => "upstream_answer_failed",
             Self::NotAnAnswer(_) => "upstream_not_an_answer",
             Self::TooLong => "upstream_event_too_long",
         }

@@ -14,6 +14,8 @@ pub struct Progress {
     choices: usize,
     finished: BTreeSet<u32>,
     terminal: bool,
+    failed: bool,
+    characters: u64,
 }
 
 impl Progress {
@@ -21,12 +23,14 @@ impl Progress {
     #[must_use]
     pub fn new(dialect: Dialect, choices: u32) -> Self {
         let choices = usize::try_from(choices).unwrap_or(CHOICES_MAX).min(CHOICES_MAX);
-        Self { dialect, choices, finished: BTreeSet::new(), terminal: false }
+        Self { dialect, choices, finished: BTreeSet::new(), terminal: false, failed: false, characters: 0 }
     }
 
     /// Takes note of an event.
     pub fn observe(&mut self, seen: &Observation) {
         self.terminal |= seen.terminal;
+        self.failed |= seen.failed;
+        self.characters = self.characters.saturating_add(seen.characters);
         if self.finished.len() < CHOICES_MAX {
             self.finished.extend(&seen.finished);
         }
@@ -39,6 +43,18 @@ impl Progress {
             Dialect::Choices => self.finished.len() >= self.choices,
             Dialect::Responses | Dialect::Embeddings => self.terminal,
         }
+    }
+
+    /// It has come to its end, which is that the upstream says it failed.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        self.failed
+    }
+
+    /// The characters that the model has written so far.
+    #[must_use]
+    pub fn characters(&self) -> u64 {
+        self.characters
     }
 
     /// What closes the stream when the upstream left it out.

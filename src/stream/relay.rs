@@ -101,6 +101,12 @@ impl<B: Body<Data = Bytes>> Relay<B> {
         self.usage
     }
 
+    /// How far the answer has come.
+    #[must_use]
+    pub fn progress(&self) -> &Progress {
+        &self.progress
+    }
+
     /// The next step. After [`Step::Whole`] or [`Step::Broken`] there is none.
     pub fn poll_step(&mut self, context: &mut Context<'_>) -> Poll<Step> {
         loop {

@@ -54,8 +54,8 @@ where
     Ok(Held::Whole(only.unwrap_or_else(|| held.freeze())))
 }
 
-/// An answer too long to hold, passing by; its usage is read on the way. A cut ends in an error, on which the
-/// server aborts the connection: a client never takes a part for the whole.
+/// An answer too long to hold, passing by; its usage is read on the way. A cut, and a JSON object that does not come
+/// to its end, end in an error, on which the server aborts the connection: a client never takes a part for the whole.
 #[derive(Debug)]
 pub struct PassingBody<B, O> {
     first: Option<Bytes>,
@@ -88,6 +88,7 @@ impl<B, O: StreamObserver> PassingBody<B, O> {
             return;
         }
         self.ended = true;
+        self.observer.written(self.scanner.characters());
         if let Some(usage) = self.scanner.usage().and_then(Usage::parse) {
             self.observer.usage(usage);
         }
@@ -115,8 +116,12 @@ where
         let this = &mut *self;
         if let Some(first) = this.first.take() {
             this.scanner.push(&first);
+            this.observer.written(this.scanner.characters());
             // All of it had come when the limit was passed: the server will not ask for more.
             if this.rest.is_end_stream() {
+                if !this.scanner.is_whole() {
+                    return this.broken(StreamFault::Truncated);
+                }
                 this.end(None);
             }
             return Poll::Ready(Some(Ok(Frame::data(first))));
@@ -128,15 +133,21 @@ where
             Poll::Ready(Some(Ok(frame))) => {
                 if let Some(bytes) = frame.data_ref() {
                     this.scanner.push(bytes);
+                    this.observer.written(this.scanner.characters());
                 }
                 this.silence.as_mut().reset(Instant::now() + this.silence_max);
                 // The server drops a body of known length after its last byte, without asking for more.
                 if this.rest.is_end_stream() {
+                    if !this.scanner.is_whole() {
+                        return this.broken(StreamFault::Truncated);
+                    }
                     this.end(None);
                 }
                 Poll::Ready(Some(Ok(frame)))
             }
             Poll::Ready(Some(Err(_))) => this.broken(StreamFault::Truncated),
+            // An end of the connection is the end of the body where its length was not told, and may be a cut.
+            Poll::Ready(None) if !this.scanner.is_whole() => this.broken(StreamFault::Truncated),
             Poll::Ready(None) => {
                 this.end(None);
                 Poll::Ready(None)
@@ -149,7 +160,7 @@ where
     }
 
     fn is_end_stream(&self) -> bool {
-        self.first.is_none() && (self.ended || self.rest.is_end_stream())
+        self.first.is_none() && (self.ended || (self.rest.is_end_stream() && self.scanner.is_whole()))
     }
 
     fn size_hint(&self) -> SizeHint {

@@ -5,9 +5,12 @@ use std::sync::Arc;
 
 use super::{
     metrics::{Metrics, NONE},
-    outcome::Outcome,
+    outcome::{Estimated, Outcome},
 };
-use crate::{config::Price, openai::usage::Usage};
+use crate::{
+    config::Price,
+    openai::{characters, usage::Usage},
+};
 
 /// What is recorded of one request. Dropped without [`Account::ended`]: the client left.
 #[derive(Debug)]
@@ -17,6 +20,9 @@ pub struct Account {
     route: Arc<str>,
     model: Option<Billed>,
     usage: Option<Usage>,
+    prompt_tokens: u64,
+    /// Once an answer has begun.
+    written_characters: Option<u64>,
     outcome: Outcome,
 }
 
@@ -38,6 +44,8 @@ impl Account {
             route: NONE.into(),
             model: None,
             usage: None,
+            prompt_tokens: 0,
+            written_characters: None,
             outcome: Outcome::Cancelled,
         }
     }
@@ -62,9 +70,29 @@ impl Account {
         self.usage = Some(usage);
     }
 
+    /// The prompt has about so many tokens; counts where no usage is reported.
+    pub fn set_prompt_estimate(&mut self, tokens: u64) {
+        self.prompt_tokens = tokens;
+    }
+
+    /// An answer has begun, and the model has written so many characters of it; counts where no usage is reported.
+    pub fn set_written(&mut self, characters: u64) {
+        self.written_characters = Some(characters);
+    }
+
     /// The request ended so.
     pub fn ended(&mut self, outcome: Outcome) {
         self.outcome = outcome;
+    }
+
+    /// What was used, and why that is an estimate if it is one. Nothing is known of a model that did not begin.
+    fn usage(&self) -> Option<(Usage, Option<Estimated>)> {
+        if let Some(reported) = self.usage {
+            return Some((reported, None));
+        }
+        let completion_tokens = characters::tokens(self.written_characters?);
+        let usage = Usage { prompt_tokens: self.prompt_tokens, completion_tokens };
+        Some((usage, Some(Estimated::after(self.outcome))))
     }
 
     fn record_usage(&self, model: &Billed, usage: Usage) {
@@ -98,8 +126,11 @@ impl Drop for Account {
         if counted.get() == 1 {
             self.metrics.seed_outcomes(&self.tenant, &self.route, model);
         }
-        if let (Some(model), Some(usage)) = (&self.model, self.usage) {
+        if let (Some(model), Some((usage, estimated))) = (&self.model, self.usage()) {
             self.record_usage(model, usage);
+            if let Some(why) = estimated {
+                self.metrics.usage_estimated.with_label_values(&[&*model.name, why.label()]).inc();
+            }
         }
     }
 }

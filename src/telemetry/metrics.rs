@@ -8,7 +8,7 @@ use prometheus::{
     core::Collector,
 };
 
-use super::outcome::{FailOpen, Outcome};
+use super::outcome::{Estimated, FailOpen, Outcome};
 
 /// A label's value where there is none: no tenant was recognised, no model chosen.
 pub const NONE: &str = "none";
@@ -22,6 +22,9 @@ const FIRST_BYTE_SECONDS: &[f64] =
 /// Whole answers, up to the longest that upstreams allow.
 const ANSWER_SECONDS: &[f64] =
     &[0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0, 640.0];
+
+const TOKENS: &[&str] = &["tenant", "model", "kind"];
+const ESTIMATES: &[&str] = &["model", "reason"];
 
 /// All the metrics of one gateway.
 #[derive(Debug)]
@@ -43,9 +46,12 @@ pub struct Metrics {
     pub upstream_first_byte_seconds: HistogramVec,
     /// `pointsman_upstream_seconds{model}`: from the call to the answer's end.
     pub upstream_seconds: HistogramVec,
-    /// `pointsman_tokens_total{tenant,model,kind}`: tokens that upstreams reported, `prompt` and `completion`.
+    /// `pointsman_tokens_total{tenant,model,kind}`: tokens that upstreams reported, `prompt` and `completion`, and
+    /// estimates where they did not.
     pub tokens: IntCounterVec,
-    /// `pointsman_cost_usd_total{tenant,model}`: reported tokens times configured prices.
+    /// `pointsman_usage_estimated_total{model,reason}`: answers whose tokens had to be estimated.
+    pub usage_estimated: IntCounterVec,
+    /// `pointsman_cost_usd_total{tenant,model}`: these tokens times configured prices.
     pub cost_usd: CounterVec,
     /// `pointsman_connections`: open client connections.
     pub connections: IntGauge,
@@ -71,8 +77,7 @@ impl Metrics {
             let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
             HistogramVec::new(options, labels).and_then(|metric| register(&registry, metric))
         };
-        let cost_options =
-            Opts::new("cost_usd_total", "Cost in USD: reported tokens times configured prices");
+        let cost_options = Opts::new("cost_usd_total", "Cost in USD: tokens times configured prices");
         Ok(Self {
             requests: counter(
                 "requests_total",
@@ -113,7 +118,8 @@ impl Metrics {
                 &["model"],
                 ANSWER_SECONDS,
             )?,
-            tokens: counter("tokens_total", "Tokens that upstreams reported", &["tenant", "model", "kind"])?,
+            tokens: counter("tokens_total", "Tokens, reported or estimated", TOKENS)?,
+            usage_estimated: counter("usage_estimated_total", "Answers without reported usage", ESTIMATES)?,
             cost_usd: CounterVec::new(cost_options, &["tenant", "model"])
                 .and_then(|metric| register(&registry, metric))?,
             connections: gauge("connections", "Open client connections")?,
@@ -135,6 +141,13 @@ impl Metrics {
     pub fn seed_outcomes(&self, tenant: &str, route: &str, model: &str) {
         for outcome in Outcome::ALL {
             self.requests.with_label_values(&[tenant, route, model, outcome.label()]);
+        }
+    }
+
+    /// Shows at zero why a model's usage may be estimated.
+    pub fn seed_estimates(&self, model: &str) {
+        for why in Estimated::ALL {
+            self.usage_estimated.with_label_values(&[model, why.label()]);
         }
     }
 

@@ -42,6 +42,44 @@ impl Outcome {
     }
 }
 
+/// Why the usage of an answer had to be estimated: no report of it came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Estimated {
+    /// The answer is whole, and the upstream does not report usage.
+    Missing,
+    /// The answer broke off.
+    Truncated,
+    /// The client left.
+    Cancelled,
+}
+
+impl Estimated {
+    /// Every reason.
+    pub const ALL: [Self; 3] = [Self::Missing, Self::Truncated, Self::Cancelled];
+
+    /// The reason that an end like this gives.
+    #[must_use]
+    pub const fn after(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Ok => Self::Missing,
+            Outcome::Cancelled => Self::Cancelled,
+            Outcome::ClientError | Outcome::Limited | Outcome::GatewayError | Outcome::UpstreamError => {
+                Self::Truncated
+            }
+        }
+    }
+
+    /// Its label.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Truncated => "truncated",
+            Self::Cancelled => "cancelled",
+        }
+    }
+}
+
 /// Why a router did not decide, and the tenant's default model answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FailOpen {

@@ -25,6 +25,8 @@ impl StreamObserver for Watch {
         self.0.lock().unwrap().usage = Some(usage);
     }
 
+    fn written(&mut self, _: u64) {}
+
     fn ended(&mut self, fault: Option<&StreamFault>) {
         let mut told = self.0.lock().unwrap();
         assert!(told.ended.is_none(), "told twice");

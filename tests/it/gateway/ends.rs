@@ -1,10 +1,11 @@
 //! Law 5: never a truncated success.
 
 use serde_json::Value;
+use tokio::net::TcpStream;
 
 use crate::{
     answers::{answer, as_named, chat, chat_stream, done, event, finish, role, usage, word},
-    client::RawClient,
+    client::{Client, RawClient, post},
     stand::{Setup, Stand},
     upstream::{Gate, Script, Upstream},
 };
@@ -129,6 +130,56 @@ fn long() -> String {
     answer(&"x".repeat(100_000))
 }
 
+/// A body that the end of its connection ends: a cut looks like an end.
+fn unsized_and_cut() -> Script {
+    Script::empty().write("HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n").write(&long()[..50_000]).close()
+}
+
+#[tokio::test]
+async fn a_long_answer_without_length_is_whole_when_its_object_is() {
+    let head = "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n";
+    let upstream = Upstream::start([Script::empty().write(head).write(long()).close()]).await;
+    let stand = stand(&upstream).await;
+    assert_eq!(stand.chat(chat("m")).await.text().await, as_named(&long(), "m"));
+    assert_eq!(outcome(&stand).await, [("ok", 1)]);
+}
+
+#[tokio::test]
+async fn a_long_answer_cut_resets_an_http2_stream_alone() {
+    let upstream = Upstream::start([unsized_and_cut(), Script::json(200, &long())]).await;
+    let stand = stand(&upstream).await;
+    let mut client = Client::http2(TcpStream::connect(stand.address).await.unwrap()).await;
+    let mut cut = client.send(post("/v1/chat/completions", chat("m"))).await;
+    assert!(cut.bytes().await.is_err(), "a part was given as the whole");
+    assert_eq!(outcome(&stand).await, [("upstream_error", 1)]);
+    assert_eq!(
+        client.send(post("/v1/chat/completions", chat("m"))).await.text().await,
+        as_named(&long(), "m")
+    );
+}
+
+/// Passed on as it came, and no success.
+#[tokio::test]
+async fn a_response_that_says_it_failed_is_an_upstreams_error() {
+    let error = r#""error":{"code":"server_error","message":"no"}"#;
+    let whole = format!(r#"{{"id":"r","status":"failed",{error},"output":[]}}"#);
+    let failed = event(&format!(r#"{{"type":"response.failed","response":{whole}}}"#));
+    let delta = event(r#"{"type":"response.output_text.delta","delta":"x"}"#);
+    let streamed = r#"{"model":"m","input":"hi","stream":true}"#;
+    for (request, script, expected) in [
+        (r#"{"model":"m","input":"hi"}"#, Script::json(200, &whole), whole.clone()),
+        (streamed, Script::events(&[delta.clone(), failed.clone()]), [delta, failed.clone()].concat()),
+        (streamed, Script::events(std::slice::from_ref(&failed)), failed.clone()),
+    ] {
+        let upstream = Upstream::start([script]).await;
+        let stand = stand(&upstream).await;
+        let mut reply = stand.post("/v1/responses", request).await;
+        assert_eq!((reply.status.as_u16(), reply.text().await), (200, expected));
+        assert_eq!(outcome(&stand).await, [("upstream_error", 1)], "{request}");
+        assert_eq!(stand.metric("pointsman_attempts_total", &["result=\"upstream_answer_failed\""]), 1);
+    }
+}
+
 /// Past the buffer the status is sent, so the connection is all that can tell.
 #[tokio::test]
 async fn a_long_answer_cut_after_its_status_aborts_the_connection() {
@@ -138,6 +189,9 @@ async fn a_long_answer_cut_after_its_status_aborts_the_connection() {
         ("shorter than announced", Script::empty().write(sized(body.len() + 1)).write(&body).close()),
         ("reset", Script::empty().write(sized(body.len())).write(&body[..50_000]).reset()),
         ("a chunk missing", Script::stream_with("x: y").chunk(&body).close()),
+        ("cut where its connection's end is its own", unsized_and_cut()),
+        ("half a JSON object in good form", Script::stream_with("x: y").chunk(&body[..50_000]).end()),
+        ("half a JSON object of known length", Script::json(200, &body[..50_000])),
     ] {
         let upstream = Upstream::start([script]).await;
         let stand = stand(&upstream).await;

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Every metric: its type and its labels.
-const METRICS: [(&str, &str, &[&str]); 13] = [
+const METRICS: [(&str, &str, &[&str]); 14] = [
     ("pointsman_attempts_total", "counter", &["model", "result"]),
     ("pointsman_connections", "gauge", &[]),
     ("pointsman_connections_refused_total", "counter", &["reason"]),
@@ -25,6 +25,7 @@ const METRICS: [(&str, &str, &[&str]); 13] = [
     ("pointsman_tokens_total", "counter", &["kind", "model", "tenant"]),
     ("pointsman_upstream_first_byte_seconds", "histogram", &["model"]),
     ("pointsman_upstream_seconds", "histogram", &["model"]),
+    ("pointsman_usage_estimated_total", "counter", &["model", "reason"]),
 ];
 
 async fn upstream() -> Upstream {
