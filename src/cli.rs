@@ -8,6 +8,7 @@ mod check_config;
 mod demo;
 mod distill;
 mod logging;
+mod models;
 mod output;
 mod progress;
 mod rate;
@@ -49,6 +50,7 @@ enum Command {
     Rate(rate::Arguments),
     Train(train::Arguments),
     Distill(distill::Arguments),
+    Models(models::Arguments),
 }
 
 /// How a result is written to stdout.
@@ -82,6 +84,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Rate(arguments) => rate::run(&arguments),
         Command::Train(arguments) => train::run(&arguments),
         Command::Distill(arguments) => distill::run(&arguments),
+        Command::Models(arguments) => models::run(&arguments),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -4,6 +4,7 @@ pub mod config;
 pub mod demo;
 pub mod gateway;
 pub mod http;
+pub mod hub;
 pub mod openai;
 pub mod routing;
 pub mod secret;

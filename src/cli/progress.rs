@@ -23,3 +23,12 @@ pub(super) fn counter(what: &'static str, visible: bool) -> ProgressBar {
         Err(_) => counter,
     }
 }
+
+/// A bar over bytes.
+pub(super) fn bytes(what: &'static str) -> ProgressBar {
+    let bar = ProgressBar::new(0).with_message(what);
+    match ProgressStyle::with_template("{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec}, {eta} left") {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}

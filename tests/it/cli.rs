@@ -2,6 +2,7 @@
 
 mod check_config;
 mod distill;
+mod models;
 mod rate;
 mod route;
 mod train;

@@ -7,6 +7,7 @@ mod cli;
 mod client;
 mod config;
 mod gateway;
+mod hub;
 mod logs;
 mod router;
 mod stand;
