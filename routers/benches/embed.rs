@@ -1,17 +1,12 @@
 //! What it costs to turn a text into a vector, on one core.
 //!
 //! `tokenize` and `embed` measure the static embedder that ships with the crate on English prose and on text
-//! beyond ASCII; 64 tokens are a usual prompt, and the aim there is 25 µs for `embed`. `encode` measures the
-//! encoder that the table was distilled from, when `POINTSMAN_ENCODER` names its folder; the aims are 6 ms at
-//! 32 tokens and 22 ms at 128.
+//! beyond ASCII; 64 tokens are a usual prompt, and the aim there is 25 µs for `embed`.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark without its subject should stop")]
 
-use std::path::Path;
-
 use divan::{Bencher, black_box};
 use pointsman_routers::embed::{EmbedScratch, StaticEmbedder, default_static};
-use pointsman_routers::encoder::Encoder;
 
 fn main() {
     divan::main();
@@ -88,14 +83,4 @@ fn embed(bencher: Bencher<'_, '_>, sample: &str, tokens: usize) {
 #[divan::bench]
 fn load_shipped_table() -> StaticEmbedder {
     embedder()
-}
-
-#[divan::bench(args = [32, 128])]
-fn encode(bencher: Bencher<'_, '_>, tokens: u32) {
-    let Some(folder) = std::env::var_os("POINTSMAN_ENCODER") else {
-        return;
-    };
-    let encoder = Encoder::load(Path::new(&folder)).unwrap();
-    let sequence: Vec<u32> = (0..tokens).map(|token| 2000 + token).collect();
-    bencher.bench_local(|| encoder.pool_tokens(black_box(std::slice::from_ref(&sequence))).is_ok());
 }
