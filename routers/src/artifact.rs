@@ -2,6 +2,8 @@
 //!
 //! | tensor                      | type, shape          | holds                                                 |
 //! |-----------------------------|----------------------|-------------------------------------------------------|
+//! | `added_mix`                 | F32, added × models  | what each model added later takes from the others     |
+//! | `added_prior`               | F64, added           | θ⁰ of each model added later                          |
 //! | `calibration_embeddings`    | I8, prompts × dim    | the calibration sample, a row per prompt              |
 //! | `calibration_prompt_tokens` | U32, prompts         | estimated tokens of each prompt                       |
 //! | `calibration_scales`        | F32, prompts         | what each row of the sample is multiplied by          |
@@ -9,10 +11,11 @@
 //! | `prior`                     | F64, models          | θ⁰ of each model                                      |
 //! | `training_prompts`          | U8, prompts × 16     | hashes of the training prompts, ascending             |
 //!
-//! To these come the tensors of the router's kind, listed where they are read: `artifact/body/`.
+//! The first two are there when models were added. To these come the tensors of the router's kind, listed where they are read: `artifact/body/`.
 //!
 //! Reading verifies everything and never panics, whatever the bytes. Must not know how routers are trained or run.
 
+mod added;
 mod body;
 pub(crate) mod check;
 mod container;
@@ -24,6 +27,7 @@ mod tensors;
 #[cfg(test)]
 mod tests;
 
+pub use added::Added;
 pub use body::Body;
 pub use error::{ArtifactError, ArtifactProblem};
 pub use manifest::{Anchor, Provenance, Source};
@@ -45,6 +49,7 @@ pub const FORMAT_VERSION: u64 = 1;
 #[derive(Debug, Clone, PartialEq)]
 pub struct Artifact {
     ratings: Ratings,
+    added: Vec<Added>,
     body: Body,
     provenance: Provenance,
     calibration: CalibrationSample,
@@ -77,7 +82,7 @@ impl Artifact {
         }
         provenance.training_prompts.sort_unstable();
         provenance.training_prompts.dedup();
-        Ok(Self { ratings, body, provenance, calibration })
+        Ok(Self { ratings, added: Vec::new(), body, provenance, calibration })
     }
 
     /// Writes the file; equal artefacts give equal bytes.
@@ -85,7 +90,7 @@ impl Artifact {
     /// # Errors
     /// When a metric is not a JSON number.
     pub fn to_bytes(&self) -> Result<Vec<u8>, ArtifactProblem> {
-        let Self { ratings, body, provenance, calibration } = self;
+        let Self { ratings, added, body, provenance, calibration } = self;
         let hashes: Vec<[u8; 16]> = provenance.training_prompts.iter().map(|hash| hash.0).collect();
         let shape = [calibration.len(), calibration.dim];
         let mut tensors = vec![
@@ -94,10 +99,11 @@ impl Artifact {
             OwnedTensor::f32("calibration_scales", &calibration.scales),
             OwnedTensor::u8("training_prompts", &hashes),
         ];
+        tensors.extend(added::tensors(added));
         tensors.extend(ratings.tensors());
         tensors.extend(body.tensors());
         tensors.sort_unstable_by_key(|tensor| tensor.name);
-        container::write(&Manifest::describe(ratings, body, provenance).to_json()?, &tensors)
+        container::write(&Manifest::describe(self).to_json()?, &tensors)
     }
 
     /// Reads and verifies a file. `file` is what errors call it.
@@ -112,10 +118,11 @@ impl Artifact {
 
     fn read(bytes: &[u8]) -> Result<Self, ArtifactProblem> {
         let container = container::read(bytes)?;
-        let Manifest { models, dim, embedder, anchor, sources, seed, metrics, .. } =
+        let Manifest { models, added, dim, embedder, anchor, sources, seed, metrics, .. } =
             Manifest::from_json(&container.manifest)?;
         let tensors = Tensors(container.tensors);
         let body = Body::read(&container.kind, models.len(), dim, &tensors)?;
+        let added = added::read(added, models.len(), &tensors)?;
         let ratings = Ratings::read(models, &tensors)?;
         let prompts = tensors.rows("calibration_prompt_tokens")?;
         let calibration = CalibrationSample {
@@ -127,7 +134,7 @@ impl Artifact {
         let hashes = tensors.u8("training_prompts", tensors.rows("training_prompts")?)?;
         let training_prompts = hashes.into_iter().map(PromptHash).collect();
         let provenance = Provenance { embedder, anchor, sources, training_prompts, seed, metrics };
-        Self::new(ratings, body, provenance, calibration)
+        Self::new(ratings, body, provenance, calibration)?.with_added(added)
     }
 
     /// The same router with another calibration sample.
@@ -135,7 +142,30 @@ impl Artifact {
     /// # Errors
     /// When the sample is of another space.
     pub fn recalibrated(self, calibration: CalibrationSample) -> Result<Self, ArtifactProblem> {
-        Self::new(self.ratings, self.body, self.provenance, calibration)
+        Self::new(self.ratings, self.body, self.provenance, calibration)?.with_added(self.added)
+    }
+
+    /// The same router with one more model, and the prompts and files that it was placed by.
+    ///
+    /// # Errors
+    /// When the model is known already, or what was learned of it does not fit.
+    pub fn adding(
+        self,
+        model: Added,
+        prompts: impl IntoIterator<Item = PromptHash>,
+        sources: impl IntoIterator<Item = Source>,
+    ) -> Result<Self, ArtifactProblem> {
+        let Self { ratings, mut added, body, mut provenance, calibration } = self;
+        added.push(model);
+        added.sort_by(|one, other| one.model.cmp(&other.model));
+        provenance.training_prompts.extend(prompts);
+        provenance.sources.extend(sources);
+        Self::new(ratings, body, provenance, calibration)?.with_added(added)
+    }
+
+    fn with_added(self, added: Vec<Added>) -> Result<Self, ArtifactProblem> {
+        added::check(&added, &self.ratings.models)?;
+        Ok(Self { added, ..self })
     }
 
     /// The router that it describes.
@@ -173,6 +203,12 @@ impl Artifact {
         &self.ratings
     }
 
+    /// The models that were placed afterwards.
+    #[must_use]
+    pub fn added(&self) -> &[Added] {
+        &self.added
+    }
+
     /// What was learned of how prompts move skills.
     #[must_use]
     pub fn body(&self) -> &Body {
@@ -196,6 +232,7 @@ impl Artifact {
         let Ratings { models, prior, components } = &self.ratings;
         let Anchor { model, elo } = &self.provenance.anchor;
         let anchor = models.binary_search(model).unwrap_or_default();
-        Roster::new(models, prior, components, (anchor, *elo))
+        let added = self.added.iter().map(|added| (added.model.as_str(), added.prior));
+        Roster::new(models, prior, components, (anchor, *elo)).with_added(added)
     }
 }

@@ -46,6 +46,10 @@ pub struct Learned<S> {
     roster: Roster,
     embedder: String,
     shifts: S,
+    /// The models that have shifts of their own; the rows of added ones follow.
+    models: usize,
+    /// What each added model takes from the shifts of the others.
+    mixes: Vec<Vec<f32>>,
     sample: CalibrationSample,
     /// The states of the calibration sample, one row each: every pool's calibration starts from them.
     sample_states: OnceLock<Vec<f32>>,
@@ -58,6 +62,8 @@ impl<S: Shifts> Learned<S> {
             roster: artifact.roster(),
             embedder: artifact.embedder_fingerprint().to_owned(),
             shifts,
+            models: artifact.ratings().models.len(),
+            mixes: artifact.added().iter().map(|added| added.mix.clone()).collect(),
             sample: artifact.calibration().clone(),
             sample_states: OnceLock::new(),
         }
@@ -96,6 +102,17 @@ impl<S: Shifts> Learned<S> {
         candidates.iter().map(standing).collect()
     }
 
+    #[inline(always)]
+    fn of_row(&self, row: usize, state: &[f32]) -> Option<f64> {
+        match row.checked_sub(self.models) {
+            None => self.shifts.of_row(row, state),
+            Some(added) => {
+                let shares = self.mixes.get(added)?.iter().enumerate();
+                shares.map(|(row, &share)| Some(f64::from(share) * self.shifts.of_row(row, state)?)).sum()
+            }
+        }
+    }
+
     /// `states` holds the states of `queries` queries.
     fn score(
         &self,
@@ -113,7 +130,7 @@ impl<S: Shifts> Learned<S> {
                 for (column, &(prior, row)) in skills.col_iter_mut().zip(&standings) {
                     for (skill, state) in column.iter_mut().zip(states.chunks_exact(self.shifts.width())) {
                         let shift = match row {
-                            Some(row) => self.shifts.of_row(row, state).unwrap_or(f64::NAN),
+                            Some(row) => self.of_row(row, state).unwrap_or(f64::NAN),
                             None => self.shifts.of_rating(prior, state),
                         };
                         *skill = prior + shift;

@@ -16,6 +16,8 @@ pub(crate) struct Roster {
     linked: Vec<bool>,
     anchor_skill: f64,
     anchor_elo: f64,
+    /// Models placed afterwards, ascending by name: their rows follow those of the others.
+    added: Vec<String>,
 }
 
 impl Roster {
@@ -31,7 +33,19 @@ impl Roster {
             linked: components.iter().map(|component| Some(component) == home).collect(),
             anchor_skill: prior.get(anchor.0).copied().unwrap_or_default(),
             anchor_elo: anchor.1,
+            added: Vec::new(),
         }
+    }
+
+    /// With models that were placed afterwards, by ascending name, each with its global skill. They were compared
+    /// with linked models, so they are linked.
+    pub(crate) fn with_added<'a>(mut self, added: impl Iterator<Item = (&'a str, f64)>) -> Self {
+        for (model, prior) in added {
+            self.added.push(model.to_owned());
+            self.prior.push(prior);
+            self.linked.push(true);
+        }
+        self
     }
 
     /// A model's place: its row if its skill is comparable with the anchor's, else where its Elo puts it.
@@ -49,7 +63,8 @@ impl Roster {
     }
 
     fn row(&self, name: &str) -> Option<usize> {
-        self.models.binary_search_by(|model| model.as_str().cmp(name)).ok()
+        let find = |models: &[String]| models.binary_search_by(|model| model.as_str().cmp(name)).ok();
+        find(&self.models).or_else(|| find(&self.added).map(|place| self.models.len() + place))
     }
 
     /// The global skill θ⁰ of a candidate; `None` for a row outside the artefact.

@@ -13,6 +13,7 @@ mod licences;
 mod loss;
 mod options;
 mod parameters;
+mod place;
 #[cfg(test)]
 mod tests;
 
@@ -38,6 +39,7 @@ pub use licences::licence_of_file;
 pub use loss::SourceLoss;
 pub(crate) use loss::battle_loss;
 pub use options::{MfOptions, balanced_weights};
+pub use place::{PlaceError, Placed, place_model};
 
 /// What a prompt is used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

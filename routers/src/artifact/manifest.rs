@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::error::ArtifactProblem;
-use super::{Body, FORMAT_VERSION, Ratings};
+use super::{Artifact, FORMAT_VERSION};
 use crate::split::PromptHash;
 
 /// Most dimensions of an embedding: keeps every product far from overflow.
@@ -65,6 +65,9 @@ pub(super) struct Manifest {
     format_version: u64,
     /// Canonical names, ascending.
     pub(super) models: Vec<String>,
+    /// Canonical names of models placed afterwards, ascending.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) added: Vec<String>,
     pub(super) dim: usize,
     pub(super) embedder: String,
     pub(super) anchor: Anchor,
@@ -74,12 +77,14 @@ pub(super) struct Manifest {
 }
 
 impl Manifest {
-    pub(super) fn describe(ratings: &Ratings, body: &Body, provenance: &Provenance) -> Self {
+    pub(super) fn describe(artifact: &Artifact) -> Self {
+        let Artifact { ratings, added, body, provenance, calibration: _ } = artifact;
         let Provenance { embedder, anchor, sources, seed, metrics, training_prompts: _ } = provenance.clone();
         Self {
             kind: body.kind().to_owned(),
             format_version: FORMAT_VERSION,
             models: ratings.models.clone(),
+            added: added.iter().map(|added| added.model.clone()).collect(),
             dim: body.dim(),
             embedder,
             anchor,

@@ -64,7 +64,7 @@ fn problem(bytes: &[u8]) -> ArtifactProblem {
 
 /// The small artefact's file with another manifest, under a digest that fits.
 fn with_manifest(change: impl Fn(&mut serde_json::Value)) -> Vec<u8> {
-    let text = Manifest::describe(&ratings(), &Body::Mf(weights()), &provenance()).to_json().unwrap();
+    let text = Manifest::describe(&small()).to_json().unwrap();
     let mut manifest = serde_json::from_str(&text).unwrap();
     change(&mut manifest);
     container::write(&manifest.to_string(), &[]).unwrap()
@@ -136,6 +136,29 @@ fn parts_that_do_not_fit_are_refused() {
 }
 
 #[test]
+fn models_are_added_once() {
+    let model = |name: &str| Added { model: name.to_owned(), prior: 0.75, mix: vec![0.5, 0.0, -0.25] };
+    let source = Source { name: "mine.jsonl".to_owned(), ..provenance().sources[0].clone() };
+    let add = |to: Artifact, model| to.adding(model, [PromptHash([4; 16])], [source.clone()]);
+    let two = add(add(small(), model("cobalt")).unwrap(), model("azure")).unwrap();
+    let read = Artifact::from_bytes(&two.to_bytes().unwrap(), "").unwrap();
+    assert_eq!(read, two);
+    let names: Vec<&str> = read.added().iter().map(|added| added.model.as_str()).collect();
+    assert_eq!(names, ["azure", "cobalt"]);
+    assert_eq!(read.provenance().training_prompts.len(), 3);
+    assert_eq!(read.provenance().sources.len(), 3);
+    let recalibrated = read.clone().recalibrated(sample()).unwrap();
+    assert_eq!(recalibrated, read, "a new sample keeps the added models");
+    let refused = |model| add(two.clone(), model).unwrap_err().to_string();
+    assert!(refused(model("amber")).contains("`amber` is added and known already"));
+    assert!(refused(model("azure")).contains("`azure` follows `azure`"));
+    assert!(
+        refused(Added { mix: vec![1.0], ..model("new") }).contains("`added_mix` has 1 columns, expected 3")
+    );
+    assert!(refused(Added { prior: f64::NAN, ..model("new") }).contains("`added_prior` holds NaN"));
+}
+
+#[test]
 fn errors_say_what_is_wrong() {
     assert!(matches!(problem(b"<html>Not found</html>"), ArtifactProblem::NotSafetensors(_)));
     let foreign = safetensors::serialize(Vec::<(&str, safetensors::tensor::TensorView<'_>)>::new(), None);
@@ -181,7 +204,7 @@ proptest! {
     /// Foreign tensors and manifests under a digest that fits.
     #[test]
     fn forged_files_do_not_panic(dim in 0_u64..70_000, values in prop::collection::vec(any::<f32>(), 0..9)) {
-        let text = Manifest::describe(&ratings(), &Body::Mf(weights()), &provenance()).to_json().unwrap();
+        let text = Manifest::describe(&small()).to_json().unwrap();
         let mut manifest: serde_json::Value = serde_json::from_str(&text).unwrap();
         manifest["dim"] = dim.into();
         let names = ["bias", "components", "factors", "prior", "projection", "topic_projection", "topics"];
