@@ -2,6 +2,7 @@
 
 use std::{
     collections::HashMap,
+    path::PathBuf,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -11,6 +12,7 @@ use hyper_util::{
     client::{legacy::Client, proxy::matcher::Matcher},
     rt::{TokioExecutor, TokioTimer},
 };
+use sha2::{Digest, Sha256};
 
 use super::{
     body::SegmentsBody,
@@ -28,7 +30,7 @@ const IDLE_MAX: Duration = Duration::from_secs(55);
 /// The clients of a process. They outlive any configuration, and so do their open connections (law 9).
 pub struct Clients {
     proxies: Arc<Matcher>,
-    made: Mutex<HashMap<Way, HttpClient>>,
+    made: Mutex<HashMap<Way, Made>>,
 }
 
 impl std::fmt::Debug for Clients {
@@ -40,21 +42,38 @@ impl std::fmt::Debug for Clients {
 /// What makes two models share a client.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 struct Way {
-    ca_file: Option<std::path::PathBuf>,
-    identity: Option<(std::path::PathBuf, std::path::PathBuf)>,
+    files: Vec<PathBuf>,
     connect_timeout: Duration,
     http2_only: bool,
+}
+
+/// A client, and what was in its files when it was made: certificates are renewed under the names they have.
+struct Made {
+    client: HttpClient,
+    digest: [u8; 32],
 }
 
 impl Way {
     fn of(model: &ModelConfig) -> Self {
         let UpstreamTls { ca_file, client } = &model.tls;
+        // An authority's file alone, or a pair, or all three: the number tells them apart.
+        let identity = client.iter().flat_map(|client| [client.cert.clone(), client.key.clone()]);
         Self {
-            ca_file: ca_file.clone(),
-            identity: client.as_ref().map(|client| (client.cert.clone(), client.key.clone())),
+            files: ca_file.iter().cloned().chain(identity).collect(),
             connect_timeout: model.connect_timeout,
             http2_only: model.http2,
         }
+    }
+
+    /// Over every file's own digest, so that no byte can move from one to the next unseen.
+    fn digest(&self) -> Result<[u8; 32], TlsError> {
+        let mut digest = Sha256::new();
+        for file in &self.files {
+            let bytes = std::fs::read(file)
+                .map_err(|source| TlsError::File { file: file.display().to_string(), source })?;
+            digest.update(Sha256::digest(bytes));
+        }
+        Ok(digest.finalize().into())
     }
 }
 
@@ -77,18 +96,20 @@ impl Clients {
         &self.proxies
     }
 
-    /// The client for a model.
+    /// The client for a model: the one there is, unless its TLS material has changed since.
     ///
     /// # Errors
     /// When its TLS material cannot be used.
     pub fn client(&self, model: &ModelConfig) -> Result<HttpClient, TlsError> {
         let way = Way::of(model);
+        let digest = way.digest()?;
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(client) = made.get(&way) {
-            return Ok(client.clone());
+        if let Some(known) = made.get(&way).filter(|known| known.digest == digest) {
+            return Ok(known.client.clone());
         }
         let client = self.make(model)?;
-        made.insert(way, client.clone());
+        // In place of one with older files, whose calls on their way keep it until they end.
+        made.insert(way, Made { client: client.clone(), digest });
         Ok(client)
     }
 

@@ -20,6 +20,14 @@ pub enum TlsError {
         /// Why.
         source: rustls::pki_types::pem::Error,
     },
+    /// A file could not be read at all.
+    #[error("cannot read {file}: {source}")]
+    File {
+        /// The file.
+        file: String,
+        /// Why.
+        source: io::Error,
+    },
     /// A PEM file without what it should hold.
     #[error("{0} holds no certificate")]
     Empty(String),

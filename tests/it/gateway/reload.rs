@@ -4,6 +4,7 @@ use pointsman::gateway::reload;
 
 use crate::{
     answers::{answer, as_named, chat, chat_stream, done, finish, word},
+    certificates::Authority,
     client::{Client, get, post},
     stand::Setup,
     upstream::{Gate, Script, Upstream},
@@ -81,4 +82,45 @@ async fn connections_to_upstreams_survive_a_reload() {
         assert_eq!(stand.chat(chat("m")).await.text().await, as_named(&answer("x"), "m"));
     }
     assert_eq!(upstream.connections(), 1);
+}
+
+/// Certificates are renewed under the names they have.
+#[tokio::test]
+async fn renewed_certificates_are_read_again() {
+    let (authority, other) = (Authority::new(), Authority::new());
+    let (ours, theirs) = (authority.identity("ours", &["gateway"]), other.identity("theirs", &["gateway"]));
+    let right = std::fs::read(authority.file()).unwrap();
+    let upstream = Upstream::start_tls([Script::json(200, &answer("x"))], authority.server(true, &[])).await;
+    let setup = || {
+        let files = [authority.file(), ours.cert.clone(), ours.key.clone()];
+        let fields = format!(
+            "connect_timeout: 5s, tls: {{ca_file: {:?}, client_cert: {:?}, client_key: {:?}}}",
+            files[0], files[1], files[2]
+        );
+        Setup::new().model("m", &upstream.base_url(), &fields)
+    };
+    let (cert, key) = (std::fs::read(&ours.cert).unwrap(), std::fs::read(&ours.key).unwrap());
+    let put = |authority_file: &[u8], cert_file: &[u8], key_file: &[u8]| {
+        std::fs::write(authority.file(), authority_file).unwrap();
+        std::fs::write(&ours.cert, cert_file).unwrap();
+        std::fs::write(&ours.key, key_file).unwrap();
+    };
+    let (wrong, their_cert, their_key) = (
+        std::fs::read(other.file()).unwrap(),
+        std::fs::read(&theirs.cert).unwrap(),
+        std::fs::read(&theirs.key).unwrap(),
+    );
+    put(&wrong, &cert, &key);
+    let stand = setup().start_shipped().await;
+    for (what, files, status) in [
+        ("another authority", (&wrong, &cert, &key), 502),
+        ("the right one, in the same file", (&right, &cert, &key), 200),
+        ("a certificate that the upstream does not take", (&right, &their_cert, &their_key), 502),
+        ("our own again", (&right, &cert, &key), 200),
+        ("nothing new", (&right, &cert, &key), 200),
+    ] {
+        put(files.0, files.1, files.2);
+        reload(&stand.app, &setup().config()).unwrap();
+        assert_eq!(stand.chat(chat("m")).await.status, status, "{what}");
+    }
 }
