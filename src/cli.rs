@@ -4,13 +4,17 @@
 //! Results go to stdout, everything else to stderr. Exit status: 0 when done, 1 when it failed, 2 when the command
 //! line was wrong.
 
+mod calibrate;
 mod check_config;
 mod demo;
 mod distill;
 mod logging;
 mod models;
 mod output;
+mod parse;
+mod prices;
 mod progress;
+mod prompts;
 mod rate;
 mod route;
 mod serve;
@@ -48,6 +52,7 @@ enum Command {
     CheckConfig(check_config::Arguments),
     Route(route::Arguments),
     Rate(rate::Arguments),
+    Calibrate(calibrate::Arguments),
     Train(train::Arguments),
     Distill(distill::Arguments),
     Models(models::Arguments),
@@ -82,6 +87,7 @@ pub(crate) fn main() -> ExitCode {
         Command::CheckConfig(arguments) => check_config::run(&arguments),
         Command::Route(arguments) => route::run(&arguments),
         Command::Rate(arguments) => rate::run(&arguments),
+        Command::Calibrate(arguments) => calibrate::run(&arguments),
         Command::Train(arguments) => train::run(&arguments),
         Command::Distill(arguments) => distill::run(&arguments),
         Command::Models(arguments) => models::run(&arguments),

@@ -1,10 +1,8 @@
 //! `pointsman route`: why a prompt goes where it goes. Nobody is called.
 
 mod explain;
-mod prompts;
 mod table;
 
-use std::collections::BTreeSet;
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 
@@ -14,10 +12,9 @@ use pointsman::config::{Probability, RouterKind, Selection};
 use serde::Serialize;
 
 use self::explain::{Explainer, Explanation, Setup};
-use self::prompts::{Prompt, Prompts};
-use super::Format;
 use super::output::Failure;
-use super::progress;
+use super::prompts::{Prompt, Prompts};
+use super::{Format, parse, progress};
 
 /// Explain which model a prompt would go to, and why
 ///
@@ -26,7 +23,7 @@ use super::progress;
 /// rating is; only the order matters to a threshold, and `--utility` then takes every model to be free.
 #[derive(Debug, Args)]
 #[command(
-    group = ArgGroup::new("rule").args(["threshold", "strong_share", "utility"]),
+    group = ArgGroup::new("rule").args(["threshold", "strong_share", "budget_usd_per_1k", "utility"]),
     group = ArgGroup::new("what").args(["prompts", "input"]).required(true),
     after_help = "Examples:
   pointsman route --models gpt-4-1106-preview,mixtral-8x7b-instruct-v0.1 \"What is 2 + 2?\"
@@ -47,16 +44,20 @@ pub(super) struct Arguments {
     router: RouterKind,
 
     /// The models to choose from, by any name that the router knows them by
-    #[arg(long, value_name = "A,B,…", value_delimiter = ',', required = true, value_parser = name)]
+    #[arg(long, value_name = "A,B,…", value_delimiter = ',', required = true, value_parser = parse::name)]
     models: Vec<String>,
 
     /// Choose the dearest model that beats every cheaper one with this probability [default: 0.5]
-    #[arg(long, value_name = "0..1", value_parser = probability)]
+    #[arg(long, value_name = "0..1", value_parser = parse::probability)]
     threshold: Option<Probability>,
 
     /// Choose so that this share of prompts goes to the dearest model, by the router's calibration sample
-    #[arg(long, value_name = "0..1", value_parser = probability)]
+    #[arg(long, value_name = "0..1", value_parser = parse::probability)]
     strong_share: Option<Probability>,
+
+    /// Choose so that a thousand prompts cost this many USD on average, by the router's calibration sample
+    #[arg(long, value_name = "USD", allow_negative_numbers = true, value_parser = parse::budget, requires = "prices")]
+    budget_usd_per_1k: Option<f64>,
 
     /// Choose by win probability less this much per USD of expected cost
     #[arg(long, value_name = "λ", allow_negative_numbers = true, value_parser = lambda)]
@@ -88,16 +89,6 @@ fn router_parser() -> impl TypedValueParser<Value = RouterKind> {
         .try_map(|name| RouterKind::from_name(&name).ok_or("no such router"))
 }
 
-/// A model's name, less the white space around it.
-fn name(text: &str) -> Result<String, String> {
-    Ok(text.trim().to_owned())
-}
-
-fn probability(text: &str) -> Result<Probability, String> {
-    let number = text.parse().map_err(|_| "not a number".to_owned())?;
-    Probability::new(number).ok_or_else(|| "not within 0 and 1".to_owned())
-}
-
 fn lambda(text: &str) -> Result<f64, String> {
     let number: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
     if number.is_finite() && number >= 0.0 { Ok(number) } else { Err("negative, or not finite".to_owned()) }
@@ -112,13 +103,7 @@ struct Row<'a> {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let mut distinct = BTreeSet::new();
-    if arguments.models.iter().any(String::is_empty) {
-        return Err(Failure::Usage("--models holds an empty name".to_owned()));
-    }
-    if let Some(model) = arguments.models.iter().find(|model| !distinct.insert(*model)) {
-        return Err(Failure::Usage(format!("--models holds '{model}' twice")));
-    }
+    parse::distinct(&arguments.models)?;
     let explainer = Explainer::new(&Setup {
         router: arguments.router,
         artifact: arguments.artifact.as_deref(),
@@ -156,5 +141,6 @@ fn write(
 fn selection(arguments: &Arguments) -> Selection {
     let threshold = || Selection::Threshold(arguments.threshold.unwrap_or(Probability::HALF));
     let share = arguments.strong_share.map(Selection::StrongShare);
-    share.or_else(|| arguments.utility.map(Selection::Utility)).unwrap_or_else(threshold)
+    let budget = arguments.budget_usd_per_1k.map(Selection::BudgetUsdPer1k);
+    share.or(budget).or_else(|| arguments.utility.map(Selection::Utility)).unwrap_or_else(threshold)
 }

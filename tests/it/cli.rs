@@ -1,5 +1,6 @@
 //! The command line, as a user or a script meets it.
 
+mod calibrate;
 mod check_config;
 mod distill;
 mod models;

@@ -31,7 +31,7 @@ pub(super) fn resample(
         let mut of_groups = Vec::with_capacity(groups.len());
         for (group, skills) in groups.iter().zip(skills) {
             let mut drawn = skills.clone();
-            fit::fit_core(group, &group.weighted_pairs(votes, &weights), &mut drawn)?;
+            fit::refit_core(group, &group.weighted_pairs(votes, &weights), &mut drawn)?;
             of_groups.push(drawn);
         }
         resamples.push(of_groups);

@@ -8,14 +8,16 @@ use crate::bradley_terry::{FitError, PairSum, log_loss, sigmoid};
 
 /// Newton steps after which a fit is taken as it is; it converges in about ten.
 const STEPS_MAX: usize = 100;
-/// A step this small in every skill ends the fit: 10⁻⁸ Elo.
+/// A step this small in every skill ends a fit: 10⁻⁸ Elo.
 const STEP_MIN: f64 = 1e-10;
+/// A step this small ends the fit of a resample: the next would be its square, 10⁻⁴ Elo.
+const RESAMPLE_STEP_MIN: f64 = 1e-3;
 
 /// The skills of a group of linked models, by their place in the group: those of its core have mean zero and are the
 /// maximum of the likelihood of the battles within it; the others are fitted to theirs and the virtual ties.
 pub(super) fn skills(group: &Linked, pairs: &[PairSum]) -> Result<Vec<f64>, FitError> {
     let mut skills = vec![0.0; group.models.len()];
-    fit_core(group, pairs, &mut skills)?;
+    fit_core(group, pairs, &mut skills, STEP_MIN)?;
     let placed: Vec<usize> = (0..skills.len()).filter(|place| !group.is_core[*place]).collect();
     if placed.is_empty() {
         return Ok(skills);
@@ -27,24 +29,28 @@ pub(super) fn skills(group: &Linked, pairs: &[PairSum]) -> Result<Vec<f64>, FitE
     let tie =
         |&model: &usize| PairSum { model_a: model, model_b: average, won_a: 0.5, won_b: 0.5, scale: 1.0 };
     let pairs: Vec<PairSum> = pairs.iter().filter(outside).copied().chain(placed.iter().map(tie)).collect();
-    climb(&pairs, &placed, &mut skills)?;
+    climb(&pairs, &placed, &mut skills, STEP_MIN)?;
     skills.truncate(average);
     Ok(skills)
 }
 
-/// Fits the skills of a group's core, starting from those given; the other skills are not touched.
-pub(super) fn fit_core(group: &Linked, pairs: &[PairSum], skills: &mut [f64]) -> Result<(), FitError> {
+/// Fits the skills of a group's core to resampled battles, starting from those given; the others stay.
+pub(super) fn refit_core(group: &Linked, pairs: &[PairSum], skills: &mut [f64]) -> Result<(), FitError> {
+    fit_core(group, pairs, skills, RESAMPLE_STEP_MIN)
+}
+
+fn fit_core(group: &Linked, pairs: &[PairSum], skills: &mut [f64], step_min: f64) -> Result<(), FitError> {
     let core: Vec<usize> = (0..skills.len()).filter(|place| group.is_core[*place]).collect();
     let within = |pair: &&PairSum| group.is_core[pair.model_a] && group.is_core[pair.model_b];
     let pairs: Vec<PairSum> = pairs.iter().filter(within).copied().collect();
-    climb(&pairs, &core, skills)?;
+    climb(&pairs, &core, skills, step_min)?;
     let mean = core.iter().map(|&place| skills[place]).sum::<f64>() / core.len().max(1) as f64;
     core.iter().for_each(|&place| skills[place] -= mean);
     Ok(())
 }
 
 /// Moves the `free` skills to the maximum of the likelihood, the others standing still.
-fn climb(pairs: &[PairSum], free: &[usize], skills: &mut [f64]) -> Result<(), FitError> {
+fn climb(pairs: &[PairSum], free: &[usize], skills: &mut [f64], step_min: f64) -> Result<(), FitError> {
     let mut rows = vec![None; skills.len()];
     free.iter().enumerate().for_each(|(row, &model)| rows[model] = Some(row));
     let mut objective = log_likelihood(pairs, skills);
@@ -63,7 +69,7 @@ fn climb(pairs: &[PairSum], free: &[usize], skills: &mut [f64]) -> Result<(), Fi
         };
         skills.copy_from_slice(&next);
         objective = next_objective;
-        if step.iter().all(|step| (share * step).abs() < STEP_MIN) {
+        if step.iter().all(|step| (share * step).abs() < step_min) {
             break;
         }
     }

@@ -6,18 +6,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pointsman::config::{
-    Config, HttpBaseUrl, ModelConfig, Price, RouteConfig, RoutedConfig, RouterKind, Selection, TenantConfig,
-    TokenPrice,
+    Config, HttpBaseUrl, ModelConfig, RouteConfig, RoutedConfig, RouterKind, Selection, TenantConfig,
 };
 use pointsman::gateway::{StartError, snapshot};
-use pointsman::openai::request::Request;
 use pointsman::routing::candidates::{Exclusion, PoolModel};
 use pointsman::routing::decide::{Asked, Decision, decide};
 use pointsman::routing::plan::Plan;
 use pointsman_routers::select::win_probability;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use crate::cli::output::Failure;
+use crate::cli::prices::PriceFile;
+use crate::cli::prompts;
 
 /// Who asks, and by which route, in the configuration that is made up.
 const NAME: &str = "command-line";
@@ -80,10 +80,7 @@ impl Explainer {
     /// Decides about a conversation of these user turns.
     pub(super) fn explain(&self, turns: &[String]) -> Result<Explanation<'_>, Failure> {
         let because = |error: &dyn std::fmt::Display| Failure::Because(error.to_string());
-        let messages: Vec<_> =
-            turns.iter().map(|turn| serde_json::json!({"role": "user", "content": turn})).collect();
-        let body = serde_json::json!({"model": NAME, "messages": messages}).to_string();
-        let request = Request::parse(body.into()).map_err(|error| because(&error))?;
+        let request = prompts::request(NAME, turns)?;
         let messages = request.messages().map_err(|error| because(&error))?;
         let asked = Asked { messages: &messages, needs: &request.requirements(&messages) };
         let decision = self.runtime.block_on(decide(&self.plan, &self.models, asked));
@@ -145,7 +142,8 @@ fn configuration(setup: &Setup<'_>) -> Result<Config, Failure> {
     const PATIENCE: Duration = Duration::from_secs(3600);
     let nowhere: HttpBaseUrl =
         NOWHERE.parse().map_err(|error| Failure::Because(format!("{NOWHERE}: {error}")))?;
-    let prices = setup.prices.map(|file| prices(file, setup.models)).transpose()?.unwrap_or_default();
+    let prices = setup.prices.map(PriceFile::read).transpose()?;
+    let prices = prices.map(|prices| prices.of_all(setup.models)).transpose()?.unwrap_or_default();
     let model = |name: &String| {
         let price = prices.get(name.as_str()).copied();
         (name.clone(), ModelConfig { price, ..ModelConfig::new(name, nowhere.clone()) })
@@ -170,30 +168,4 @@ fn configuration(setup: &Setup<'_>) -> Result<Config, Failure> {
         BTreeMap::from([(NAME.to_owned(), RouteConfig::Routed(route))]),
         BTreeMap::from([(NAME.to_owned(), tenant)]),
     ))
-}
-
-/// What a file says about one model.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields, expecting = "{\"input\": USD, \"output\": USD}")]
-struct Written {
-    input: serde_json::Number,
-    output: serde_json::Number,
-}
-
-/// The price of every model; a model left out would count as free.
-fn prices<'a>(file: &Path, models: &'a [String]) -> Result<BTreeMap<&'a str, Price>, Failure> {
-    let because = |error: &dyn std::fmt::Display| Failure::Because(format!("{}: {error}", file.display()));
-    let text = std::fs::read_to_string(file).map_err(|error| because(&error))?;
-    let written: BTreeMap<String, Written> = serde_json::from_str(&text).map_err(|error| because(&error))?;
-    let price = |model: &'a String| {
-        let Some(Written { input, output }) = written.get(model) else {
-            return Err(because(&format!("has no price of {model}")));
-        };
-        let token = |number: &serde_json::Number, which: &str| {
-            let price = TokenPrice::parse(&number.to_string());
-            price.map_err(|error| because(&format!("the {which} price of {model} {error}")))
-        };
-        Ok((model.as_str(), Price { input: token(input, "input")?, output: token(output, "output")? }))
-    };
-    models.iter().map(price).collect()
 }

@@ -1,13 +1,14 @@
-//! The prompts to explain: from the command line, a file or stdin, one at a time.
+//! Prompts from the command line, a file or stdin, one at a time.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::path::Path;
 
+use pointsman::openai::request::Request;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::cli::output::Failure;
+use super::output::Failure;
 
 /// A prompt and what its row is called.
 #[derive(Debug, PartialEq)]
@@ -16,6 +17,14 @@ pub(super) struct Prompt {
     pub(super) id: Value,
     /// What the user said, turn by turn.
     pub(super) turns: Vec<String>,
+}
+
+/// What a client would send that says this, turn by turn, to `model`.
+pub(super) fn request(model: &str, turns: &[String]) -> Result<Request, Failure> {
+    let messages: Vec<_> =
+        turns.iter().map(|turn| serde_json::json!({"role": "user", "content": turn})).collect();
+    let body = serde_json::json!({"model": model, "messages": messages}).to_string();
+    Request::parse(body.into()).map_err(Failure::because)
 }
 
 /// A row of the input. Other keys are no concern of ours.

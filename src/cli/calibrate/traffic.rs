@@ -1,0 +1,78 @@
+//! A user's prompts, as the gateway would see them.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use faer::Mat;
+use pointsman::config::{RoutingText, ServerLimits};
+use pointsman::routing::text::routing_text;
+use pointsman_routers::artifact::CalibrationSample;
+use pointsman_routers::embed::StaticEmbedder;
+use pointsman_routers::select::hash::{mix, text_hash};
+
+use crate::cli::output::Failure;
+use crate::cli::progress;
+use crate::cli::prompts::{Prompts, request};
+
+/// Prompts that an artefact carries at most: more would make no share more exact than its prompts are typical, and
+/// every snapshot slower to build.
+const SAMPLE_MAX: usize = 8_192;
+
+/// Prompts with what routing reads of them.
+pub(super) struct Traffic {
+    /// The routing texts.
+    pub(super) texts: Vec<String>,
+    /// The estimated tokens of each prompt.
+    pub(super) prompt_tokens: Vec<u32>,
+    /// One row per text.
+    pub(super) embeddings: Mat<f32>,
+}
+
+impl Traffic {
+    /// Reads and embeds the prompts of a file.
+    pub(super) fn read(file: &Path, embedder: &StaticEmbedder) -> Result<Self, Failure> {
+        let (mut texts, mut prompt_tokens, mut rows) = (Vec::new(), Vec::new(), Vec::new());
+        let counter = progress::counter("prompts", true);
+        for prompt in Prompts::open(Some(file), &[])? {
+            let request = request("", &prompt?.turns)?;
+            let messages = request.messages().map_err(Failure::because)?;
+            let tokens = request.requirements(&messages).prompt_tokens;
+            let chars_max = ServerLimits::default().routing_text_chars;
+            let text = routing_text(RoutingText::LastUser, &messages, chars_max);
+            rows.push(embedder.embed(&text));
+            texts.push(text);
+            prompt_tokens.push(u32::try_from(tokens).unwrap_or(u32::MAX));
+            counter.inc(1);
+        }
+        counter.finish_and_clear();
+        if texts.is_empty() {
+            return Err(Failure::Because(format!("{}: holds no prompts", file.display())));
+        }
+        let dim = rows.first().map_or(0, |row| row.len());
+        let value = |row: usize, column: usize| rows.get(row).and_then(|row| row.get(column)).copied();
+        let embeddings = Mat::from_fn(rows.len(), dim, |row, column| value(row, column).unwrap_or_default());
+        Ok(Self { texts, prompt_tokens, embeddings })
+    }
+
+    /// What an artefact keeps of them: a sample by hash, the same in whatever order they came. A text that came often
+    /// has a lot for each time.
+    pub(super) fn sample(&self) -> CalibrationSample {
+        let mut times: HashMap<u64, u64> = HashMap::new();
+        let lots = self.texts.iter().map(|text| {
+            let hash = text_hash(text);
+            let times = times.entry(hash).or_default();
+            *times += 1;
+            mix(hash ^ mix(*times))
+        });
+        let mut places: Vec<(u64, usize)> = lots.zip(0..).collect();
+        places.sort_unstable();
+        places.truncate(SAMPLE_MAX);
+        let places: Vec<usize> = places.into_iter().map(|(_, place)| place).collect();
+        let embeddings = Mat::from_fn(places.len(), self.embeddings.ncols(), |row, column| {
+            self.embeddings[(places[row], column)]
+        });
+        let tokens: Vec<u32> =
+            places.iter().map(|&place| self.prompt_tokens.get(place).copied().unwrap_or_default()).collect();
+        CalibrationSample::quantise(&embeddings, &tokens)
+    }
+}
