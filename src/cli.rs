@@ -8,6 +8,7 @@ mod calibrate;
 mod check_config;
 mod demo;
 mod distill;
+mod eval;
 mod logging;
 mod models;
 mod output;
@@ -54,6 +55,7 @@ enum Command {
     Rate(rate::Arguments),
     Calibrate(calibrate::Arguments),
     Train(train::Arguments),
+    Eval(eval::Arguments),
     Distill(distill::Arguments),
     Models(models::Arguments),
 }
@@ -89,6 +91,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Rate(arguments) => rate::run(&arguments),
         Command::Calibrate(arguments) => calibrate::run(&arguments),
         Command::Train(arguments) => train::run(&arguments),
+        Command::Eval(arguments) => eval::run(&arguments),
         Command::Distill(arguments) => distill::run(&arguments),
         Command::Models(arguments) => models::run(&arguments),
     };

@@ -5,8 +5,10 @@
 
 mod choices;
 mod clusters;
+mod frontier;
 mod intervals;
 mod neighbours;
+mod pair;
 #[cfg(test)]
 mod tests;
 
@@ -20,7 +22,9 @@ use crate::split::{Side, Split};
 use crate::train::{DEV_SHARE, MfOptions, Part, TrainError, TrainedMf, battle_loss, train_mf};
 
 pub use choices::Strategy;
+pub use frontier::{Frontier, Standpoint};
 pub use intervals::Interval;
+pub use pair::{PairCurve, PairMeasures, PairQuality, measure_pair, measure_random};
 
 /// The share of prompts that a seed holds out of training altogether.
 pub const TEST_SHARE: f64 = 0.2;

@@ -9,6 +9,7 @@
 
 pub mod artifact;
 pub mod baseline;
+pub mod benchmark;
 pub mod bradley_terry;
 pub mod calibration;
 pub mod data;

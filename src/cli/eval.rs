@@ -1,0 +1,100 @@
+//! `pointsman eval`: how good routers are, on benchmarks and on one's own prompts.
+
+mod outcomes;
+mod pair;
+mod plot;
+mod routers;
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use pointsman_routers::benchmark::Benchmark;
+
+use super::Format;
+use super::output::Failure;
+
+/// Measure routers on benchmarks
+///
+/// RouteLLM's benchmarks are read as they are, from --data DIR: two models, --strong and --weak, and a curve of quality
+/// over the share of questions that go to the strong one. APGR is the area under the share of the quality gap that is
+/// recovered (0.5 by lot, 1 at best or above), exact over all shares and with ties by expectation; CPT the share of
+/// calls that half, or 80 %, of the gap takes. `outcomes` measures any number of models on rows of scores: the mean
+/// score of the model with the highest skill beside every single model and the oracles; with --prices also quality
+/// over cost. Prompts that any of the routers was trained on are left out, and counted.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:
+  pointsman eval --benchmark routellm-mmlu --data DIR --routers mf,random --plot mmlu.svg
+  pointsman eval --benchmark routellm-mt-bench --data DIR --artifact my-router.safetensors --format json
+  pointsman eval --benchmark outcomes --data test.jsonl --prices prices.json --format json
+
+The file of --prices: {\"gpt-4o-2024-08-06\": {\"input\": 2.50, \"output\": 10.00}, …}, USD per million tokens.
+
+Exit status: 0 when measured, 1 when not, 2 for a wrong command line.")]
+pub(super) struct Arguments {
+    /// What to measure on
+    #[arg(long, value_enum)]
+    benchmark: What,
+
+    /// The folder of a RouteLLM benchmark, or the files of outcomes
+    #[arg(long, value_name = "PATH", num_args = 1.., required = true)]
+    data: Vec<PathBuf>,
+
+    /// The routers to measure, of those that ship
+    #[arg(long, value_name = "A,B,…", value_delimiter = ',')]
+    routers: Vec<String>,
+
+    /// Artefacts to measure, each in place of the shipped router of its kind
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    artifact: Vec<PathBuf>,
+
+    /// The encoder that artefacts were trained with, where that is not the one in the binary
+    #[arg(long, value_name = "DIR")]
+    encoder: Option<PathBuf>,
+
+    /// The dear model of a pair
+    #[arg(long, value_name = "MODEL", default_value = "gpt-4-1106-preview")]
+    strong: String,
+
+    /// The cheap model of a pair
+    #[arg(long, value_name = "MODEL", default_value = "mixtral-8x7b-instruct-v0.1")]
+    weak: String,
+
+    /// The models to choose from [default: those scored on at least 97 % of the rows]
+    #[arg(long, value_name = "A,B,…", value_delimiter = ',')]
+    pool: Vec<String>,
+
+    /// Outcomes that the best model of each category is picked on
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    train: Vec<PathBuf>,
+
+    /// What the models cost, a JSON file
+    #[arg(long, value_name = "FILE")]
+    prices: Option<PathBuf>,
+
+    /// Draw the curves, an SVG file
+    #[arg(long, value_name = "FILE")]
+    plot: Option<PathBuf>,
+
+    /// How the measurements are written to stdout
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+/// What there is to measure on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum What {
+    RoutellmMmlu,
+    RoutellmGsm8k,
+    RoutellmMtBench,
+    /// Rows of scores
+    Outcomes,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    match arguments.benchmark {
+        What::RoutellmMmlu => pair::run(arguments, Benchmark::Mmlu),
+        What::RoutellmGsm8k => pair::run(arguments, Benchmark::Gsm8k),
+        What::RoutellmMtBench => pair::run(arguments, Benchmark::MtBench),
+        What::Outcomes => outcomes::run(arguments),
+    }
+}
