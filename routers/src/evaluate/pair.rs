@@ -49,14 +49,16 @@ impl PairCurve {
     #[must_use]
     pub fn new(scores: &[f64], qualities: &[PairQuality]) -> Self {
         let count = qualities.len().max(1) as f64;
-        let mut quality = qualities.iter().map(|of| of.weak).sum::<f64>() / count;
-        let mut points = vec![(0.0, quality)];
+        // Sums, divided at the end: those of right and wrong answers are exact.
+        let mut sum: f64 = qualities.iter().map(|of| of.weak).sum();
+        let mut points = vec![(0.0, sum / count)];
         for group in groups(scores) {
-            let gain = group.iter().map(|&at| gain(&qualities[at])).sum::<f64>() / group.len() as f64;
-            for _ in group {
-                quality += gain / count;
-                points.push((points.len() as f64 / count, quality));
+            let gain: f64 = group.iter().map(|&at| gain(&qualities[at])).sum();
+            for place in 1..=group.len() {
+                let gained = gain * place as f64 / group.len() as f64;
+                points.push((points.len() as f64 / count, (sum + gained) / count));
             }
+            sum += gain;
         }
         Self { points }
     }
