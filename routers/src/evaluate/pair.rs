@@ -123,11 +123,18 @@ pub fn measure_pair(scores: &[f64], qualities: &[PairQuality]) -> PairMeasures {
     PairMeasures { apgr_interval: interval(scores, qualities), ..measures(&curve) }
 }
 
-/// What is known of a router that decides by lot, without any sampling: its interval is its value.
+/// What is known of a router that decides by lot, without any sampling: its curve is a straight line.
 #[must_use]
 pub fn measure_random(qualities: &[PairQuality]) -> PairMeasures {
-    let measures = measures(&PairCurve::random(qualities));
-    PairMeasures { apgr_interval: measures.apgr.map(|apgr| [apgr; 2]), ..measures }
+    let is_gap = PairCurve::random(qualities).recovered().is_some();
+    let known = |value: f64| is_gap.then_some(value);
+    PairMeasures {
+        apgr: known(0.5),
+        apgr_interval: is_gap.then_some([0.5; 2]),
+        apgr_of_paper: known(0.5),
+        cpt50: known(0.5),
+        cpt80: known(0.8),
+    }
 }
 
 fn measures(curve: &PairCurve) -> PairMeasures {

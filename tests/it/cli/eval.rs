@@ -69,15 +69,15 @@ fn outcomes_are_measured_for_any_number_of_models() {
     };
     let rows: String = (0..40)
         .map(|number| match number % 4 {
-            0 => row(number, "one", "\"gpt-4-0613\":1,\"claude-2.0\":0,\"llama-3.1-8b-instruct\":1"),
-            1 => row(number, "two", "\"gpt-4-0613\":0,\"claude-2.0\":1,\"llama-3.1-8b-instruct\":0"),
-            _ => row(number, "one", "\"gpt-4-0613\":1,\"claude-2.0\":0,\"llama-3.1-8b-instruct\":0"),
+            0 => row(number, "one", "\"gpt-4-1106-preview\":1,\"claude-2.0\":0,\"llama-3.1-8b-instruct\":1"),
+            1 => row(number, "two", "\"gpt-4-1106-preview\":0,\"claude-2.0\":1,\"llama-3.1-8b-instruct\":0"),
+            _ => row(number, "one", "\"gpt-4-1106-preview\":1,\"claude-2.0\":0,\"llama-3.1-8b-instruct\":0"),
         })
         .collect();
-    let lacking = row(99, "one", "\"gpt-4-0613\":1");
+    let lacking = row(99, "one", "\"gpt-4-1106-preview\":1");
     let (data, prices) = (folder.path().join("rows.jsonl"), folder.path().join("prices.json"));
     std::fs::write(&data, rows + &lacking).unwrap();
-    let usd = "{\"gpt-4-0613\":{\"input\":30,\"output\":60},\"claude-2\":{\"input\":8,\"output\":24},\"llama-3.1-8b-instruct\":{\"input\":0.1,\"output\":0.1}}";
+    let usd = "{\"gpt-4-1106-preview\":{\"input\":30,\"output\":60},\"claude-2\":{\"input\":8,\"output\":24},\"llama-3.1-8b-instruct\":{\"input\":0.1,\"output\":0.1}}";
     std::fs::write(&prices, usd).unwrap();
     let (data, prices) = (data.to_str().unwrap(), prices.to_str().unwrap());
     let found = json(&[
@@ -96,14 +96,14 @@ fn outcomes_are_measured_for_any_number_of_models() {
         "json",
     ]);
     assert_eq!((found["rows"].as_u64(), found["dropped_incomplete"].as_u64()), (Some(40), Some(1)));
-    assert_eq!(found["best_single"].as_str(), Some("gpt-4-0613"));
+    assert_eq!(found["best_single"].as_str(), Some("gpt-4-1106-preview"));
     let number = |value: &Value| value.as_f64().unwrap();
-    assert!((number(&found["singles"]["gpt-4-0613"]["quality"]) - 0.75).abs() < 1e-9);
+    assert!((number(&found["singles"]["gpt-4-1106-preview"]["quality"]) - 0.75).abs() < 1e-9);
     assert!((number(&found["oracle"]) - 1.0).abs() < 1e-9);
     assert!((number(&found["dataset_oracle"]) - 1.0).abs() < 1e-9, "{found}");
     let single = &found["routers"]["best_single"];
     assert!((number(&single["quality"]) - 0.75).abs() < 1e-9, "{single}");
-    let cost = number(&found["singles"]["gpt-4-0613"]["cost_usd"]);
+    let cost = number(&found["singles"]["gpt-4-1106-preview"]["cost_usd"]);
     assert!((number(&single["costs"]["cost_at_best_single"]) - cost).abs() < 1e-9);
     assert!(number(&single["costs"]["aiq"]) > 0.25, "{single}");
 }
