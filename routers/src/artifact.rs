@@ -184,11 +184,12 @@ impl Artifact {
     ///
     /// # Errors
     /// When it is of another.
-    pub fn expect_kind(&self, expected: &'static str, file: &str) -> Result<(), ArtifactError> {
+    pub fn expect_kind(&self, expected: &str, file: &str) -> Result<(), ArtifactError> {
         if self.kind() == expected {
             return Ok(());
         }
-        Err(ArtifactProblem::Kind { found: self.kind().to_owned(), expected }.in_file(file))
+        Err(ArtifactProblem::Kind { found: self.kind().to_owned(), expected: expected.to_owned() }
+            .in_file(file))
     }
 
     /// The space that the embeddings must be of.

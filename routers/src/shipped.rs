@@ -8,11 +8,9 @@ use std::sync::{Arc, OnceLock};
 
 use crate::artifact::{Artifact, ArtifactError};
 use crate::baseline::{BestSingle, RandomRouter};
-use crate::learned::Shifts;
-use crate::mf::Factorised;
 use crate::router::Router;
 
-/// The kinds of routers there are.
+/// The kinds of routers that ship with this crate.
 pub const KINDS: &[&str] = &["best_single", "mf", "random"];
 
 /// The file that `mf` and `best_single` are made of where no other is given.
@@ -25,8 +23,8 @@ const RANDOM_SEED: u64 = 0;
 /// Why there is no router.
 #[derive(Debug, thiserror::Error)]
 pub enum ShippedError {
-    /// No router is called this.
-    #[error("there is no router of kind `{kind}`: expected one of {}", KINDS.join(", "))]
+    /// None of this kind ships with this crate.
+    #[error("there is no router of kind `{kind}` in this release, only {}: give an artefact of one", KINDS.join(", "))]
     UnknownKind {
         /// What was asked for.
         kind: String,
@@ -74,17 +72,16 @@ pub fn router(kind: &str) -> Result<Arc<dyn Router>, ShippedError> {
 /// Whether the file's embedder is at hand is for the caller to check, by [`crate::router::Needs`].
 ///
 /// # Errors
-/// When the kind is unknown or takes no file, and when the file cannot be read or used.
+/// When the kind takes no file, and when the file cannot be read or used, or holds a router of another kind.
 pub fn load(kind: &str, file: &Path) -> Result<Arc<dyn Router>, ShippedError> {
     match kind {
         "random" => Err(ShippedError::NeedsNoFile { kind: "random", file: file.to_owned() }),
         "best_single" => Ok(Arc::new(BestSingle::new(&read(file)?))),
-        "mf" => {
+        _ => {
             let artifact = read(file)?;
-            artifact.expect_kind(Factorised::KIND, &file.display().to_string())?;
+            artifact.expect_kind(kind, &file.display().to_string())?;
             Ok(artifact.router())
         }
-        _ => Err(ShippedError::UnknownKind { kind: kind.to_owned() }),
     }
 }
 

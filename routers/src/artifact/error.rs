@@ -50,7 +50,7 @@ pub enum ArtifactProblem {
         /// The file's kind.
         found: String,
         /// The kind wanted.
-        expected: &'static str,
+        expected: String,
     },
     /// A router that this release does not have.
     #[error("it holds a router of kind `{found}`, which this release does not know: upgrade pointsman")]

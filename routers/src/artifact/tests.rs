@@ -168,7 +168,7 @@ fn errors_say_what_is_wrong() {
     let other = with_manifest(|manifest| manifest["kind"] = "augury".into());
     assert_eq!(problem(&other), ArtifactProblem::UnknownKind { found: "augury".to_owned() });
     let kind = small().expect_kind("sw", "my.safetensors").unwrap_err();
-    assert_eq!(kind.problem, ArtifactProblem::Kind { found: "mf".to_owned(), expected: "sw" });
+    assert_eq!(kind.problem, ArtifactProblem::Kind { found: "mf".to_owned(), expected: "sw".to_owned() });
     assert!(small().expect_kind("mf", "my.safetensors").is_ok());
     let missing = problem(&with_manifest(|_| ()));
     assert_eq!(missing, ArtifactProblem::Tensor { name: "bias", reason: "is missing".to_owned() });
