@@ -9,7 +9,7 @@ use pointsman::{
     gateway::shipped_engines,
     openai::{messages::Message, request::Requirements},
     routing::decide::{Asked, Decision, decide},
-    snapshot::{BuildContext, Tenant, build},
+    snapshot::{BuildContext, RouteFault, Tenant, build},
     upstream::client::Clients,
 };
 use pointsman_routers::shipped::default_artifact;
@@ -23,8 +23,11 @@ pub(crate) fn tenant(models: usize) -> Arc<Tenant> {
     let config = Config::parse(&input).unwrap_or_else(|found| panic!("{found}")).config;
     let clients = Clients::new(Matcher::builder().build());
     let engines = shipped_engines().expect("the artefacts in the binary are sound");
-    let context =
-        BuildContext { clients: &clients, engines: &engines, load: &|_, _| Err("no files here".to_owned()) };
+    let context = BuildContext {
+        clients: &clients,
+        engines: &engines,
+        load: &|_| Err(RouteFault::new("artifact", &"no files here")),
+    };
     let (snapshot, warnings) = build(&config, &context).unwrap_or_else(|found| panic!("{found}"));
     assert!(warnings.is_empty(), "a model that is not rated would not be scored:\n{warnings}");
     Arc::clone(snapshot.tenant("bench").expect("the configuration has this tenant"))

@@ -8,6 +8,7 @@ mod calibrate;
 mod check_config;
 mod demo;
 mod distill;
+mod encoder;
 mod eval;
 mod logging;
 mod models;

@@ -33,7 +33,7 @@ pub use diagnostic::{Diagnostic, Diagnostics, Severity};
 pub use model::{ClientIdentity, FeatureSet, ModelConfig, Provider, ResponseModel, UpstreamTls, UsageMode};
 pub use price::{Price, TokenPrice};
 pub use probability::Probability;
-pub use route::{RouteConfig, RoutedConfig, RouterKind, RoutingText, Selection};
+pub use route::{EmbedderConfig, RouteConfig, RoutedConfig, RouterKind, RoutingText, Selection};
 pub use server::{ListenerTls, ServerLimits};
 pub use source::Source;
 pub use tenant::{KeyDigest, TenantConfig};

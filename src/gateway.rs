@@ -3,23 +3,26 @@
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
-    path::Path,
     sync::{Arc, LazyLock},
 };
 
-use pointsman_routers::embed::StaticEmbedder;
+use pointsman_routers::shipped::KINDS;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    config::{Config, Diagnostics, RouterKind},
+    config::{Config, Diagnostics, EmbedderConfig, RoutedConfig, RouterKind},
     http::{
         Face,
         app::{App, Watcher},
     },
-    routing::{engine::Engine, plan::Plan},
+    routing::{
+        embedders::Embedders,
+        engine::{Engine, EngineError},
+        plan::Plan,
+    },
     server::{Listener, tls},
-    snapshot::{BuildContext, Snapshot, build},
+    snapshot::{BuildContext, RouteFault, Snapshot, build},
     telemetry::metrics::{Metrics, NONE},
     upstream::client::Clients,
 };
@@ -74,10 +77,21 @@ pub fn check(config: &Config) -> Result<Diagnostics, StartError> {
 /// # Errors
 /// As for [`check`], the listener's certificate aside.
 pub fn snapshot(config: &Config) -> Result<(Snapshot, Diagnostics), StartError> {
+    snapshot_with(config, &load_engine)
+}
+
+/// As [`snapshot`], with routers that do not ship in the binary loaded by `load`.
+///
+/// # Errors
+/// As for [`snapshot`].
+pub fn snapshot_with(
+    config: &Config,
+    load: &dyn Fn(&RoutedConfig) -> Result<Engine, RouteFault>,
+) -> Result<(Snapshot, Diagnostics), StartError> {
     /// One set for the process: open connections to upstreams outlive a configuration (law 9).
     static CLIENTS: LazyLock<Clients> = LazyLock::new(Clients::from_environment);
     let engines = shipped_engines()?;
-    let context = BuildContext { clients: &CLIENTS, engines: &engines, load: &load_engine };
+    let context = BuildContext { clients: &CLIENTS, engines: &engines, load };
     build(config, &context).map_err(StartError::Config)
 }
 
@@ -205,35 +219,33 @@ fn seed(metrics: &Metrics, snapshot: &Snapshot) {
     }
 }
 
-type Shared<T> = LazyLock<Result<T, String>>;
-
-/// Decoded once a process: ten megabytes that every snapshot shares.
-static EMBEDDER: Shared<Arc<StaticEmbedder>> = LazyLock::new(|| {
-    pointsman_routers::embed::default_static().map(Arc::new).map_err(|error| error.to_string())
-});
-
-fn embedder() -> Result<Arc<StaticEmbedder>, StartError> {
-    EMBEDDER.clone().map_err(StartError::Shipped)
-}
-
 /// The routers in the binary.
 ///
 /// # Errors
 /// When they cannot be read: the binary was built from broken artefacts.
 pub fn shipped_engines() -> Result<BTreeMap<&'static str, Engine>, StartError> {
     let shipped = |error: &dyn std::fmt::Display| StartError::Shipped(error.to_string());
-    let mut engines = BTreeMap::new();
-    for kind in RouterKind::ALL {
-        let router = pointsman_routers::shipped::router(kind.name()).map_err(|error| shipped(&error))?;
-        let engine = Engine::new(router, Some(embedder()?)).map_err(|error| shipped(&error))?;
-        engines.insert(kind.name(), engine);
-    }
-    Ok(engines)
+    let embedders = Embedders::only_static().map_err(|error| shipped(&error))?;
+    let kinds = RouterKind::ALL.into_iter().map(RouterKind::name).filter(|kind| KINDS.contains(kind));
+    kinds
+        .map(|kind| Ok((kind, Engine::load(kind, None, &embedders).map_err(|error| shipped(&error))?)))
+        .collect()
 }
 
-/// A router from a file that the configuration names.
-fn load_engine(kind: RouterKind, file: &Path) -> Result<Engine, String> {
-    let router = pointsman_routers::shipped::load(kind.name(), file).map_err(|error| error.to_string())?;
-    let embedder = embedder().map_err(|error| error.to_string())?;
-    Engine::new(router, Some(embedder)).map_err(|error| format!("{}: {error}", file.display()))
+/// The router that a route asks for, with the embedder that it asks for and no other.
+fn load_engine(route: &RoutedConfig) -> Result<Engine, RouteFault> {
+    let embedders = match &route.embedder {
+        EmbedderConfig::Static => Embedders::only_static(),
+        EmbedderConfig::Encoder(folder) => Embedders::only_encoder(folder),
+    };
+    let embedders = embedders.map_err(|error| RouteFault::new("embedder", &error))?;
+    let loaded = Engine::load(route.router.name(), route.artifact.as_deref(), &embedders);
+    loaded.map_err(|error| {
+        let hint = match &error {
+            EngineError::Embedder { mismatch, .. } => Some(mismatch.advice("embedder: {encoder: DIR}")),
+            EngineError::Router(_) => None,
+        };
+        let key = if route.artifact.is_some() { "artifact" } else { "embedder" };
+        RouteFault { hint, ..RouteFault::new(key, &error) }
+    })
 }

@@ -4,6 +4,7 @@
 
 pub mod candidates;
 pub mod decide;
+pub mod embedders;
 pub mod engine;
 pub mod plan;
 pub mod text;

@@ -8,7 +8,7 @@ mod solve;
 
 use std::{collections::BTreeMap, sync::Arc};
 
-pub use build::{BuildContext, build};
+pub use build::{BuildContext, RouteFault, build};
 
 use crate::{config::ServerLimits, routing::plan::PoolPlans, tenancy::Keyring, upstream::model::Model};
 

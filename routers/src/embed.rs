@@ -11,6 +11,7 @@ use std::ops::Range;
 use faer::Mat;
 
 use crate::encoder::{Encoder, EncoderError};
+use crate::router::CostClass;
 use crate::wordpiece::{WordPiece, WordPieceScratch};
 
 pub use table::{StaticTable, TableError};
@@ -44,6 +45,11 @@ pub trait Embedder: Send + Sync {
 
     /// Names the space: equal fingerprints, equal vectors.
     fn fingerprint(&self) -> &str;
+
+    /// How long a text takes, by order of magnitude: decides where it may be embedded.
+    fn cost(&self) -> CostClass {
+        CostClass::Milliseconds
+    }
 
     /// One row per text, of unit length or all zero.
     ///
@@ -135,6 +141,10 @@ impl Embedder for StaticEmbedder {
 
     fn fingerprint(&self) -> &str {
         &self.fingerprint
+    }
+
+    fn cost(&self) -> CostClass {
+        CostClass::Microseconds
     }
 
     fn embed_batch(&self, texts: &[&str]) -> Result<Mat<f32>, EmbedError> {

@@ -6,23 +6,22 @@ mod traffic;
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use clap::{ArgGroup, Args};
 use pointsman::config::Probability;
+use pointsman::routing::embedders::Embedders;
 use pointsman::routing::engine::Engine;
 use pointsman_routers::artifact::Artifact;
 use pointsman_routers::calibration::{
     self, CalibrationError, Outlook, Sample, Solved, budget_usd_per_1k, strong_share,
 };
-use pointsman_routers::embed::default_static;
 use pointsman_routers::shipped::default_artifact;
 
 use self::pool::{Pool, Scored};
 use self::traffic::Traffic;
 use super::output::{Failure, write_file};
 use super::prices::PriceFile;
-use super::{Format, parse};
+use super::{Format, encoder, parse};
 
 /// Solve thresholds for a pool of models on a sample of prompts
 ///
@@ -55,6 +54,10 @@ pub(super) struct Arguments {
     /// The router's artefact [default: the `mf` router that ships in the binary]
     #[arg(long, value_name = "FILE")]
     artifact: Option<PathBuf>,
+
+    /// The encoder that the artefact was trained with, where that is not the one in the binary
+    #[arg(long, value_name = "DIR", requires = "artifact")]
+    encoder: Option<PathBuf>,
 
     /// Prompts as JSON lines, {"prompt": "text" or ["user turn", …]}; `-` for stdin [default: the artefact's own sample]
     #[arg(long, value_name = "FILE")]
@@ -112,11 +115,14 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         ));
     }
     let artifact = load(arguments.artifact.as_deref())?;
-    let embedder = Arc::new(default_static().map_err(Failure::because)?);
-    let engine = Engine::new(artifact.router(), Some(Arc::clone(&embedder))).map_err(Failure::because)?;
+    let embedders = Embedders::with_encoder(arguments.encoder.as_deref()).map_err(Failure::because)?;
+    let name = arguments.artifact.as_ref().map_or_else(|| "mf".to_owned(), |file| file.display().to_string());
+    let mismatched = |mismatch| Failure::Because(encoder::missing(&name, &mismatch));
+    let embedder = embedders.find(artifact.embedder_fingerprint()).map_err(mismatched)?;
+    let engine = Engine::new(artifact.router(), &embedders).map_err(mismatched)?;
     let pool = (!models.is_empty()).then(|| Pool::new(&engine, &models, prices.as_ref())).transpose()?;
     let traffic = match &arguments.prompts {
-        Some(file) => Some(Traffic::read(file, &embedder)?),
+        Some(file) => Some(Traffic::read(file, &*embedder)?),
         None => None,
     };
     let mut stdout = io::stdout().lock();

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{ArgGroup, Args};
 use pointsman::config::{Probability, RouterKind, Selection};
+use pointsman_routers::shipped;
 use serde::Serialize;
 
 use self::explain::{Explainer, Explanation, Setup};
@@ -71,6 +72,10 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "FILE")]
     artifact: Option<PathBuf>,
 
+    /// The encoder that the artefact was trained with, where that is not the one in the binary
+    #[arg(long, value_name = "DIR", requires = "artifact")]
+    encoder: Option<PathBuf>,
+
     /// Prompts as JSON lines, {"id"?, "prompt": "text" or ["user turn", …]}; `-` for stdin
     #[arg(long, value_name = "FILE")]
     input: Option<PathBuf>,
@@ -104,9 +109,16 @@ struct Row<'a> {
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     parse::distinct(&arguments.models)?;
+    let kind = arguments.router.name();
+    if arguments.artifact.is_none() && !shipped::KINDS.contains(&kind) {
+        return Err(Failure::Usage(format!(
+            "no router {kind} ships in this binary: give one with --artifact"
+        )));
+    }
     let explainer = Explainer::new(&Setup {
         router: arguments.router,
         artifact: arguments.artifact.as_deref(),
+        encoder: arguments.encoder.as_deref(),
         selection: selection(arguments),
         models: &arguments.models,
         prices: arguments.prices.as_deref(),

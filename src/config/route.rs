@@ -24,6 +24,8 @@ pub struct RoutedConfig {
     pub router: RouterKind,
     /// The router's artefact; the one that ships in the binary when absent.
     pub artifact: Option<PathBuf>,
+    /// What turns a text into the vector that the router reads.
+    pub embedder: EmbedderConfig,
     /// What chooses among the scored.
     pub selection: Selection,
     /// How long a decision may take before the tenant's default model answers.
@@ -43,6 +45,7 @@ impl RoutedConfig {
         Self {
             router: RouterKind::Mf,
             artifact: None,
+            embedder: EmbedderConfig::Static,
             selection: Selection::StrongShare(Probability::HALF),
             timeout: Self::TIMEOUT,
             text: RoutingText::LastUser,
@@ -50,11 +53,30 @@ impl RoutedConfig {
     }
 }
 
-/// The routers there are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// What turns a text into a vector.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum EmbedderConfig {
+    /// The table in the binary.
+    Static,
+    /// The sentence encoder in this folder.
+    Encoder(PathBuf),
+}
+
+/// The routers there are. Those that no artefact ships of in the binary need one of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RouterKind {
     /// Matrix factorisation.
     Mf,
+    /// Battles weighted by their prompts' similarity.
+    Sw,
+    /// A linear head on a sentence encoder.
+    Bert,
+    /// The outcomes of the nearest prompts.
+    Knn,
+    /// The outcomes of the prompt's cluster.
+    Kmeans,
+    /// The mean of several routers' skills.
+    Blend,
     /// A hash of the text.
     Random,
     /// The global ratings, whatever the prompt.
@@ -63,16 +85,36 @@ pub enum RouterKind {
 
 impl RouterKind {
     /// Every router, in the order in which they are listed to people.
-    pub const ALL: [Self; 3] = [Self::Mf, Self::Random, Self::BestSingle];
+    pub const ALL: [Self; 8] = [
+        Self::Mf,
+        Self::Sw,
+        Self::Bert,
+        Self::Knn,
+        Self::Kmeans,
+        Self::Blend,
+        Self::Random,
+        Self::BestSingle,
+    ];
 
     /// Its name in files, in `router-<name>-<threshold>` and in metrics.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
             Self::Mf => "mf",
+            Self::Sw => "sw",
+            Self::Bert => "bert",
+            Self::Knn => "knn",
+            Self::Kmeans => "kmeans",
+            Self::Blend => "blend",
             Self::Random => "random",
             Self::BestSingle => "best_single",
         }
+    }
+
+    /// Whether it reads the text by way of an embedding.
+    #[must_use]
+    pub const fn reads_embeddings(self) -> bool {
+        !matches!(self, Self::Random | Self::BestSingle)
     }
 
     /// The router of that name.

@@ -67,6 +67,11 @@ impl Value<'_> {
         Some(self.reader.directory.join(self.text("the path of a file")?))
     }
 
+    /// The path of a folder, relative to the file's directory.
+    pub(super) fn folder_path(&self) -> Option<PathBuf> {
+        Some(self.reader.directory.join(self.text("the path of a folder")?))
+    }
+
     /// A secret: in the clear, by `${NAME}`, or by `file:` and the path of a file whose last line break is left out.
     pub(super) fn secret(&self, expected: &str) -> Option<Secret> {
         let text = self.text(expected)?;

@@ -3,18 +3,28 @@
 use std::{
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
+    path::{Path, PathBuf},
     sync::Arc,
 };
 
-use pointsman_routers::{Candidate, CostClass, QueryBatch, Router, embed::StaticEmbedder, identity};
+use faer::Mat;
+use pointsman_routers::{
+    Candidate, CostClass, Needs, QueryBatch, Router,
+    embed::Embedder,
+    identity,
+    shipped::{self, ShippedError},
+};
 
+use super::embedders::{EmbedderMismatch, Embedders};
 use crate::{config::suggest, telemetry::outcome::FailOpen};
 
-/// A router that can be asked about a text.
+/// A router that can be asked about texts.
 #[derive(Clone)]
 pub struct Engine {
     router: Arc<dyn Router>,
-    embedder: Option<Arc<StaticEmbedder>>,
+    /// There where the router reads embeddings, and only there.
+    embedder: Option<Arc<dyn Embedder>>,
+    cost: CostClass,
 }
 
 impl fmt::Debug for Engine {
@@ -23,33 +33,69 @@ impl fmt::Debug for Engine {
     }
 }
 
-/// The router reads another embedding space than the embedder writes.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("the router was trained with embedder {needed}, here is {present}")]
-pub struct EmbedderMismatch {
-    /// The space that the router reads.
-    pub needed: String,
-    /// The space there is; `none` when there is none.
-    pub present: String,
+/// Why a router cannot be put to work.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// It cannot be loaded.
+    #[error(transparent)]
+    Router(#[from] ShippedError),
+    /// The embedder that it was trained with is not at hand.
+    #[error("{}: it {mismatch}", of_file(kind, file.as_deref()))]
+    Embedder {
+        /// The kind of router.
+        kind: &'static str,
+        /// Its artefact; the one in the binary where there is none.
+        file: Option<PathBuf>,
+        /// What is needed, and what there is.
+        mismatch: EmbedderMismatch,
+    },
 }
 
+fn of_file(kind: &str, file: Option<&Path>) -> String {
+    match file {
+        Some(file) => format!("router artefact `{}`", file.display()),
+        None => format!("router `{kind}` in this binary"),
+    }
+}
+
+/// A text, and the models whose skills for it are asked for.
+#[derive(Debug, Clone, Copy)]
+pub struct Question<'a> {
+    /// The routing text.
+    pub text: &'a str,
+    /// The models.
+    pub candidates: &'a [Candidate],
+}
+
+/// One skill per candidate, or why there is none.
+pub type Scored = Result<Vec<f64>, FailOpen>;
+
 impl Engine {
-    /// Joins a router with an embedder.
+    /// Loads a router, from a file or from the binary, and joins it with the embedder that it was trained with.
     ///
     /// # Errors
-    /// When the router needs embeddings of another space.
-    pub fn new(
-        router: Arc<dyn Router>,
-        embedder: Option<Arc<StaticEmbedder>>,
-    ) -> Result<Self, EmbedderMismatch> {
-        if let Some(needed) = router.needs().embedding {
-            let present =
-                embedder.as_ref().map_or_else(|| "none".to_owned(), |one| one.fingerprint().to_owned());
-            if needed != present {
-                return Err(EmbedderMismatch { needed, present });
-            }
-        }
-        Ok(Self { router, embedder })
+    /// When there is no such router, or its embedder is not at hand.
+    pub fn load(kind: &'static str, file: Option<&Path>, embedders: &Embedders) -> Result<Self, EngineError> {
+        let router = match file {
+            Some(file) => shipped::load(kind, file)?,
+            None => shipped::router(kind)?,
+        };
+        Self::new(router, embedders).map_err(|mismatch| EngineError::Embedder {
+            kind,
+            file: file.map(Path::to_owned),
+            mismatch,
+        })
+    }
+
+    /// Joins a router with the embedder that it needs, if it needs one.
+    ///
+    /// # Errors
+    /// When that is not at hand.
+    pub fn new(router: Arc<dyn Router>, embedders: &Embedders) -> Result<Self, EmbedderMismatch> {
+        let Needs { embedding, cost } = router.needs();
+        let embedder = embedding.map(|space| embedders.find(&space)).transpose()?;
+        let cost = embedder.as_ref().map_or(cost, |embedder| cost.max(embedder.cost()));
+        Ok(Self { router, embedder, cost })
     }
 
     /// The router.
@@ -65,29 +111,54 @@ impl Engine {
         suggest::near(name, known)
     }
 
-    /// How long a decision takes, by order of magnitude.
+    /// How long a decision takes, by order of magnitude: the router's time or the embedder's, whichever is longer.
     #[must_use]
     pub fn cost(&self) -> CostClass {
-        self.router.needs().cost
+        self.cost
     }
 
     /// One skill per candidate.
     ///
     /// # Errors
-    /// When the router fails, or panics.
-    pub fn score(&self, text: &str, candidates: &[Candidate]) -> Result<Vec<f64>, FailOpen> {
-        catch_unwind(AssertUnwindSafe(|| self.score_or_panic(text, candidates)))
-            .unwrap_or(Err(FailOpen::Panic))
+    /// When the router or the embedder fails, or panics.
+    pub fn score(&self, text: &str, candidates: &[Candidate]) -> Scored {
+        caught(|| {
+            let embeddings = self.embed(&[text])?;
+            self.score_embedded(Question { text, candidates }, embeddings)
+        })
     }
 
-    fn score_or_panic(&self, text: &str, candidates: &[Candidate]) -> Result<Vec<f64>, FailOpen> {
-        let embeddings = if self.router.needs().embedding.is_some() {
-            let embedder = self.embedder.as_ref().ok_or(FailOpen::Error)?;
-            let vector = embedder.embed(text);
-            Some(faer::Mat::from_fn(1, vector.len(), |_, column| vector.get(column).copied().unwrap_or(0.0)))
-        } else {
-            None
-        };
+    /// Scores questions that came together. Their texts are embedded in one batch; then each is scored for its own
+    /// candidates, and `tell` is told as soon as it is: once for each question, in their order.
+    ///
+    /// Where the batch fails, each is tried alone: one text takes no other with it.
+    pub fn score_batch(&self, questions: &[Question<'_>], mut tell: impl FnMut(Scored)) {
+        let texts: Vec<&str> = questions.iter().map(|question| question.text).collect();
+        let embedded = if texts.len() > 1 { caught(|| self.embed(&texts)).ok() } else { None };
+        for (place, question) in questions.iter().enumerate() {
+            tell(match &embedded {
+                None => self.score(question.text, question.candidates),
+                Some(rows) => {
+                    let row = rows.as_ref().map(|rows| rows.subrows(place, 1).to_owned());
+                    caught(|| self.score_embedded(*question, row))
+                }
+            });
+        }
+    }
+
+    /// One row per text; `None` where the router reads no embeddings.
+    fn embed(&self, texts: &[&str]) -> Result<Option<Mat<f32>>, FailOpen> {
+        let Some(embedder) = &self.embedder else { return Ok(None) };
+        let rows = embedder.embed_batch(texts).map_err(|error| {
+            tracing::error!(router = self.router.name(), %error, "embedder failed");
+            FailOpen::Error
+        })?;
+        // Rows are taken out by their number.
+        if rows.nrows() == texts.len() { Ok(Some(rows)) } else { Err(FailOpen::Error) }
+    }
+
+    fn score_embedded(&self, question: Question<'_>, embeddings: Option<Mat<f32>>) -> Scored {
+        let Question { text, candidates } = question;
         let queries = QueryBatch { texts: &[text], embeddings };
         let skills = self.router.skills(&queries, candidates).map_err(|error| {
             tracing::error!(router = self.router.name(), %error, "router failed");
@@ -99,4 +170,9 @@ impl Engine {
         let row: Vec<f64> = (0..candidates.len()).map(|column| skills[(0, column)]).collect();
         if row.iter().all(|skill| skill.is_finite()) { Ok(row) } else { Err(FailOpen::Error) }
     }
+}
+
+/// A panic fails open like any other failure.
+fn caught<T>(work: impl FnOnce() -> Result<T, FailOpen>) -> Result<T, FailOpen> {
+    catch_unwind(AssertUnwindSafe(work)).unwrap_or(Err(FailOpen::Panic))
 }

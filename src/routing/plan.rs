@@ -114,6 +114,6 @@ pub struct PoolPlans {
     pub models: Arc<[PoolModel]>,
     /// Its routes by name.
     pub routes: std::collections::BTreeMap<Arc<str>, Arc<Plan>>,
-    /// A plan for each router, for `router-<name>-<threshold>`; the threshold is the request's.
+    /// A plan for each kind of router there is, for `router-<name>-<threshold>`; the threshold is the request's.
     pub routers: std::collections::BTreeMap<&'static str, Arc<LearnedPlan>>,
 }

@@ -1,23 +1,28 @@
 //! A thread of its own for routers whose mathematics takes longer than a request's thread may be held.
 //!
-//! The queue is bounded; a request that has left, or whose time is up, is skipped.
+//! The queue is bounded. Whatever waits when the thread is free is taken together, up to a limit, and goes through the
+//! embedder in one batch; nothing waits for a batch to fill. A request that has left, or whose time is up, is skipped.
 
 use std::{
     sync::{
         Arc,
         mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
     },
-    time::Duration,
+    // The clock of the worker's thread, which is none of the runtime's.
+    time::{Duration, Instant},
 };
 
 use pointsman_routers::Candidate;
-use tokio::{
-    sync::oneshot,
-    time::{Instant, timeout_at},
-};
+use tokio::{sync::oneshot, time::timeout};
 
-use super::engine::Engine;
+use super::engine::{Engine, Question, Scored};
 use crate::telemetry::outcome::FailOpen;
+
+/// Most texts of a batch.
+const BATCH_TEXTS_MAX: usize = 16;
+/// Most bytes of a batch's texts, about 256 tokens: an encoder takes for more as long as for the texts one by one, and
+/// all would wait for the last. A text that is longer makes a batch of its own.
+const BATCH_BYTES_MAX: usize = 1024;
 
 /// The sending side of a router's thread, which ends with the last of its senders.
 #[derive(Debug, Clone)]
@@ -29,7 +34,16 @@ pub struct Worker {
 struct Job {
     text: String,
     candidates: Arc<[Candidate]>,
-    reply: oneshot::Sender<Result<Vec<f64>, FailOpen>>,
+    deadline: Instant,
+    reply: oneshot::Sender<Scored>,
+}
+
+impl Job {
+    /// Whether somebody waits for the answer. A receiver that is gone stands for a client that left or a decision whose
+    /// time was up.
+    fn is_awaited(&self) -> bool {
+        !self.reply.is_closed() && Instant::now() < self.deadline
+    }
 }
 
 impl Worker {
@@ -48,19 +62,14 @@ impl Worker {
     ///
     /// # Errors
     /// When the queue is full, time is up, or the router fails.
-    pub async fn score(
-        &self,
-        text: String,
-        candidates: Arc<[Candidate]>,
-        limit: Duration,
-    ) -> Result<Vec<f64>, FailOpen> {
+    pub async fn score(&self, text: String, candidates: Arc<[Candidate]>, limit: Duration) -> Scored {
         let deadline = Instant::now() + limit;
         let (reply, answer) = oneshot::channel();
-        self.queue.try_send(Job { text, candidates, reply }).map_err(|error| match error {
+        self.queue.try_send(Job { text, candidates, deadline, reply }).map_err(|error| match error {
             TrySendError::Full(_) => FailOpen::Overloaded,
             TrySendError::Disconnected(_) => FailOpen::Panic,
         })?;
-        match timeout_at(deadline, answer).await {
+        match timeout(limit, answer).await {
             Ok(Ok(scored)) => scored,
             Ok(Err(_)) => Err(FailOpen::Panic),
             Err(_) => Err(FailOpen::Timeout),
@@ -69,10 +78,53 @@ impl Worker {
 }
 
 fn run(engine: &Engine, jobs: &Receiver<Job>) {
-    while let Ok(job) = jobs.recv() {
-        // A receiver that is gone stands for a client that left or a decision whose time was up.
-        if !job.reply.is_closed() {
-            let _ = job.reply.send(engine.score(&job.text, &job.candidates));
-        }
+    let mut first = None;
+    while let Some(job) = first.take().or_else(|| jobs.recv().ok()) {
+        let batch;
+        (batch, first) = batch_from(job, jobs);
+        score(engine, batch);
     }
 }
+
+/// The jobs that wait now and are awaited still, `job` before the others, and the one that was one too many.
+fn batch_from(job: Job, jobs: &Receiver<Job>) -> (Vec<Job>, Option<Job>) {
+    let mut batch = Vec::new();
+    let mut bytes = 0;
+    let mut next = Some(job);
+    while let Some(job) = next.take().or_else(|| jobs.try_recv().ok()) {
+        if !job.is_awaited() {
+            expire(job);
+            continue;
+        }
+        bytes += job.text.len();
+        if !batch.is_empty() && bytes > BATCH_BYTES_MAX {
+            return (batch, Some(job));
+        }
+        batch.push(job);
+        if batch.len() == BATCH_TEXTS_MAX {
+            break;
+        }
+    }
+    (batch, None)
+}
+
+/// Tells a job that its time is up, should anybody listen.
+fn expire(job: Job) {
+    let _ = job.reply.send(Err(FailOpen::Timeout));
+}
+
+fn score(engine: &Engine, batch: Vec<Job>) {
+    let (asked, replies): (Vec<_>, Vec<_>) =
+        batch.into_iter().map(|job| ((job.text, job.candidates), job.reply)).unzip();
+    let questions: Vec<Question<'_>> =
+        asked.iter().map(|(text, candidates)| Question { text, candidates }).collect();
+    let mut replies = replies.into_iter();
+    engine.score_batch(&questions, |scored| {
+        if let Some(reply) = replies.next() {
+            let _ = reply.send(scored);
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests;

@@ -3,13 +3,15 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::Arc,
 };
 
+use pointsman_routers::CostClass;
+
 use super::{Snapshot, Tenant, routes::Routes};
 use crate::{
-    config::{Config, Diagnostics, RouterKind},
+    config::{Config, Diagnostics, EmbedderConfig, RouteConfig, RoutedConfig, RouterKind},
     routing::{candidates::PoolModel, engine::Engine, worker::Worker},
     tenancy::Keyring,
     upstream::{client::Clients, model::Model},
@@ -21,8 +23,26 @@ pub struct BuildContext<'a> {
     pub clients: &'a Clients,
     /// The routers that ship in the binary.
     pub engines: &'a BTreeMap<&'static str, Engine>,
-    /// Loads a router from a file.
-    pub load: &'a dyn Fn(RouterKind, &Path) -> Result<Engine, String>,
+    /// Loads the router of a route that asks for an artefact or embedder of its own.
+    pub load: &'a dyn Fn(&RoutedConfig) -> Result<Engine, RouteFault>,
+}
+
+/// Why a route has no router.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RouteFault {
+    /// The key of the route that is at fault.
+    pub key: &'static str,
+    /// What is wrong.
+    pub message: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+impl RouteFault {
+    /// A fault that says all there is to say.
+    pub fn new(key: &'static str, error: &dyn std::fmt::Display) -> Self {
+        Self { key, message: error.to_string(), hint: None }
+    }
 }
 
 impl std::fmt::Debug for BuildContext<'_> {
@@ -93,37 +113,83 @@ pub(super) struct Prepared {
     pub(super) worker: Option<Worker>,
 }
 
-/// The routers of a configuration, by kind and file; `None` for the file is the one that ships.
-pub(super) type Engines = HashMap<(&'static str, Option<PathBuf>), Prepared>;
+impl Prepared {
+    fn start(engine: Engine, queue_max: usize) -> std::io::Result<Self> {
+        let needs_thread = engine.cost() > CostClass::Microseconds;
+        let worker = needs_thread.then(|| Worker::start(engine.clone(), queue_max)).transpose()?;
+        Ok(Self { engine, worker })
+    }
+}
+
+/// The routers of a configuration. Routes that ask for the same share it.
+#[derive(Debug, Default)]
+pub(super) struct Engines {
+    all: HashMap<Wanted, Prepared>,
+    /// By kind, for `router-<name>-<threshold>`: the one that ships, or else the first route's.
+    by_kind: BTreeMap<RouterKind, Prepared>,
+}
+
+/// Kind, artefact and embedder.
+type Wanted = (RouterKind, Option<PathBuf>, EmbedderConfig);
+
+fn wanted(route: &RoutedConfig) -> Wanted {
+    (route.router, route.artifact.clone(), route.embedder.clone())
+}
+
+impl Engines {
+    /// The router of a route.
+    pub(super) fn of_route(&self, route: &RoutedConfig) -> Option<&Prepared> {
+        self.all.get(&wanted(route))
+    }
+
+    /// One router of each kind that there is.
+    pub(super) fn by_kind(&self) -> impl Iterator<Item = (RouterKind, &Prepared)> {
+        self.by_kind.iter().map(|(kind, prepared)| (*kind, prepared))
+    }
+
+    fn add(&mut self, wanted: Wanted, prepared: Prepared) {
+        self.by_kind.entry(wanted.0).or_insert_with(|| prepared.clone());
+        self.all.insert(wanted, prepared);
+    }
+}
 
 fn load_engines(config: &Config, context: &BuildContext<'_>, found: &mut Diagnostics) -> Engines {
-    let mut engines = Engines::new();
-    let mut add = |key: (&'static str, Option<PathBuf>), engine: Engine| -> std::io::Result<()> {
-        let needs_thread = engine.cost() > pointsman_routers::CostClass::Microseconds;
-        let queue_max = config.server.router_queue;
-        let worker = needs_thread.then(|| Worker::start(engine.clone(), queue_max)).transpose()?;
-        engines.insert(key, Prepared { engine, worker });
-        Ok(())
-    };
-    for (name, route) in &config.routes {
-        let crate::config::RouteConfig::Routed(routed) = route else { continue };
-        let Some(file) = &routed.artifact else { continue };
-        let added = (context.load)(routed.router, file).and_then(|engine| {
-            add((routed.router.name(), Some(file.clone())), engine).map_err(|error| error.to_string())
-        });
-        if let Err(message) = added {
-            found.push(config.source.error(&["routes", name, "artifact"], message, None));
-        }
-    }
+    let mut engines = Engines::default();
+    let queue_max = config.server.router_queue;
     for kind in RouterKind::ALL {
         let Some(engine) = context.engines.get(kind.name()) else { continue };
-        if let Err(error) = add((kind.name(), None), engine.clone()) {
-            found.push(config.source.error(
-                &["routes"],
-                format!("no thread for router {}: {error}", kind.name()),
-                None,
-            ));
+        match Prepared::start(engine.clone(), queue_max) {
+            Ok(prepared) => engines.add((kind, None, EmbedderConfig::Static), prepared),
+            Err(error) => {
+                let message = format!("no thread for router {}: {error}", kind.name());
+                found.push(config.source.error(&["routes"], message, None));
+            }
+        }
+    }
+    for (name, route) in &config.routes {
+        let RouteConfig::Routed(route) = route else { continue };
+        if engines.of_route(route).is_some() {
+            continue;
+        }
+        let prepared = load(route, context).and_then(|engine| {
+            Prepared::start(engine, queue_max).map_err(|error| RouteFault::new("router", &error))
+        });
+        match prepared {
+            Ok(prepared) => engines.add(wanted(route), prepared),
+            Err(fault) => {
+                found.push(config.source.error(&["routes", name, fault.key], fault.message, fault.hint));
+            }
         }
     }
     engines
+}
+
+fn load(route: &RoutedConfig, context: &BuildContext<'_>) -> Result<Engine, RouteFault> {
+    let kind = route.router.name();
+    if route.artifact.is_none() && !context.engines.contains_key(kind) {
+        let message = format!("no router `{kind}` ships in this binary: it needs an artefact");
+        let hint = format!("name its file by `artifact:`; `pointsman train {kind}` writes one");
+        return Err(RouteFault { key: "router", message, hint: Some(hint) });
+    }
+    (context.load)(route)
 }

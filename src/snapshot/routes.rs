@@ -6,7 +6,7 @@ use pointsman_routers::Candidate;
 
 use super::build::{Engines, Prepared};
 use crate::{
-    config::{Config, Diagnostics, RouteConfig, RoutedConfig, RouterKind, Selection, TenantConfig},
+    config::{Config, Diagnostics, RouteConfig, RoutedConfig, Selection, TenantConfig},
     routing::{
         candidates::PoolModel,
         plan::{Costs, LearnedPlan, Plan, PoolPlans, RulePlan},
@@ -36,12 +36,10 @@ impl Routes<'_> {
             }
         }
         let mut routers = BTreeMap::new();
-        for kind in RouterKind::ALL {
+        for (kind, prepared) in self.engines.by_kind() {
             let standard = RoutedConfig { router: kind, ..RoutedConfig::standard() };
-            if let Some(prepared) = self.engines.get(&(kind.name(), None)) {
-                let rule = RulePlan::Threshold { alpha: 0.5, split: 1.0 };
-                routers.insert(kind.name(), Arc::new(self.learned(prepared, &standard, rule)));
-            }
+            let rule = RulePlan::Threshold { alpha: 0.5, split: 1.0 };
+            routers.insert(kind.name(), Arc::new(self.learned(prepared, &standard, rule)));
         }
         PoolPlans { models: Arc::clone(&self.pool), routes, routers }
     }
@@ -59,7 +57,7 @@ impl Routes<'_> {
     }
 
     fn routed_plan(&self, route: &str, routed: &RoutedConfig, found: &mut Diagnostics) -> Option<Plan> {
-        let prepared = self.engines.get(&(routed.router.name(), routed.artifact.clone()))?;
+        let prepared = self.engines.of_route(routed)?;
         self.warn_of_unrated(prepared, found);
         let provisional = RulePlan::Threshold { alpha: 0.5, split: 1.0 };
         let mut plan = self.learned(prepared, routed, provisional);

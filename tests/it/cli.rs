@@ -3,6 +3,7 @@
 mod calibrate;
 mod check_config;
 mod distill;
+mod encoder;
 mod eval;
 mod models;
 mod rate;

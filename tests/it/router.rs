@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
-use pointsman::routing::engine::Engine;
+use pointsman::routing::{embedders::Embedders, engine::Engine};
 use pointsman_routers::{
     CalibrationSkills, Candidate, CostClass, Needs, QueryBatch, Router, RouterError, SkillMatrix, Standing,
 };
@@ -49,7 +49,7 @@ impl Scripted {
 
     /// Ready for a gateway.
     pub(crate) fn engine(&self) -> Engine {
-        Engine::new(Arc::new(self.clone()), None).unwrap()
+        Engine::new(Arc::new(self.clone()), &Embedders::default()).unwrap()
     }
 
     /// What it was asked so far.

@@ -5,11 +5,11 @@ use std::{collections::BTreeMap, net::SocketAddr, path::Path, sync::Arc, time::I
 use bytes::Bytes;
 use hyper_util::client::proxy::matcher::Matcher;
 use pointsman::{
-    config::{Config, Input},
+    config::{Config, Input, RoutedConfig},
     gateway::Gateway,
     http::app::{App, Watcher},
     routing::engine::Engine,
-    snapshot::BuildContext,
+    snapshot::{BuildContext, RouteFault},
     upstream::client::Clients,
 };
 use tokio::task::JoinSet;
@@ -119,7 +119,7 @@ impl Setup {
     pub(crate) async fn start(self) -> Stand {
         let config = self.config();
         let clients = Clients::new(self.proxies.unwrap_or_else(|| Matcher::builder().build()));
-        let load = |_, _: &Path| Err("no artefacts in these tests".to_owned());
+        let load = |_: &RoutedConfig| Err(RouteFault::new("artifact", &"no artefacts in these tests"));
         let context = BuildContext { clients: &clients, engines: &self.engines, load: &load };
         let gateway = Gateway::bind_with(&config, &context, self.watcher).await.unwrap();
         Stand::serve(gateway)

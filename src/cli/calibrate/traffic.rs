@@ -7,7 +7,7 @@ use faer::Mat;
 use pointsman::config::{RoutingText, ServerLimits};
 use pointsman::routing::text::routing_text;
 use pointsman_routers::artifact::CalibrationSample;
-use pointsman_routers::embed::StaticEmbedder;
+use pointsman_routers::embed::Embedder;
 use pointsman_routers::select::hash::{mix, text_hash};
 
 use crate::cli::output::Failure;
@@ -17,6 +17,9 @@ use crate::cli::prompts::{Prompts, request};
 /// Prompts that an artefact carries at most: more would make no share more exact than its prompts are typical, and
 /// every snapshot slower to build.
 const SAMPLE_MAX: usize = 8_192;
+
+/// Texts embedded at a time.
+const BATCH: usize = 64;
 
 /// Prompts with what routing reads of them.
 pub(super) struct Traffic {
@@ -30,27 +33,20 @@ pub(super) struct Traffic {
 
 impl Traffic {
     /// Reads and embeds the prompts of a file.
-    pub(super) fn read(file: &Path, embedder: &StaticEmbedder) -> Result<Self, Failure> {
-        let (mut texts, mut prompt_tokens, mut rows) = (Vec::new(), Vec::new(), Vec::new());
-        let counter = progress::counter("prompts", true);
+    pub(super) fn read(file: &Path, embedder: &dyn Embedder) -> Result<Self, Failure> {
+        let (mut texts, mut prompt_tokens) = (Vec::new(), Vec::new());
         for prompt in Prompts::open(Some(file), &[])? {
             let request = request("", &prompt?.turns)?;
             let messages = request.messages().map_err(Failure::because)?;
             let tokens = request.requirements(&messages).prompt_tokens;
             let chars_max = ServerLimits::default().routing_text_chars;
-            let text = routing_text(RoutingText::LastUser, &messages, chars_max);
-            rows.push(embedder.embed(&text));
-            texts.push(text);
+            texts.push(routing_text(RoutingText::LastUser, &messages, chars_max));
             prompt_tokens.push(u32::try_from(tokens).unwrap_or(u32::MAX));
-            counter.inc(1);
         }
-        counter.finish_and_clear();
         if texts.is_empty() {
             return Err(Failure::Because(format!("{}: holds no prompts", file.display())));
         }
-        let dim = rows.first().map_or(0, |row| row.len());
-        let value = |row: usize, column: usize| rows.get(row).and_then(|row| row.get(column)).copied();
-        let embeddings = Mat::from_fn(rows.len(), dim, |row, column| value(row, column).unwrap_or_default());
+        let embeddings = embed(embedder, &texts)?;
         Ok(Self { texts, prompt_tokens, embeddings })
     }
 
@@ -75,4 +71,17 @@ impl Traffic {
             places.iter().map(|&place| self.prompt_tokens.get(place).copied().unwrap_or_default()).collect();
         CalibrationSample::quantise(&embeddings, &tokens)
     }
+}
+
+fn embed(embedder: &dyn Embedder, texts: &[String]) -> Result<Mat<f32>, Failure> {
+    let mut embeddings = Mat::zeros(texts.len(), embedder.dim());
+    let bar = progress::bar("prompts embedded", texts.len());
+    for (place, batch) in texts.chunks(BATCH).enumerate() {
+        let batch: Vec<&str> = batch.iter().map(String::as_str).collect();
+        let rows = embedder.embed_batch(&batch).map_err(Failure::because)?;
+        embeddings.subrows_mut(place * BATCH, batch.len()).copy_from(&rows);
+        bar.inc(batch.len() as u64);
+    }
+    bar.finish_and_clear();
+    Ok(embeddings)
 }

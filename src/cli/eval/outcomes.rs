@@ -97,7 +97,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut routers = BTreeMap::new();
     for subject in &subjects.all {
         let candidates = Subjects::place(subject, &names)?;
-        let skills = subjects.score(subject, &texts, &candidates)?;
+        let skills = subject.score(&texts, &candidates)?;
         let costs =
             table.costs.as_ref().map(|_| table.costs_of(subject, &candidates, &skills, singles[best]));
         routers.insert(subject.name.clone(), Measured { quality: table.quality_of_top(&skills), costs });

@@ -70,7 +70,7 @@ pub(super) fn run(arguments: &Arguments, benchmark: Benchmark) -> Result<(), Fai
             continue;
         }
         let candidates = Subjects::place(subject, &[strong, weak])?;
-        let skills = subjects.score(subject, &texts, &candidates)?;
+        let skills = subject.score(&texts, &candidates)?;
         let scores: Vec<f64> = skills.row_iter().map(|row| win_probability(row[0], row[1])).collect();
         let curve = PairCurve::new(&scores, &qualities);
         measured.insert(&subject.name, entry(measure_pair(&scores, &qualities), curve));

@@ -5,13 +5,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use faer::Mat;
+use pointsman::routing::embedders::Embedders;
 use pointsman_routers::artifact::Artifact;
-use pointsman_routers::embed::{Embedder, default_static};
-use pointsman_routers::encoder::Encoder;
+use pointsman_routers::embed::Embedder;
 use pointsman_routers::split::PromptHash;
 use pointsman_routers::{Candidate, QueryBatch, Router, SkillMatrix, shipped};
 
 use super::Arguments;
+use crate::cli::encoder;
 use crate::cli::output::Failure;
 use crate::cli::progress;
 
@@ -24,12 +25,30 @@ const CHUNK: usize = 256;
 pub(super) struct Subject {
     pub(super) name: String,
     router: Arc<dyn Router>,
+    /// Where the router reads embeddings.
+    embedder: Option<Arc<dyn Embedder>>,
 }
 
 impl Subject {
     /// θ⁰ of a candidate.
     pub(super) fn prior(&self, candidate: &Candidate) -> f64 {
         self.router.prior(candidate)
+    }
+
+    /// One row of skills per text.
+    pub(super) fn score(&self, texts: &[&str], candidates: &[Candidate]) -> Result<SkillMatrix, Failure> {
+        let bar = progress::bar("prompts scored", texts.len());
+        bar.set_message(format!("prompts scored by {}", self.name));
+        let mut skills = Mat::zeros(texts.len(), candidates.len());
+        for (chunk, some) in texts.chunks(CHUNK).enumerate() {
+            let embeddings = self.embedder.as_ref().map(|embedder| embedder.embed_batch(some)).transpose();
+            let queries = QueryBatch { texts: some, embeddings: embeddings.map_err(Failure::because)? };
+            let scored = self.router.skills(&queries, candidates).map_err(Failure::because)?;
+            skills.get_mut(chunk * CHUNK..chunk * CHUNK + some.len(), ..).copy_from(&scored);
+            bar.inc(some.len() as u64);
+        }
+        bar.finish_and_clear();
+        Ok(skills)
     }
 }
 
@@ -38,17 +57,13 @@ pub(super) struct Subjects {
     pub(super) all: Vec<Subject>,
     /// Hashes of every prompt that any of them was trained on.
     pub(super) trained: BTreeSet<PromptHash>,
-    embedders: Vec<Box<dyn Embedder>>,
+    embedders: Embedders,
 }
 
 impl Subjects {
     /// The routers that the command line names; `mf` and `random` when it names none.
     pub(super) fn load(arguments: &Arguments) -> Result<Self, Failure> {
-        let mut embedders: Vec<Box<dyn Embedder>> =
-            vec![Box::new(default_static().map_err(Failure::because)?)];
-        if let Some(folder) = &arguments.encoder {
-            embedders.push(Box::new(Encoder::load(folder).map_err(Failure::because)?));
-        }
+        let embedders = Embedders::with_encoder(arguments.encoder.as_deref()).map_err(Failure::because)?;
         let mut subjects = Self { all: Vec::new(), trained: BTreeSet::new(), embedders };
         for file in &arguments.artifact {
             subjects.add_file(file)?;
@@ -89,14 +104,10 @@ impl Subjects {
     }
 
     fn add(&mut self, name: String, router: Arc<dyn Router>) -> Result<(), Failure> {
-        if let Some(needed) = router.needs().embedding
-            && !self.embedders.iter().any(|embedder| embedder.fingerprint() == needed)
-        {
-            return Err(Failure::Because(format!(
-                "{name} was trained with the embedder {needed}, which is not at hand: give its folder with --encoder"
-            )));
-        }
-        self.all.push(Subject { name, router });
+        let needed = router.needs().embedding;
+        let embedder = needed.map(|needed| self.embedders.find(&needed)).transpose();
+        let embedder = embedder.map_err(|mismatch| Failure::Because(encoder::missing(&name, &mismatch)))?;
+        self.all.push(Subject { name, router, embedder });
         Ok(())
     }
 
@@ -108,29 +119,5 @@ impl Subjects {
             })
         };
         models.iter().map(place).collect()
-    }
-
-    /// One row of skills per text.
-    pub(super) fn score(
-        &self,
-        subject: &Subject,
-        texts: &[&str],
-        candidates: &[Candidate],
-    ) -> Result<SkillMatrix, Failure> {
-        let bar = progress::bar("prompts scored", texts.len());
-        bar.set_message(format!("prompts scored by {}", subject.name));
-        let needed = subject.router.needs().embedding;
-        let embedder =
-            needed.and_then(|needed| self.embedders.iter().find(|one| one.fingerprint() == needed));
-        let mut skills = Mat::zeros(texts.len(), candidates.len());
-        for (chunk, some) in texts.chunks(CHUNK).enumerate() {
-            let embeddings = embedder.map(|embedder| embedder.embed_batch(some)).transpose();
-            let queries = QueryBatch { texts: some, embeddings: embeddings.map_err(Failure::because)? };
-            let scored = subject.router.skills(&queries, candidates).map_err(Failure::because)?;
-            skills.get_mut(chunk * CHUNK..chunk * CHUNK + some.len(), ..).copy_from(&scored);
-            bar.inc(some.len() as u64);
-        }
-        bar.finish_and_clear();
-        Ok(skills)
     }
 }

@@ -8,13 +8,17 @@ use std::time::Duration;
 use pointsman::config::{
     Config, HttpBaseUrl, ModelConfig, RouteConfig, RoutedConfig, RouterKind, Selection, TenantConfig,
 };
-use pointsman::gateway::{StartError, snapshot};
+use pointsman::gateway::{StartError, snapshot_with};
 use pointsman::routing::candidates::{Exclusion, PoolModel};
 use pointsman::routing::decide::{Asked, Decision, decide};
+use pointsman::routing::embedders::Embedders;
+use pointsman::routing::engine::Engine;
 use pointsman::routing::plan::Plan;
+use pointsman::snapshot::RouteFault;
 use pointsman_routers::select::win_probability;
 use serde::Serialize;
 
+use crate::cli::encoder;
 use crate::cli::output::Failure;
 use crate::cli::prices::PriceFile;
 use crate::cli::prompts;
@@ -27,6 +31,8 @@ pub(super) struct Setup<'a> {
     pub(super) router: RouterKind,
     /// The file of an artefact, in place of the one that ships.
     pub(super) artifact: Option<&'a Path>,
+    /// The folder of the encoder that it was trained with.
+    pub(super) encoder: Option<&'a Path>,
     pub(super) selection: Selection,
     pub(super) models: &'a [String],
     /// The file of the prices.
@@ -62,7 +68,12 @@ impl Explainer {
         let because = |error: &dyn std::fmt::Display| Failure::Because(error.to_string());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| because(&error))?;
-        let (snapshot, _) = snapshot(&configuration(setup)?).map_err(|error| match error {
+        let embedders = Embedders::with_encoder(setup.encoder).map_err(|error| because(&error))?;
+        let load = |route: &RoutedConfig| {
+            let loaded = Engine::load(route.router.name(), route.artifact.as_deref(), &embedders);
+            loaded.map_err(|error| RouteFault::new("artifact", &encoder::advised(&error)))
+        };
+        let (snapshot, _) = snapshot_with(&configuration(setup)?, &load).map_err(|error| match error {
             // Its places are of a file that does not exist.
             StartError::Config(found) => {
                 let messages: Vec<&str> = found.errors().map(|error| error.message.as_str()).collect();

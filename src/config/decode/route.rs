@@ -5,12 +5,21 @@ use std::time::Duration;
 
 use super::{AUTO, check_not_reserved, named};
 use crate::config::probability::Probability;
-use crate::config::route::{RouteConfig, RoutedConfig, RouterKind, RoutingText, Selection};
+use crate::config::route::{EmbedderConfig, RouteConfig, RoutedConfig, RouterKind, RoutingText, Selection};
 use crate::config::value::{Fields, Value};
 
 /// The keys of a route with a router; of a static one they mean nothing.
-const ROUTER_KEYS: [&str; 8] =
-    ["router", "artifact", "threshold", "strong_share", "utility", "budget_usd_per_1k", "timeout", "text"];
+const ROUTER_KEYS: [&str; 9] = [
+    "router",
+    "artifact",
+    "embedder",
+    "threshold",
+    "strong_share",
+    "utility",
+    "budget_usd_per_1k",
+    "timeout",
+    "text",
+];
 
 /// What there is when the file has no `routes`.
 pub(super) fn standard() -> BTreeMap<String, RouteConfig> {
@@ -75,6 +84,12 @@ fn routed(fields: &mut Fields<'_>) -> RoutedConfig {
             value.error_at_name("`random` has no artefact", None);
         }
     }
+    if let Some(value) = fields.take("embedder") {
+        route.embedder = embedder(&value).unwrap_or(route.embedder);
+        if !route.router.reads_embeddings() {
+            value.error_at_name(format!("`{}` reads no embeddings", route.router.name()), None);
+        }
+    }
     route.selection = selection(fields).unwrap_or(route.selection);
     let longest = Duration::from_secs(60);
     route.timeout = fields.read("timeout", |value| value.duration(longest)).unwrap_or(route.timeout);
@@ -85,6 +100,17 @@ fn routed(fields: &mut Fields<'_>) -> RoutedConfig {
     ];
     route.text = fields.read("text", |value| value.choice(&texts)).unwrap_or(route.text);
     route
+}
+
+/// A word, or a mapping with the folder of an encoder.
+fn embedder(value: &Value<'_>) -> Option<EmbedderConfig> {
+    if !value.is_map() {
+        return value.choice(&[("static", ())]).map(|()| EmbedderConfig::Static);
+    }
+    let mut fields = value.fields("`static` or `{encoder: DIR}`")?;
+    let folder = fields.require("encoder", "`{encoder: DIR}`, the folder that `pointsman models pull` fills");
+    fields.finish();
+    folder?.folder_path().map(EmbedderConfig::Encoder)
 }
 
 /// Exactly one rule.

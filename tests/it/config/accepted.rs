@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use http::header;
 use pointsman::config::{
-    ClientIdentity, Config, FeatureSet, HttpBaseUrl, Input, KeyDigest, ModelConfig, Probability,
-    ResponseModel, RouteConfig, RoutedConfig, RouterKind, RoutingText, Scheme, Selection, ServerLimits,
-    TokenPrice, UsageMode,
+    ClientIdentity, Config, EmbedderConfig, FeatureSet, HttpBaseUrl, Input, KeyDigest, ModelConfig,
+    Probability, ResponseModel, RouteConfig, RoutedConfig, RouterKind, RoutingText, Scheme, Selection,
+    ServerLimits, TokenPrice, UsageMode,
 };
 use pointsman::secret::Secret;
 
@@ -138,6 +138,8 @@ routes:
   s: {router: random, strong_share: 0}
   u: {router: best_single, utility: 0, text: conversation}
   b: {router: mf, budget_usd_per_1k: 0.5, text: first_user, artifact: own.safetensors, timeout: 5ms}
+  e: {router: bert, threshold: 0.5, artifact: own.safetensors, embedder: {encoder: models/minilm}}
+  k: {router: knn, threshold: 0.5, embedder: static}
 tenants: {t: {open: true, pool: [a], default_route: b}}
 ";
     let config = accept(text);
@@ -153,6 +155,9 @@ tenants: {t: {open: true, pool: [a], default_route: b}}
     assert_eq!((b.selection, b.text), (Selection::BudgetUsdPer1k(0.5), RoutingText::FirstUser));
     assert_eq!(b.artifact, Some(PathBuf::from("/etc/pointsman/own.safetensors")));
     assert_eq!(b.timeout, Duration::from_millis(5));
+    let encoder = EmbedderConfig::Encoder(PathBuf::from("/etc/pointsman/models/minilm"));
+    assert_eq!((route("e").router, route("e").embedder), (RouterKind::Bert, encoder));
+    assert_eq!((route("k").router, route("k").embedder), (RouterKind::Knn, EmbedderConfig::Static));
 }
 
 #[test]

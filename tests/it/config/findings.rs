@@ -114,6 +114,29 @@ fn what_contradicts() {
 }
 
 #[test]
+fn embedders() {
+    let route = |fields: &str| findings(&with(&format!("routes: {{auto: {{threshold: 0.5, {fields}}}}}\n")));
+    let wrong = |embedder: &str| route(&format!("router: mf, embedder: {embedder}")).concat();
+    assert_eq!(
+        wrong("statik"),
+        "3:55: error: routes.auto.embedder: `statik` is not allowed here; did you mean `static`?"
+    );
+    assert_eq!(
+        wrong("{folder: x}").split("; ").next(),
+        Some("3:45: error: routes.auto.embedder: lacks `encoder`")
+    );
+    assert_eq!(
+        wrong("{encoder: }"),
+        "3:56: error: routes.auto.embedder.encoder: has no value: expects the path of a folder; \
+         give it one, or remove the key"
+    );
+    assert_eq!(
+        route("router: random, embedder: static").concat(),
+        "3:49: error: routes.auto.embedder: `random` reads no embeddings"
+    );
+}
+
+#[test]
 fn addresses() {
     let wrong = |url: &str| {
         let found = finding(&format!(

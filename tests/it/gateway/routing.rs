@@ -1,6 +1,7 @@
 //! Who answers: names, routes, filters, rankings, and what happens when a router does not decide.
 
 mod choice;
+mod encoder;
 mod fail_open;
 mod needs;
 
