@@ -1,15 +1,15 @@
 //! Router artefacts: what a training leaves behind, in one file that says where it comes from.
 //!
-//! | tensor                      | type, shape          | holds                                                 |
-//! |-----------------------------|----------------------|-------------------------------------------------------|
-//! | `added_mix`                 | F32, added × models  | what each model added later takes from the others     |
-//! | `added_prior`               | F64, added           | θ⁰ of each model added later                          |
-//! | `calibration_embeddings`    | I8, prompts × dim    | the calibration sample, a row per prompt              |
-//! | `calibration_prompt_tokens` | U32, prompts         | estimated tokens of each prompt                       |
-//! | `calibration_scales`        | F32, prompts         | what each row of the sample is multiplied by          |
-//! | `components`                | U32, models          | which part of the comparison graph each model lies in |
-//! | `prior`                     | F64, models          | θ⁰ of each model                                      |
-//! | `training_prompts`          | U8, prompts × 16     | hashes of the training prompts, ascending             |
+//! | tensor                      | type, shape           | holds                                                 |
+//! |-----------------------------|-----------------------|-------------------------------------------------------|
+//! | `added_mix`                 | F32, added × models   | what each model added later takes from the others     |
+//! | `added_prior`               | F64, added            | θ⁰ of each model added later                          |
+//! | `calibration_prompt_tokens` | U32, prompts          | estimated tokens of each prompt                       |
+//! | `calibration_scales`        | F32, prompts          | what each row of the sample is multiplied by          |
+//! | `calibration_shifts`        | I16, prompts × models | the calibration sample: θ(x) − θ⁰ of each model       |
+//! | `components`                | U32, models           | which part of the comparison graph each model lies in |
+//! | `prior`                     | F64, models           | θ⁰ of each model                                      |
+//! | `training_prompts`          | U8, prompts × 16      | hashes of the training prompts, ascending             |
 //!
 //! The first two are there when models were added. To these come the tensors of the router's kind, listed where they are read: `artifact/body/`.
 //!
@@ -36,10 +36,12 @@ pub use sample::CalibrationSample;
 
 use std::sync::Arc;
 
+use faer::Mat;
+
 use self::manifest::Manifest;
 use self::tensors::{OwnedTensor, Tensors};
 use crate::roster::Roster;
-use crate::router::Router;
+use crate::router::{Candidate, QueryBatch, Router, RouterError, Standing};
 use crate::split::PromptHash;
 
 /// The version of the format that this release writes, and the highest it reads.
@@ -70,16 +72,7 @@ impl Artifact {
         ratings.check()?;
         body.check(ratings.models.len())?;
         manifest::check_anchor(&provenance.anchor, &ratings.models)?;
-        if calibration.dim != body.dim() {
-            let (found, dim) = (calibration.dim, body.dim());
-            let reason = format!("has {found} dimensions, the router has {dim}");
-            return Err(ArtifactProblem::Tensor { name: "calibration_embeddings", reason });
-        }
-        // A scale above 1 belongs to no vector of unit length.
-        if let Some(scale) = calibration.scales.iter().find(|scale| !(0.0..=1.0).contains(*scale)) {
-            let reason = format!("holds {scale}, expected 0 to 1");
-            return Err(ArtifactProblem::Tensor { name: "calibration_scales", reason });
-        }
+        calibration.check(ratings.models.len())?;
         provenance.training_prompts.sort_unstable();
         provenance.training_prompts.dedup();
         Ok(Self { ratings, added: Vec::new(), body, provenance, calibration })
@@ -92,13 +85,8 @@ impl Artifact {
     pub fn to_bytes(&self) -> Result<Vec<u8>, ArtifactProblem> {
         let Self { ratings, added, body, provenance, calibration } = self;
         let hashes: Vec<[u8; 16]> = provenance.training_prompts.iter().map(|hash| hash.0).collect();
-        let shape = [calibration.len(), calibration.dim];
-        let mut tensors = vec![
-            OwnedTensor::i8("calibration_embeddings", &calibration.embeddings, shape),
-            OwnedTensor::u32("calibration_prompt_tokens", &calibration.prompt_tokens),
-            OwnedTensor::f32("calibration_scales", &calibration.scales),
-            OwnedTensor::u8("training_prompts", &hashes),
-        ];
+        let mut tensors = vec![OwnedTensor::u8("training_prompts", &hashes)];
+        tensors.extend(calibration.tensors());
         tensors.extend(added::tensors(added));
         tensors.extend(ratings.tensors());
         tensors.extend(body.tensors());
@@ -124,13 +112,7 @@ impl Artifact {
         let body = Body::read(&container.kind, models.len(), dim, &tensors)?;
         let added = added::read(added, models.len(), &tensors)?;
         let ratings = Ratings::read(models, &tensors)?;
-        let prompts = tensors.rows("calibration_prompt_tokens")?;
-        let calibration = CalibrationSample {
-            dim,
-            embeddings: tensors.i8("calibration_embeddings", &[prompts, dim])?,
-            scales: tensors.f32("calibration_scales", &[prompts])?,
-            prompt_tokens: tensors.u32("calibration_prompt_tokens", &[prompts])?,
-        };
+        let calibration = CalibrationSample::read(ratings.models.len(), &tensors)?;
         let hashes = tensors.u8("training_prompts", tensors.rows("training_prompts")?)?;
         let training_prompts = hashes.into_iter().map(PromptHash).collect();
         let provenance = Provenance { embedder, anchor, sources, training_prompts, seed, metrics };
@@ -140,7 +122,7 @@ impl Artifact {
     /// The same router with another calibration sample.
     ///
     /// # Errors
-    /// When the sample is of another space.
+    /// When the sample is of other models.
     pub fn recalibrated(self, calibration: CalibrationSample) -> Result<Self, ArtifactProblem> {
         Self::new(self.ratings, self.body, self.provenance, calibration)?.with_added(self.added)
     }
@@ -172,6 +154,23 @@ impl Artifact {
     #[must_use]
     pub fn router(&self) -> Arc<dyn Router> {
         self.body.router(self, &self.ratings)
+    }
+
+    /// θ(x) − θ⁰ of each of its own models, by its router (made once by the caller, as it may be large): a row per
+    /// query. What a calibration sample is made of.
+    ///
+    /// # Errors
+    /// When the queries do not carry what the router needs.
+    pub fn shifts(&self, router: &dyn Router, queries: &QueryBatch<'_>) -> Result<Mat<f64>, RouterError> {
+        let Ratings { models, prior, .. } = &self.ratings;
+        let candidate =
+            |(row, name): (usize, &String)| Candidate { name: name.clone(), standing: Standing::Row(row) };
+        let candidates: Vec<Candidate> = models.iter().enumerate().map(candidate).collect();
+        let mut shifts = router.skills(queries, &candidates)?;
+        for (column, prior) in shifts.col_iter_mut().zip(prior) {
+            column.iter_mut().for_each(|skill| *skill -= prior);
+        }
+        Ok(shifts)
     }
 
     /// The kind of router: `mf`, …

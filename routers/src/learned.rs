@@ -3,25 +3,34 @@
 //!
 //! A zero embedding says nothing of its prompt: there θ(x) = θ⁰, whatever the router.
 
-use std::sync::OnceLock;
-
 use faer::Mat;
 
 use crate::artifact::{Artifact, CalibrationSample};
+use crate::rating_line::RatingLine;
 use crate::roster::Roster;
 use crate::router::{
     CalibrationSkills, Candidate, CostClass, Needs, QueryBatch, Router, RouterError, SkillMatrix, Standing,
 };
 
+/// What a router sees of a prompt.
+#[derive(Debug, Clone, Copy)]
+pub struct Query<'a> {
+    /// The routing text.
+    pub text: &'a str,
+    /// Its embedding.
+    pub embedding: &'a [f32],
+}
+
 /// How a prompt moves skills: θ_m(x) − θ⁰_m, by way of a state, a few numbers that say all that the router sees in
 /// the prompt.
 ///
-/// Each state depends on its embedding alone and each shift on its state and model alone, bit for bit.
+/// Each state depends on its query alone and each shift on its state and model alone, bit for bit.
 pub trait Shifts: Send + Sync {
     /// The router's short name, and the kind of its artefacts.
     const KIND: &'static str;
+
     /// How long a state takes.
-    const COST: CostClass;
+    fn cost(&self) -> CostClass;
 
     /// Dimensions of an embedding.
     fn dim(&self) -> usize;
@@ -29,8 +38,8 @@ pub trait Shifts: Send + Sync {
     /// Numbers in a state.
     fn width(&self) -> usize;
 
-    /// Sets the state, which is zero, of an embedding, which is not.
-    fn see(&self, embedding: &[f32], state: &mut [f32]);
+    /// Sets the state, which is zero, of a query whose embedding is not.
+    fn see(&self, query: Query<'_>, state: &mut [f32]);
 
     /// θ_m(x) − θ⁰_m of the artefact's model number `row`; `None` when there is none.
     fn of_row(&self, row: usize, state: &[f32]) -> Option<f64>;
@@ -50,9 +59,8 @@ pub struct Learned<S> {
     models: usize,
     /// What each added model takes from the shifts of the others.
     mixes: Vec<Vec<f32>>,
+    by_rating: RatingLine,
     sample: CalibrationSample,
-    /// The states of the calibration sample, one row each: every pool's calibration starts from them.
-    sample_states: OnceLock<Vec<f32>>,
 }
 
 impl<S: Shifts> Learned<S> {
@@ -64,25 +72,23 @@ impl<S: Shifts> Learned<S> {
             shifts,
             models: artifact.ratings().models.len(),
             mixes: artifact.added().iter().map(|added| added.mix.clone()).collect(),
+            by_rating: RatingLine::of(&artifact.ratings().prior),
             sample: artifact.calibration().clone(),
-            sample_states: OnceLock::new(),
         }
     }
 
-    /// The states of embeddings, one after the other.
-    fn states<Row: Iterator<Item = f32>>(&self, rows: impl Iterator<Item = Row>) -> Vec<f32> {
+    /// The states of queries, one after the other; `embeddings` has a row per text.
+    fn states(&self, texts: &[&str], embeddings: &Mat<f32>) -> Vec<f32> {
         let width = self.shifts.width();
-        let mut states = Vec::with_capacity(rows.size_hint().0 * width);
+        let mut states = vec![0.0; texts.len() * width];
         let mut embedding = Vec::with_capacity(self.shifts.dim());
-        for row in rows {
+        for ((text, row), state) in
+            texts.iter().zip(embeddings.row_iter()).zip(states.chunks_exact_mut(width.max(1)))
+        {
             embedding.clear();
-            embedding.extend(row);
-            let start = states.len();
-            states.resize(start + width, 0.0);
-            if let Some(state) = states.get_mut(start..)
-                && embedding.iter().any(|&value| value != 0.0)
-            {
-                self.shifts.see(&embedding, state);
+            embedding.extend(row.iter().copied());
+            if embedding.iter().any(|&value| value != 0.0) {
+                self.shifts.see(Query { text, embedding: &embedding }, state);
             }
         }
         states
@@ -111,6 +117,17 @@ impl<S: Shifts> Learned<S> {
                 shares.map(|(row, &share)| Some(f64::from(share) * self.shifts.of_row(row, state)?)).sum()
             }
         }
+    }
+
+    /// The shift of a candidate on every prompt of the calibration sample; `None` for a row outside the artefact.
+    fn sample_shifts(&self, prior: f64, row: Option<usize>) -> Option<Vec<f64>> {
+        let Some(row) = row else {
+            let mix: Vec<f64> = self.by_rating.mix(prior).collect();
+            return Some(self.sample.mixed(&mix));
+        };
+        let Some(added) = row.checked_sub(self.models) else { return self.sample.of_row(row) };
+        let mix: Vec<f64> = self.mixes.get(added)?.iter().map(|&share| f64::from(share)).collect();
+        Some(self.sample.mixed(&mix))
     }
 
     /// `states` holds the states of `queries` queries.
@@ -149,7 +166,7 @@ impl<S: Shifts> Router for Learned<S> {
     }
 
     fn needs(&self) -> Needs {
-        Needs { embedding: Some(self.embedder.clone()), cost: S::COST }
+        Needs { embedding: Some(self.embedder.clone()), cost: self.shifts.cost() }
     }
 
     fn place(&self, name: &str, elo: Option<f64>) -> Option<Candidate> {
@@ -172,7 +189,7 @@ impl<S: Shifts> Router for Learned<S> {
             // Some query has none.
             return Err(RouterError::Embedding { expected, found: 0 });
         }
-        let states = self.states(embeddings.row_iter().map(|row| row.iter().copied()));
+        let states = self.states(queries.texts, embeddings);
         self.score(&states, embeddings.nrows(), candidates)
     }
 
@@ -180,8 +197,15 @@ impl<S: Shifts> Router for Learned<S> {
         if self.sample.is_empty() {
             return Err(RouterError::NoCalibration);
         }
-        let states = self.sample_states.get_or_init(|| self.states(self.sample.rows()));
-        let skills = self.score(states, self.sample.len(), candidates)?;
+        let standings = self.standings(candidates)?;
+        let mut skills = Mat::zeros(self.sample.len(), standings.len());
+        for (column, (prior, row)) in skills.col_iter_mut().zip(standings) {
+            let shifts = self.sample_shifts(prior, row).ok_or(RouterError::NotFinite)?;
+            column.iter_mut().zip(shifts).for_each(|(skill, shift)| *skill = prior + shift);
+        }
+        if !skills.is_all_finite() {
+            return Err(RouterError::NotFinite);
+        }
         Ok(CalibrationSkills { skills, prompt_tokens: self.sample.prompt_tokens().to_vec() })
     }
 }

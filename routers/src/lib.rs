@@ -29,6 +29,7 @@ pub mod split;
 pub mod train;
 pub mod wordpiece;
 
+mod rating_line;
 mod roster;
 mod topics;
 

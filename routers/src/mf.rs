@@ -17,7 +17,8 @@ use faer::{Mat, MatRef};
 pub use weights::MfWeights;
 
 use self::product::{Hidden, dot, row_major};
-use crate::learned::{Learned, Shifts};
+use crate::learned::{Learned, Query, Shifts};
+use crate::rating_line::RatingLine;
 use crate::router::CostClass;
 
 /// The `mf` router of an artefact.
@@ -56,7 +57,10 @@ impl Factorised {
 
 impl Shifts for Factorised {
     const KIND: &'static str = "mf";
-    const COST: CostClass = CostClass::Microseconds;
+
+    fn cost(&self) -> CostClass {
+        CostClass::Microseconds
+    }
 
     fn dim(&self) -> usize {
         self.hidden.dim()
@@ -66,8 +70,8 @@ impl Shifts for Factorised {
         self.hidden.rank()
     }
 
-    fn see(&self, embedding: &[f32], state: &mut [f32]) {
-        self.hidden.set(embedding, state);
+    fn see(&self, query: Query<'_>, state: &mut [f32]) {
+        self.hidden.set(query.embedding, state);
     }
 
     #[inline(always)]
@@ -103,19 +107,14 @@ pub(crate) fn skills_of_all(weights: &MfWeights, prior: &[f64], embeddings: &Mat
 }
 
 impl ByRating {
-    /// Least squares of the factors on θ⁰, column by column. Without two ratings that differ there is no slope.
+    /// The line of the factors over θ⁰, column by column.
     fn fit(prior: &[f64], factors: &Mat<f32>) -> Self {
-        let count = prior.len().max(1) as f64;
-        let mean = prior.iter().sum::<f64>() / count;
-        let spread: f64 = prior.iter().map(|prior| (prior - mean).powi(2)).sum();
-        let line = |column: usize| {
-            let column = || factors.col(column).iter().map(|&factor| f64::from(factor));
-            let joint: f64 = prior.iter().zip(column()).map(|(prior, factor)| (prior - mean) * factor).sum();
-            let slope = if spread > 0.0 { joint / spread } else { 0.0 };
-            let level = column().sum::<f64>() / count - slope * mean;
+        let line = RatingLine::of(prior);
+        let through = |column: faer::ColRef<'_, f32>| {
+            let (level, slope) = line.through(column.iter().map(|&factor| f64::from(factor)));
             (level as f32, slope as f32)
         };
-        let (level, slope) = (0..factors.ncols()).map(line).unzip();
+        let (level, slope) = factors.col_iter().map(through).unzip();
         Self { level, slope }
     }
 }

@@ -14,6 +14,7 @@ mod loss;
 mod options;
 mod parameters;
 mod place;
+mod sample;
 #[cfg(test)]
 mod tests;
 
@@ -27,6 +28,7 @@ use crate::bradley_terry::FitError;
 use crate::data::{Dataset, Prompt};
 use crate::mf::MfWeights;
 use crate::ratings::{GlobalFit, fit_global};
+use crate::router::RouterError;
 
 use adam::Adam;
 use batch::Batch;
@@ -34,12 +36,13 @@ use examples::Examples;
 use inputs::Inputs;
 use parameters::Parameters;
 
-pub use assemble::{DEV_SHARE, Origin, SAMPLE_PROMPTS, embed_prompts, routing_text, train_mf_artifact};
+pub use assemble::{DEV_SHARE, Origin, embed_prompts, routing_text, train_mf_artifact};
 pub use licences::licence_of_file;
 pub use loss::SourceLoss;
 pub(crate) use loss::battle_loss;
 pub use options::{MfOptions, balanced_weights};
 pub use place::{PlaceError, Placed, place_model};
+pub use sample::SAMPLE_PROMPTS;
 
 /// What a prompt is used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,6 +108,9 @@ pub enum TrainError {
     /// What was learned makes no artefact, such as one without the model that ratings are anchored to.
     #[error("what was learned makes no artefact: {0}")]
     Artifact(#[from] ArtifactProblem),
+    /// The trained router could not score the calibration sample.
+    #[error("the calibration sample could not be scored: {0}")]
+    Router(#[from] RouterError),
 }
 
 /// Trains the `mf` router on the prompts that `part` names, `embeddings` holding one row per prompt. Its inputs are a

@@ -28,8 +28,8 @@ use super::{Format, encoder, parse};
 /// A threshold says little by itself: which share of the prompts it sends to the dearest model, and at what cost, depends
 /// on the pool, its prices and the prompts. This command works it out on prompts of your own traffic, or on the sample
 /// that the router's artefact carries. With --out, your sample takes the place of the artefact's, and routes with
-/// `strong_share` and `budget_usd_per_1k` hold for your traffic from then on. The artefact gets the prompts' embeddings
-/// and lengths, never their texts.
+/// `strong_share` and `budget_usd_per_1k` hold for your traffic from then on. The artefact gets what its router makes of
+/// the prompts and their lengths, never their texts.
 ///
 /// Expected costs are those of the gateway: the prompt's tokens, and 300 of an answer. Without prices a model counts as
 /// the dearer, the higher its global rating is. On more prompts of the same kind expect a share within 2.6 standard
@@ -134,7 +134,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         show(&mut stdout, arguments, &pool, &scored)?;
     }
     if let (Some(out), Some(traffic)) = (&arguments.out, &traffic) {
-        let recalibrated = artifact.recalibrated(traffic.sample()).map_err(Failure::because)?;
+        let sample = traffic.sample(&artifact, engine.router())?;
+        let recalibrated = artifact.recalibrated(sample).map_err(Failure::because)?;
         write_file(out, &recalibrated.to_bytes().map_err(Failure::because)?)?;
         let prompts = recalibrated.calibration().len();
         tracing::info!(file = %out.display(), prompts, "recalibrated");

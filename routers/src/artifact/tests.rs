@@ -42,8 +42,8 @@ fn provenance() -> Provenance {
 }
 
 fn sample() -> CalibrationSample {
-    let embeddings = Mat::from_fn(5, 4, |row, column| if (row + column) % 4 == 0 { 1.0 } else { 0.0 });
-    CalibrationSample::quantise(&embeddings, &[3, 1, 4, 1, 5])
+    let shifts = Mat::from_fn(5, 3, |row, column| row as f64 * (column as f64 - 1.0));
+    CalibrationSample::quantise(&shifts, &[3, 1, 4, 1, 5])
 }
 
 fn small() -> Artifact {
@@ -82,21 +82,34 @@ fn what_is_written_is_read() {
 #[test]
 fn an_empty_sample_and_no_prompts_can_be_written() {
     let provenance = Provenance { training_prompts: vec![], ..provenance() };
-    let empty = CalibrationSample::quantise(&Mat::zeros(0, 4), &[]);
+    let empty = CalibrationSample::quantise(&Mat::zeros(0, 3), &[]);
     let artifact = Artifact::new(ratings(), Body::Mf(weights()), provenance, empty).unwrap();
     assert_eq!(Artifact::from_bytes(&artifact.to_bytes().unwrap(), "").unwrap(), artifact);
 }
 
 #[test]
-fn a_sample_keeps_its_embeddings_to_half_a_step() {
-    let embeddings = Mat::from_fn(2, 3, |row, column| [[0.6, -0.8, 0.01], [0.0, 0.0, 0.0]][row][column]);
-    let sample = CalibrationSample::quantise(&embeddings, &[7, 8]);
-    for (row, expected) in sample.rows().zip(embeddings.row_iter()) {
-        for (value, expected) in row.zip(expected.iter()) {
-            assert!((value - expected).abs() <= 0.8 / 127.0 / 2.0 + 1e-6, "{value} for {expected}");
-        }
+fn a_sample_keeps_its_shifts_to_half_a_step() {
+    let shifts = Mat::from_fn(2, 3, |row, column| [[0.6, -2.5, 0.01], [0.0, 0.0, 0.0]][row][column]);
+    let sample = CalibrationSample::quantise(&shifts, &[7, 8]);
+    for column in 0..3 {
+        let kept = sample.of_row(column).unwrap();
+        assert!((kept[0] - shifts[(0, column)]).abs() <= 2.5 / 32767.0 / 2.0 + 1e-7, "{kept:?}");
+        assert_eq!(kept[1].to_bits(), 0.0f64.to_bits(), "nothing stays nothing");
     }
-    assert_eq!((sample.len(), sample.prompt_tokens()), (2, [7, 8].as_slice()));
+    let mixed = sample.mixed(&[0.5, 1.0, 0.0]);
+    assert!((mixed[0] + 2.2).abs() < 1e-4, "{mixed:?}");
+    assert_eq!((sample.len(), sample.prompt_tokens(), sample.of_row(3)), (2, [7, 8].as_slice(), None));
+    // What was rounded once is not rounded again.
+    let kept: Vec<Vec<f64>> = (0..3).map(|column| sample.of_row(column).unwrap()).collect();
+    let again = Mat::from_fn(2, 3, |row, column| kept[column][row]);
+    assert_eq!(CalibrationSample::quantise(&again, &[7, 8]), sample);
+}
+
+#[test]
+fn a_sample_of_other_models_is_refused() {
+    let sample = CalibrationSample::quantise(&Mat::zeros(1, 4), &[1]);
+    let problem = small().recalibrated(sample).unwrap_err().to_string();
+    assert!(problem.contains("`calibration_shifts` has 4 columns, expected 3"), "{problem}");
 }
 
 #[test]
@@ -124,10 +137,6 @@ fn parts_that_do_not_fit_are_refused() {
     assert!(refused(|weights| weights.topics = Mat::zeros(3, 3)).contains("expected 4 rows"));
     assert!(refused(|weights| weights.topics[(1, 1)] = f32::NAN).contains("`topics` holds NaN"));
     assert!(refused(|weights| weights.topic_projection = Mat::zeros(1, 2)).contains("expected (3, 2)"));
-    let wider = |weights: &mut MfWeights| {
-        (weights.projection, weights.topics) = (Mat::zeros(5, 2), Mat::zeros(5, 3));
-    };
-    assert!(refused(wider).contains("has 4 dimensions"));
     assert!(unrated(|ratings| ratings.components.push(1)).contains("`components` has 4 values, expected 3"));
     assert!(unrated(|ratings| ratings.models.clear()).contains("it names no models"));
     let provenance = Provenance { anchor: Anchor { model: "cobalt".to_owned(), elo: 1.0 }, ..provenance() };

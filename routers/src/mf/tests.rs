@@ -43,8 +43,9 @@ fn embeddings(count: usize, dim: usize) -> Mat<f32> {
     Mat::from_fn(count, dim, |row, column| (scale * noise(5, row, column)) as f32)
 }
 
-fn sample(prompts: usize) -> CalibrationSample {
-    CalibrationSample::quantise(&embeddings(prompts, DIM), &vec![10; prompts])
+/// Shifts of a calibration sample.
+fn shifts(prompts: usize, models: usize) -> Mat<f64> {
+    Mat::from_fn(prompts, models, |row, column| 2.0 * noise(8, row, column))
 }
 
 fn router(weights: MfWeights, prompts: usize) -> Mf {
@@ -60,8 +61,9 @@ fn rated(ratings: Ratings, weights: MfWeights, prompts: usize) -> Mf {
         seed: 0,
         metrics: BTreeMap::new(),
     };
-    let shifts = Factorised::new(&weights, &ratings.prior);
-    Mf::new(&Artifact::new(ratings, Body::Mf(weights), provenance, sample(prompts)).unwrap(), shifts)
+    let sample = CalibrationSample::quantise(&shifts(prompts, ratings.models.len()), &vec![10; prompts]);
+    let factorised = Factorised::new(&weights, &ratings.prior);
+    Mf::new(&Artifact::new(ratings, Body::Mf(weights), provenance, sample).unwrap(), factorised)
 }
 
 fn all(router: &Mf, models: usize) -> Vec<Candidate> {
@@ -128,6 +130,17 @@ fn a_zero_embedding_gives_the_global_fit() {
     assert_eq!(router.prior(&candidates[3]).to_bits(), ratings(7).prior[3].to_bits());
 }
 
+/// Least squares of skills on ratings by its normal equations, at a rating.
+fn on_the_line(prior: &[f64], skill: impl Fn(usize) -> f64, rating: f64) -> f64 {
+    let of = |f: &dyn Fn(f64, f64) -> f64| -> f64 {
+        prior.iter().enumerate().map(|(model, &prior)| f(prior, skill(model))).sum::<f64>()
+    };
+    let count = prior.len() as f64;
+    let (x, y) = (of(&|x, _| x) / count, of(&|_, y| y) / count);
+    let slope = of(&|prior, skill| (prior - x) * (skill - y)) / of(&|prior, _| (prior - x).powi(2));
+    y + slope * (rating - x)
+}
+
 #[test]
 fn a_rated_model_lies_on_the_line_of_skills_over_ratings() {
     let router = router(weights(30, DIM, 5), 0);
@@ -139,27 +152,29 @@ fn a_rated_model_lies_on_the_line_of_skills_over_ratings() {
     assert!((router.prior(&candidate) - rating).abs() < 1e-12);
     let placed = score(&router, queries, &[candidate]);
     for query in 0..4 {
-        // Least squares by its normal equations, on this prompt's skills.
-        let of = |f: &dyn Fn(f64, f64) -> f64| -> f64 {
-            (0..30).map(|model| f(prior[model], skills[(query, model)])).sum::<f64>()
-        };
-        let (x, y) = (of(&|x, _| x) / 30.0, of(&|_, y| y) / 30.0);
-        let slope = of(&|prior, skill| (prior - x) * (skill - y)) / of(&|prior, _| (prior - x).powi(2));
-        let expected = y + slope * (rating - x);
+        let expected = on_the_line(&prior, |model| skills[(query, model)], rating);
         assert!((placed[(query, 0)] - expected).abs() < 1e-5, "{} for {expected}", placed[(query, 0)]);
     }
 }
 
 #[test]
-fn the_calibration_sample_is_scored_like_queries() {
-    let weights = weights(6, DIM, 4);
-    let router = router(weights, 50);
-    let candidates = all(&router, 6);
-    let rounded: Vec<Vec<f32>> = sample(50).rows().map(Iterator::collect).collect();
-    let rounded = Mat::from_fn(50, DIM, |row, column| rounded[row][column]);
+fn the_calibration_sample_is_looked_up() {
+    let router = router(weights(6, DIM, 4), 50);
+    let mut candidates = all(&router, 6);
+    candidates.push(router.place("unheard of", Some(1200.0)).unwrap());
     let calibration = router.calibration(&candidates).unwrap();
-    assert_eq!(calibration.skills, score(&router, rounded, &candidates));
-    assert_eq!(calibration.prompt_tokens, [10; 50]);
+    assert_eq!((calibration.skills.nrows(), calibration.prompt_tokens), (50, vec![10; 50]));
+    let (shifts, prior) = (shifts(50, 6), ratings(6).prior);
+    let rating = router.prior(&candidates[6]);
+    for (prompt, skills) in calibration.skills.row_iter().enumerate() {
+        for model in 0..6 {
+            let expected = prior[model] + shifts[(prompt, model)];
+            assert!((skills[model] - expected).abs() < 2.0 / 32767.0, "{} for {expected}", skills[model]);
+        }
+        // A rated model lies on the line of these skills over the ratings.
+        let expected = on_the_line(&prior, |model| prior[model] + shifts[(prompt, model)], rating);
+        assert!((skills[6] - expected).abs() < 1e-3, "{} for {expected}", skills[6]);
+    }
 }
 
 #[test]

@@ -5,17 +5,14 @@ use std::collections::BTreeMap;
 use faer::Mat;
 use serde_json::json;
 
-use super::{MfOptions, Part, Progress, TrainError, TrainedMf, train_mf};
+use super::{MfOptions, Part, Progress, TrainError, TrainedMf, sample, train_mf};
 use crate::artifact::{Anchor, Artifact, Body, CalibrationSample, Provenance, Ratings, Source};
 use crate::data::{Dataset, Prompt};
 use crate::embed::{EmbedError, Embedder};
-use crate::select::cost::estimate_tokens;
 use crate::split::{PromptHash, Side, Split};
 
 /// The share of prompts that training stops early on.
 pub const DEV_SHARE: f64 = 0.1;
-/// Prompts in a calibration sample, if there are as many.
-pub const SAMPLE_PROMPTS: usize = 4608;
 /// Texts embedded at a time.
 const CHUNK: usize = 512;
 
@@ -80,7 +77,9 @@ pub fn train_mf_artifact(
         metrics: metrics(data, &trained),
     };
     let ratings = Ratings::of(&data.models, &trained.global);
-    Ok(Artifact::new(ratings, Body::Mf(trained.weights), provenance, sample(data, embeddings))?)
+    let empty = CalibrationSample::quantise(&Mat::zeros(0, data.models.len()), &[]);
+    let artifact = Artifact::new(ratings, Body::Mf(trained.weights), provenance, empty)?;
+    sample::calibrated(artifact, data, embeddings)
 }
 
 /// The hashes of the prompts that any weight depends on.
@@ -109,30 +108,4 @@ fn metrics(data: &Dataset, trained: &TrainedMf) -> BTreeMap<String, serde_json::
         ("temperature".to_owned(), json!(trained.temperature)),
         ("epoch".to_owned(), json!(trained.epoch)),
     ])
-}
-
-/// The calibration sample: as many prompts of each source as there are, up to an even share of the whole; within
-/// a source those of the lowest hashes, which is to say any.
-fn sample(data: &Dataset, embeddings: &Mat<f32>) -> CalibrationSample {
-    let mut of_source: Vec<Vec<(PromptHash, usize)>> = vec![Vec::new(); data.sources.len()];
-    for (place, prompt) in data.prompts.iter().enumerate() {
-        if let Some(prompts) = of_source.get_mut(usize::from(prompt.source)) {
-            prompts.push((prompt.hash(), place));
-        }
-    }
-    of_source.iter_mut().for_each(|prompts| prompts.sort_unstable());
-    let mut order: Vec<usize> = (0..of_source.len()).collect();
-    order.sort_by_key(|&source| of_source[source].len());
-    let mut chosen: Vec<usize> = Vec::new();
-    for (done, source) in order.iter().enumerate() {
-        // What the smaller sources could not fill is shared by the larger ones.
-        let share = (SAMPLE_PROMPTS - chosen.len()) / (order.len() - done);
-        chosen.extend(of_source[*source].iter().take(share).map(|(_, place)| *place));
-    }
-    chosen.sort_unstable();
-    let rows =
-        Mat::from_fn(chosen.len(), embeddings.ncols(), |row, column| embeddings[(chosen[row], column)]);
-    let tokens: Vec<u32> =
-        chosen.iter().map(|&place| estimate_tokens(&routing_text(&data.prompts[place]))).collect();
-    CalibrationSample::quantise(&rows, &tokens)
 }

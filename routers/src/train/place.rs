@@ -19,12 +19,12 @@ use crate::artifact::{Artifact, ArtifactProblem, Source};
 use crate::bradley_terry::{FitError, PairSum, fit_scale};
 use crate::data::{Battle, Dataset};
 use crate::identity;
+use crate::rating_line::RatingLine;
 use crate::router::{Candidate, QueryBatch, RouterError, SkillMatrix, Standing};
 use crate::split::{PromptHash, Split};
 
 use super::routing_text;
 use fit::{Meeting, Problem};
-use line::Line;
 
 /// Ridges tried; the last holds a model to what its rating says.
 const RIDGES: [f64; 6] = [0.3, 1.0, 3.0, 10.0, 100.0, 1e6];
@@ -102,7 +102,7 @@ pub fn place_model(
     let ratings = artifact.ratings();
     let known: Vec<Option<usize>> =
         data.models.iter().map(|model| ratings.models.binary_search(model).ok()).collect();
-    let line = Line::of(&ratings.prior);
+    let line = RatingLine::of(&ratings.prior);
     let (problem, prompts) = gather(&artifact, data, embeddings, newcomer, &known, &line)?;
     if prompts.is_empty() {
         return Err(PlaceError::NoBattles(name.to_owned()));
@@ -114,7 +114,7 @@ pub fn place_model(
     let by_rating = losses.last().map_or(0.0, |(_, loss)| *loss);
     let best = losses.iter().copied().min_by(|one, other| one.1.total_cmp(&other.1));
     let (ridge, loss) = best.unwrap_or_default();
-    let added = line.added(name, &problem.solve(ridge, |_| true)?);
+    let added = line::added(&line, name, &problem.solve(ridge, |_| true)?);
     let anchor = &artifact.provenance().anchor;
     let anchor_skill = router.place(&anchor.model, None).map_or(0.0, |anchor| router.prior(&anchor));
     Ok(Placed {
@@ -135,7 +135,7 @@ fn gather(
     embeddings: &Mat<f32>,
     newcomer: usize,
     known: &[Option<usize>],
-    line: &Line,
+    line: &RatingLine,
 ) -> Result<(Problem, Vec<PromptHash>), PlaceError> {
     let all = data.battles(|_| true);
     let opponent = |battle: &Battle| {
@@ -170,7 +170,7 @@ fn gather(
         prompts.iter().filter_map(|&prompt| Some(data.prompts.get(prompt as usize)?.hash())).collect();
     let split = Split::new(artifact.provenance().seed);
     let folds = hashes.iter().map(|hash| split.fold(*hash, fit::FOLDS)).collect();
-    Ok((line.problem(&skills, &artifact.ratings().prior, meetings, folds), hashes))
+    Ok((line::problem(line, &skills, &artifact.ratings().prior, meetings, folds), hashes))
 }
 
 /// θ of all the artefact's own models on some prompts: a row per prompt.

@@ -10,13 +10,10 @@ use pointsman::routing::plan::Costs;
 use pointsman_routers::calibration::Sample;
 use pointsman_routers::{Candidate, QueryBatch, SkillMatrix};
 
-use super::traffic::Traffic;
+use super::traffic::{BATCH, Traffic};
 use crate::cli::output::Failure;
 use crate::cli::prices::PriceFile;
 use crate::cli::progress;
-
-/// Prompts that are scored at once.
-const BATCH: usize = 256;
 
 /// The models to choose from.
 pub(super) struct Pool<'a> {

@@ -6,9 +6,15 @@ use std::path::Path;
 use faer::Mat;
 use pointsman::config::{RoutingText, ServerLimits};
 use pointsman::routing::text::routing_text;
+<<<<<<< HEAD
 use pointsman_routers::artifact::CalibrationSample;
 use pointsman_routers::embed::Embedder;
+=======
+use pointsman_routers::artifact::{Artifact, CalibrationSample};
+use pointsman_routers::embed::StaticEmbedder;
+>>>>>>> 760a239 (Keep what prompts do to skills as the calibration sample, not embeddings)
 use pointsman_routers::select::hash::{mix, text_hash};
+use pointsman_routers::{QueryBatch, Router};
 
 use crate::cli::output::Failure;
 use crate::cli::progress;
@@ -18,8 +24,13 @@ use crate::cli::prompts::{Prompts, request};
 /// every snapshot slower to build.
 const SAMPLE_MAX: usize = 8_192;
 
+<<<<<<< HEAD
 /// Texts embedded at a time.
 const BATCH: usize = 64;
+=======
+/// Prompts that are scored at once.
+pub(super) const BATCH: usize = 256;
+>>>>>>> 760a239 (Keep what prompts do to skills as the calibration sample, not embeddings)
 
 /// Prompts with what routing reads of them.
 pub(super) struct Traffic {
@@ -50,9 +61,35 @@ impl Traffic {
         Ok(Self { texts, prompt_tokens, embeddings })
     }
 
-    /// What an artefact keeps of them: a sample by hash, the same in whatever order they came. A text that came often
-    /// has a lot for each time.
-    pub(super) fn sample(&self) -> CalibrationSample {
+    /// What an artefact keeps of them: a sample by hash, the same in whatever order they came, scored by the artefact's
+    /// router.
+    pub(super) fn sample(
+        &self,
+        artifact: &Artifact,
+        router: &dyn Router,
+    ) -> Result<CalibrationSample, Failure> {
+        let places = self.places();
+        let mut shifts = Mat::zeros(places.len(), artifact.ratings().models.len());
+        let bar = progress::bar("prompts sampled", places.len());
+        for (chunk, places) in places.chunks(BATCH).enumerate() {
+            let texts: Vec<&str> =
+                places.iter().filter_map(|&place| self.texts.get(place)).map(String::as_str).collect();
+            let embeddings = Mat::from_fn(places.len(), self.embeddings.ncols(), |row, column| {
+                self.embeddings[(places[row], column)]
+            });
+            let batch = QueryBatch { texts: &texts, embeddings: Some(embeddings) };
+            let scored = artifact.shifts(router, &batch).map_err(Failure::because)?;
+            shifts.subrows_mut(chunk * BATCH, places.len()).copy_from(&scored);
+            bar.inc(places.len() as u64);
+        }
+        bar.finish_and_clear();
+        let tokens: Vec<u32> =
+            places.iter().map(|&place| self.prompt_tokens.get(place).copied().unwrap_or_default()).collect();
+        Ok(CalibrationSample::quantise(&shifts, &tokens))
+    }
+
+    /// The prompts with the lowest lots, in the lots' order. A text that came often has a lot for each time.
+    fn places(&self) -> Vec<usize> {
         let mut times: HashMap<u64, u64> = HashMap::new();
         let lots = self.texts.iter().map(|text| {
             let hash = text_hash(text);
@@ -63,13 +100,7 @@ impl Traffic {
         let mut places: Vec<(u64, usize)> = lots.zip(0..).collect();
         places.sort_unstable();
         places.truncate(SAMPLE_MAX);
-        let places: Vec<usize> = places.into_iter().map(|(_, place)| place).collect();
-        let embeddings = Mat::from_fn(places.len(), self.embeddings.ncols(), |row, column| {
-            self.embeddings[(places[row], column)]
-        });
-        let tokens: Vec<u32> =
-            places.iter().map(|&place| self.prompt_tokens.get(place).copied().unwrap_or_default()).collect();
-        CalibrationSample::quantise(&embeddings, &tokens)
+        places.into_iter().map(|(_, place)| place).collect()
     }
 }
 

@@ -41,7 +41,7 @@ fn artifact() -> Artifact {
         seed: 0,
         metrics: BTreeMap::new(),
     };
-    let sample = CalibrationSample::quantise(&Mat::zeros(0, DIM), &[]);
+    let sample = CalibrationSample::quantise(&Mat::zeros(0, KNOWN), &[]);
     Artifact::new(ratings, Body::Mf(weights), provenance, sample).unwrap()
 }
 
