@@ -67,7 +67,11 @@ fn artifact(encoder: &Encoder) -> Artifact {
         metrics: std::collections::BTreeMap::new(),
     };
     let texts = ["a", "b", "a b", "b b a"];
-    let sample = CalibrationSample::quantise(&encoder.embed_batch(&texts).unwrap(), &[1, 1, 2, 3]);
+    let embeddings = encoder.embed_batch(&texts).unwrap();
+    let shifts = Mat::from_fn(texts.len(), 2, |row, model| {
+        f64::from(embeddings[(row, 0)] * weights.factors[(model, 0)])
+    });
+    let sample = CalibrationSample::quantise(&shifts, &[1, 1, 2, 3]);
     let ratings =
         Ratings { models: MODELS.map(str::to_owned).to_vec(), prior: vec![0.0; 2], components: vec![0; 2] };
     Artifact::new(ratings, Body::Mf(weights), provenance, sample).unwrap()

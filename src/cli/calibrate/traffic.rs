@@ -6,13 +6,8 @@ use std::path::Path;
 use faer::Mat;
 use pointsman::config::{RoutingText, ServerLimits};
 use pointsman::routing::text::routing_text;
-<<<<<<< HEAD
-use pointsman_routers::artifact::CalibrationSample;
-use pointsman_routers::embed::Embedder;
-=======
 use pointsman_routers::artifact::{Artifact, CalibrationSample};
-use pointsman_routers::embed::StaticEmbedder;
->>>>>>> 760a239 (Keep what prompts do to skills as the calibration sample, not embeddings)
+use pointsman_routers::embed::Embedder;
 use pointsman_routers::select::hash::{mix, text_hash};
 use pointsman_routers::{QueryBatch, Router};
 
@@ -24,13 +19,8 @@ use crate::cli::prompts::{Prompts, request};
 /// every snapshot slower to build.
 const SAMPLE_MAX: usize = 8_192;
 
-<<<<<<< HEAD
-/// Texts embedded at a time.
-const BATCH: usize = 64;
-=======
-/// Prompts that are scored at once.
-pub(super) const BATCH: usize = 256;
->>>>>>> 760a239 (Keep what prompts do to skills as the calibration sample, not embeddings)
+/// Prompts that are embedded, or scored, at a time.
+pub(super) const BATCH: usize = 64;
 
 /// Prompts with what routing reads of them.
 pub(super) struct Traffic {
