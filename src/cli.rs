@@ -6,8 +6,10 @@
 
 mod calibrate;
 mod check_config;
+mod data;
 mod demo;
 mod distill;
+mod embedding;
 mod encoder;
 mod eval;
 mod logging;

@@ -3,6 +3,7 @@
 //! Must not know which router reads the vectors.
 
 mod scale;
+mod spread;
 mod table;
 
 use std::borrow::Cow;
@@ -14,6 +15,7 @@ use crate::encoder::{Encoder, EncoderError};
 use crate::router::CostClass;
 use crate::wordpiece::{WordPiece, WordPieceScratch};
 
+pub use spread::embed_all;
 pub use table::{StaticTable, TableError};
 
 /// Most tokens of a text that the static embedder reads.

@@ -8,14 +8,14 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use pointsman_routers::artifact::Anchor;
-use pointsman_routers::data::{LoadReport, ReadOptions, read_file};
+use pointsman_routers::data::{LoadReport, ReadOptions};
 use pointsman_routers::identity;
 use pointsman_routers::leaderboard::{self, Leaderboard, Options, Rating, Standing, Tally, Votes};
 use serde::Serialize;
 
-use super::Format;
 use super::output::{Failure, write_file};
 use super::progress;
+use super::{Format, data};
 
 /// Rate models by votes: Bradley–Terry skills and Elo, with intervals
 ///
@@ -127,11 +127,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let mut stdout = io::stdout().lock();
     match arguments.format {
         Format::Text => {
-            reports.iter().try_for_each(|report| writeln!(stdout, "{}", table::account(report)))?;
+            reports.iter().try_for_each(|report| writeln!(stdout, "{}", data::account(report)))?;
             table::write(&mut stdout, &votes, &leaderboard, arguments.resamples)?;
         }
         Format::Json => {
-            reports.iter().for_each(|report| tracing::info!("{}", table::account(report)));
+            reports.iter().for_each(|report| tracing::info!("{}", data::account(report)));
             table::remarks(&leaderboard).iter().for_each(|remark| tracing::warn!("{remark}"));
             let rows: Vec<Row<'_>> = leaderboard.ratings.iter().map(Row::from).collect();
             serde_json::to_writer_pretty(&mut stdout, &rows).map_err(io::Error::from)?;
@@ -141,29 +141,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Reads all files; what was refused in them is told on stderr.
 fn read(arguments: &Arguments) -> Result<(Votes, Vec<LoadReport>), Failure> {
     let options = ReadOptions { leaderboard_filter: !arguments.unfiltered, ..ReadOptions::default() };
     let mut tally = Tally::default();
-    let mut reports = Vec::with_capacity(arguments.files.len());
-    for file in &arguments.files {
-        let bytes = std::fs::metadata(file).map_or(0, |metadata| metadata.len());
-        let bar = progress::bar("bytes read", usize::try_from(bytes).unwrap_or(usize::MAX));
-        let report =
-            read_file(file, &options, &mut |done| bar.set_position(done), &mut |row| tally.add(&row));
-        bar.finish_and_clear();
-        let report = report.map_err(Failure::because)?;
-        for rejection in &report.examples {
-            tracing::warn!(
-                "{}: {} {}: {}",
-                file.display(),
-                report.format.unit(),
-                rejection.line,
-                rejection.problem
-            );
-        }
-        reports.push(report);
-    }
+    let reports = data::read_rows(&arguments.files, &options, &mut |row| tally.add(&row))?;
     Ok((tally.finish(), reports))
 }
 

@@ -1,6 +1,11 @@
 //! `pointsman train`: routers from data.
+//!
+//! A kind of router is a file here: its options beside those that all kinds share, and a function from
+//! [`Material`](common::Material) to an artefact.
 
+mod common;
 mod mf;
+mod show;
 
 use clap::{Args, Subcommand};
 
@@ -10,16 +15,16 @@ use super::output::Failure;
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     #[command(subcommand)]
-    router: Router,
+    kind: Kind,
 }
 
 #[derive(Debug, Subcommand)]
-enum Router {
+enum Kind {
     Mf(mf::Arguments),
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    match &arguments.router {
-        Router::Mf(arguments) => mf::run(arguments),
+    match &arguments.kind {
+        Kind::Mf(arguments) => common::run(&arguments.common, |material| mf::train(arguments, material)),
     }
 }

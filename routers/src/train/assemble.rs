@@ -1,6 +1,7 @@
 //! From data to an artefact: what is trained on, what is measured, what goes into the file.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
 
 use faer::Mat;
 use serde_json::json;
@@ -8,13 +9,11 @@ use serde_json::json;
 use super::{MfOptions, Part, Progress, TrainError, TrainedMf, sample, train_mf};
 use crate::artifact::{Anchor, Artifact, Body, CalibrationSample, Provenance, Ratings, Source};
 use crate::data::{Dataset, Prompt};
-use crate::embed::{EmbedError, Embedder};
+use crate::embed::{EmbedError, Embedder, embed_all};
 use crate::split::{PromptHash, Side, Split};
 
 /// The share of prompts that training stops early on.
 pub const DEV_SHARE: f64 = 0.1;
-/// Texts embedded at a time.
-const CHUNK: usize = 512;
 
 /// The text of a prompt as a gateway would route it: the user's turns, a line each.
 #[must_use]
@@ -22,7 +21,7 @@ pub fn routing_text(prompt: &Prompt) -> String {
     prompt.turns.join("\n")
 }
 
-/// Embeds every prompt: one row each.
+/// Embeds every prompt, on one thread: one row each.
 ///
 /// # Errors
 /// When the embedder fails.
@@ -31,15 +30,9 @@ pub fn embed_prompts(
     embedder: &dyn Embedder,
     progress: &mut dyn FnMut(usize),
 ) -> Result<Mat<f32>, EmbedError> {
-    let mut embeddings = Mat::zeros(data.prompts.len(), embedder.dim());
-    for (chunk, prompts) in data.prompts.chunks(CHUNK).enumerate() {
-        let texts: Vec<String> = prompts.iter().map(routing_text).collect();
-        let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-        let vectors = embedder.embed_batch(&texts)?;
-        embeddings.get_mut(chunk * CHUNK..chunk * CHUNK + prompts.len(), ..).copy_from(&vectors);
-        progress(chunk * CHUNK + prompts.len());
-    }
-    Ok(embeddings)
+    let texts: Vec<String> = data.prompts.iter().map(routing_text).collect();
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    embed_all(embedder, &texts, NonZeroUsize::MIN, progress)
 }
 
 /// Where the data comes from.

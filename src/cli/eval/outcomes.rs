@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use pointsman_routers::SkillMatrix;
-use pointsman_routers::data::{Dataset, DatasetBuilder, Outcomes, PresentationOrders, ReadOptions, Singles};
+use pointsman_routers::data::{Dataset, Outcomes, ReadOptions};
 use pointsman_routers::evaluate::{Frontier, Standpoint};
 use pointsman_routers::identity;
 use pointsman_routers::select::cost::Price;
@@ -17,8 +17,8 @@ use serde::{Deserialize, Serialize};
 use super::Arguments;
 use super::plot::{self, Chart, Line};
 use super::routers::{Subject, Subjects};
-use crate::cli::Format;
 use crate::cli::output::{Failure, write_file};
+use crate::cli::{Format, data};
 
 /// A model scored on this share of the rows is in the default pool.
 const SCORED_SHARE: f64 = 0.97;
@@ -85,7 +85,7 @@ struct Table {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let data = read(&arguments.data)?;
+    let (data, _) = data::read(&arguments.data, &ReadOptions::default())?;
     let subjects = Subjects::load(arguments)?;
     let table = Table::new(&data, &subjects, arguments)?;
     let texts: Vec<&str> = table.texts.iter().map(String::as_str).collect();
@@ -132,18 +132,6 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         Format::Text => show(&mut stdout, &report)?,
     }
     Ok(())
-}
-
-fn read(files: &[PathBuf]) -> Result<Dataset, Failure> {
-    let mut builder = DatasetBuilder::new();
-    for file in files {
-        let report =
-            builder.read_file(file, &ReadOptions::default(), &mut |_| ()).map_err(Failure::because)?;
-        for example in &report.examples {
-            tracing::warn!("{}:{}: {}", file.display(), example.line, example.problem);
-        }
-    }
-    Ok(builder.finish(PresentationOrders::United(Singles::Keep)))
 }
 
 impl Table {
@@ -341,7 +329,7 @@ fn dataset_oracle(table: &Table, files: &[PathBuf]) -> Result<Option<f64>, Failu
     if files.is_empty() {
         return Ok(None);
     }
-    let data = read(files)?;
+    let (data, _) = data::read(files, &ReadOptions::default())?;
     let columns: Vec<Option<usize>> = table.pool.iter().map(|name| data.model(name)).collect();
     let mut sums: BTreeMap<Option<&String>, Vec<(f64, f64)>> = BTreeMap::new();
     for outcomes in &data.outcomes {

@@ -2,28 +2,12 @@
 
 use std::io::{self, Write};
 
-use pointsman_routers::data::LoadReport;
 use pointsman_routers::leaderboard::{Leaderboard, Rating, Standing, UNANCHORED_ELO, Votes};
+
+use crate::cli::output::thousands;
 
 /// Models of a remark that are named.
 const NAMED_MAX: usize = 10;
-
-/// What was read of a file.
-pub(super) fn account(report: &LoadReport) -> String {
-    let rows = thousands(report.rows);
-    let mut text = format!("{}: {rows} rows", report.file.display());
-    let refused = report.rejected_total();
-    if refused > 0 {
-        let kinds: Vec<String> =
-            report.rejected.iter().map(|(kind, count)| format!("{} {kind}", thousands(*count))).collect();
-        text += &format!(", {} refused ({})", thousands(refused), kinds.join(", "));
-    }
-    if let Some(filter) = report.filter {
-        let [before, anonymous, sampled] = [filter.before, filter.anonymous, filter.sampled].map(thousands);
-        text += &format!("; {before} battles, of these {anonymous} with anony, of these {sampled} sampled");
-    }
-    text
-}
 
 /// Writes a table of every group of models, and what is to be said of it.
 pub(super) fn write(
@@ -101,27 +85,4 @@ pub(super) fn remarks(leaderboard: &Leaderboard) -> Vec<String> {
         ));
     }
     remarks
-}
-
-/// A number with its thousands apart.
-fn thousands(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() * 2);
-    for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn thousands_stand_apart() {
-        assert_eq!([0, 12, 999, 1000, 1_670_250].map(thousands), ["0", "12", "999", "1,000", "1,670,250"]);
-    }
 }

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 
 use super::{run, status, stderr, stdout};
+use crate::hub::encoder;
 
 /// The model that ratings are anchored to, a better one and a worse one.
 const MODELS: [&str; 3] = ["gpt-4-1106-preview", "mixtral-8x7b-instruct-v0.1", "dolly-v2-12b"];
@@ -88,6 +89,54 @@ fn the_seed_decides_and_not_the_order_of_files() {
 }
 
 #[test]
+fn an_encoder_gives_the_vectors_on_any_number_of_threads() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name);
+    write(&at("battles.jsonl"), &battles());
+    fs::create_dir(at("encoder")).unwrap();
+    encoder::write(&at("encoder"));
+    let trained = |threads: &str| {
+        let more = ["--encoder", at("encoder").to_str().unwrap(), "--threads", threads].map(str::to_owned);
+        let output = train(&at("battles.jsonl"), &at("out"), &more.each_ref().map(String::as_str));
+        assert_eq!(status(&output), 0, "{}", stderr(&output));
+        fs::read(at("out")).unwrap()
+    };
+    let one = trained("1");
+    assert_eq!(one, trained("3"));
+    let manifest = String::from_utf8_lossy(&one).into_owned();
+    assert!(manifest.contains("\\\"dim\\\":4") || manifest.contains("\"dim\":4"), "the encoder's dimensions");
+    let route =
+        run(&["route", "--models", &MODELS.join(","), "--artifact", at("out").to_str().unwrap(), "a"]);
+    assert_eq!(status(&route), 1, "the binary's embedder is another");
+    assert!(stderr(&route).contains("embedder"), "{}", stderr(&route));
+}
+
+#[test]
+fn refused_rows_are_counted_and_told_by_their_lines() {
+    let directory = tempfile::tempdir().unwrap();
+    let data = directory.path().join("battles.jsonl");
+    let mut rows = battles();
+    rows.extend(battles());
+    let itself = r#"{"prompt": ["x"], "model_a": "claude-1", "model_b": "claude-1", "winner": "tie"}"#;
+    rows.insert(4, itself.to_owned());
+    rows.insert(6, r#"{"prompt": ["x"], "model_a": "claude-1", "model_b": "claude-2"}"#.to_owned());
+    write(&data, &rows);
+    let out = directory.path().join("out");
+    let told = train(&data, &out, &[]);
+    assert_eq!(status(&told), 0, "{}", stderr(&told));
+    let told = stderr(&told);
+    assert!(told.contains("battles.jsonl: line 5: claude-1 is compared with itself"), "{told}");
+    assert!(told.contains("battles.jsonl: line 7: winner is missing"), "{told}");
+    assert!(told.contains("362 rows, 2 refused (1 model against itself, 1 no winner)"), "{told}");
+
+    rows.extend([r#"{"prompt": ["x"], "scores": {"claude-1": NaN}}"#; 2].map(str::to_owned));
+    write(&data, &rows);
+    let refused = train(&data, &out, &[]);
+    assert_eq!(status(&refused), 1);
+    assert!(stderr(&refused).contains("4 of 364 rows refused"), "{}", stderr(&refused));
+}
+
+#[test]
 fn what_cannot_be_read_is_named() {
     let directory = tempfile::tempdir().unwrap();
     let out = directory.path().join("out");
@@ -99,6 +148,8 @@ fn what_cannot_be_read_is_named() {
     let output = train(&foreign, &out, &[]);
     assert_eq!((status(&output), out.exists()), (1, false));
     assert!(stderr(&output).contains("foreign.jsonl"), "{}", stderr(&output));
+    let nowhere = train(Path::new("no/such.jsonl"), &directory.path().join("no/out"), &[]);
+    assert!(stderr(&nowhere).contains("there is no folder"), "{}", stderr(&nowhere));
     assert_eq!(status(&run(&["train", "mf", "--data", "x"])), 2);
     assert_eq!(status(&run(&["train"])), 2);
 }

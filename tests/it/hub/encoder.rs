@@ -1,5 +1,8 @@
 //! The files of an encoder of one layer and four dimensions.
 
+use std::fs;
+use std::path::Path;
+
 use serde_json::{Map, Value, json};
 
 const HIDDEN: usize = 4;
@@ -9,6 +12,13 @@ const PIECES: [&str; 6] = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "a", "b"];
 pub(crate) const CONFIG: &str = r#"{"model_type": "bert", "hidden_size": 4, "intermediate_size": 4, "num_hidden_layers": 1,
     "num_attention_heads": 2, "vocab_size": 6, "max_position_embeddings": 16, "type_vocab_size": 2,
     "layer_norm_eps": 1e-12, "hidden_act": "gelu"}"#;
+
+/// Writes all of them into a folder.
+pub(crate) fn write(folder: &Path) {
+    fs::write(folder.join("config.json"), CONFIG).unwrap();
+    fs::write(folder.join("tokenizer.json"), tokenizer()).unwrap();
+    fs::write(folder.join("model.safetensors"), weights()).unwrap();
+}
 
 /// `tokenizer.json`.
 pub(crate) fn tokenizer() -> String {

@@ -1,0 +1,38 @@
+//! What a training measured, on stdout.
+
+use std::io::{self, Write};
+
+use pointsman_routers::artifact::Artifact;
+use serde_json::{Value, json};
+
+use super::common::Common;
+use crate::cli::Format;
+
+pub(super) fn show(out: &mut impl Write, common: &Common, artifact: &Artifact) -> io::Result<()> {
+    let provenance = artifact.provenance();
+    match common.format {
+        Format::Json => {
+            let shown = json!({
+                "out": common.out,
+                "router": artifact.kind(),
+                "models": artifact.ratings().models.len(),
+                "training_prompts": provenance.training_prompts.len(),
+                "seed": common.seed,
+                "metrics": provenance.metrics,
+            });
+            writeln!(out, "{shown}")
+        }
+        Format::Text => {
+            writeln!(out, "{}\n", common.out.display())?;
+            writeln!(out, "log-loss per battle on prompts held out    prompts   router  global ratings")?;
+            let losses = provenance.metrics.get("dev_log_loss").and_then(Value::as_object);
+            for (source, loss) in losses.into_iter().flatten() {
+                let number = |key: &str| loss.get(key).and_then(Value::as_f64).unwrap_or(f64::NAN);
+                let (prompts, router) = (number("prompts"), number("log_loss"));
+                let global = number("log_loss_of_global_fit");
+                writeln!(out, "  {source:<40} {prompts:>7} {router:>8.4} {global:>15.4}")?;
+            }
+            Ok(())
+        }
+    }
+}
