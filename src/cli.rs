@@ -4,6 +4,7 @@
 //! Results go to stdout, everything else to stderr. Exit status: 0 when done, 1 when it failed, 2 when the command
 //! line was wrong.
 
+mod artifact;
 mod calibrate;
 mod check_config;
 mod data;

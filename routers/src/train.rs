@@ -41,7 +41,7 @@ pub use licences::licence_of_file;
 pub use loss::SourceLoss;
 pub(crate) use loss::battle_loss;
 pub use options::{MfOptions, balanced_weights};
-pub use place::{PlaceError, Placed, place_model};
+pub use place::{PLACE_PROMPTS_MIN, PlaceError, Placed, place_model};
 pub use sample::SAMPLE_PROMPTS;
 
 /// What a prompt is used for.

@@ -5,23 +5,21 @@ mod table;
 mod traffic;
 
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{ArgGroup, Args};
 use pointsman::config::Probability;
 use pointsman::routing::embedders::Embedders;
 use pointsman::routing::engine::Engine;
-use pointsman_routers::artifact::Artifact;
 use pointsman_routers::calibration::{
     self, CalibrationError, Outlook, Sample, Solved, budget_usd_per_1k, strong_share,
 };
-use pointsman_routers::shipped::default_artifact;
 
 use self::pool::{Pool, Scored};
 use self::traffic::Traffic;
 use super::output::{Failure, write_file};
 use super::prices::PriceFile;
-use super::{Format, encoder, parse};
+use super::{Format, artifact, encoder, parse};
 
 /// Solve thresholds for a pool of models on a sample of prompts
 ///
@@ -114,7 +112,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             "no models to choose from: give --models, or --prices of some".to_owned(),
         ));
     }
-    let artifact = load(arguments.artifact.as_deref())?;
+    let artifact = artifact::load(arguments.artifact.as_deref())?;
     let embedders = Embedders::with_encoder(arguments.encoder.as_deref()).map_err(Failure::because)?;
     let name = arguments.artifact.as_ref().map_or_else(|| "mf".to_owned(), |file| file.display().to_string());
     let mismatched = |mismatch| Failure::Because(encoder::missing(&name, &mismatch));
@@ -145,13 +143,6 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         }
     }
     Ok(())
-}
-
-fn load(file: Option<&Path>) -> Result<Artifact, Failure> {
-    let Some(file) = file else { return default_artifact().cloned().map_err(Failure::because) };
-    let name = file.display().to_string();
-    let bytes = std::fs::read(file).map_err(|error| Failure::Because(format!("{name}: {error}")))?;
-    Artifact::from_bytes(&bytes, &name).map_err(Failure::because)
 }
 
 fn show(

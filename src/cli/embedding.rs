@@ -2,13 +2,17 @@
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::thread;
 
 use clap::Args;
 use faer::Mat;
+use pointsman::routing::embedders::Embedders;
+use pointsman_routers::artifact::Artifact;
 use pointsman_routers::embed::{Embedder, default_static, embed_all};
 use pointsman_routers::encoder::Encoder;
 
+use super::encoder;
 use super::output::Failure;
 use super::progress;
 
@@ -31,6 +35,13 @@ impl EmbeddingOptions {
             Some(folder) => Ok(Box::new(Encoder::load(folder).map_err(Failure::because)?)),
             None => Ok(Box::new(default_static().map_err(Failure::because)?)),
         }
+    }
+
+    /// The embedder that `artifact`, which goes by `name`, was trained with.
+    pub(super) fn find_for(&self, artifact: &Artifact, name: &str) -> Result<Arc<dyn Embedder>, Failure> {
+        let embedders = Embedders::with_encoder(self.encoder.as_deref()).map_err(Failure::because)?;
+        let mismatched = |mismatch| Failure::Because(encoder::missing(name, &mismatch));
+        embedders.find(artifact.embedder_fingerprint()).map_err(mismatched)
     }
 
     /// `--threads`, or as many as there are cores.

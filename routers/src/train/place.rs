@@ -29,6 +29,12 @@ use fit::{Meeting, Problem};
 /// Ridges tried; the last holds a model to what its rating says.
 const RIDGES: [f64; 6] = [0.3, 1.0, 3.0, 10.0, 100.0, 1e6];
 
+/// Prompts with scores of the new model and of known ones, at least: on fewer nothing could be held out. Some hundreds
+/// place it well.
+pub const PLACE_PROMPTS_MIN: usize = 20;
+/// Models that an error names, at most.
+const NAMED_MAX: usize = 12;
+
 /// A model placed, and how well that went.
 #[derive(Debug, Clone)]
 pub struct Placed {
@@ -54,11 +60,25 @@ pub enum PlaceError {
     /// It has a row.
     #[error("the artefact knows `{0}` already")]
     Known(String),
-    /// Nothing to compare it with.
+    /// The data holds nothing of it.
+    #[error("no prompt has a score of `{name}`; {}", listed(models))]
+    Unknown {
+        /// The model.
+        name: String,
+        /// The models that there are scores of.
+        models: Vec<String>,
+    },
+    /// Too little to compare it with.
     #[error(
-        "no prompt has a score of `{0}` and of a model that the artefact knows: give outcomes or battles with both"
+        "{prompts} prompts have a score of `{name}` and of a model that the artefact knows, at least {PLACE_PROMPTS_MIN} are needed: \
+         give more outcomes or battles with both, some hundreds of prompts, or place it by its rating with `elo:`"
     )]
-    NoBattles(String),
+    TooFew {
+        /// The model.
+        name: String,
+        /// The prompts.
+        prompts: usize,
+    },
     /// The embeddings are not the prompts'.
     #[error("{prompts} prompts, but {rows} embeddings")]
     Embeddings {
@@ -76,6 +96,15 @@ pub enum PlaceError {
     /// The result makes no artefact.
     #[error(transparent)]
     Artifact(#[from] ArtifactProblem),
+}
+
+fn listed(models: &[String]) -> String {
+    let named: Vec<&str> = models.iter().take(NAMED_MAX).map(String::as_str).collect();
+    match (named.is_empty(), models.len() - named.len()) {
+        (true, _) => "there are no scores at all".to_owned(),
+        (false, 0) => format!("there are scores of {}", named.join(", ")),
+        (false, rest) => format!("there are scores of {} and {rest} more", named.join(", ")),
+    }
 }
 
 /// Places the model `name` (any spelling) in `artifact` by `data`, `embeddings` holding a row per prompt. `sources` go
@@ -98,14 +127,15 @@ pub fn place_model(
     if embeddings.nrows() != data.prompts.len() {
         return Err(PlaceError::Embeddings { prompts: data.prompts.len(), rows: embeddings.nrows() });
     }
-    let newcomer = data.model(name).ok_or_else(|| PlaceError::NoBattles(name.to_owned()))?;
+    let unknown = || PlaceError::Unknown { name: name.to_owned(), models: data.models.clone() };
+    let newcomer = data.model(name).ok_or_else(unknown)?;
     let ratings = artifact.ratings();
     let known: Vec<Option<usize>> =
         data.models.iter().map(|model| ratings.models.binary_search(model).ok()).collect();
     let line = RatingLine::of(&ratings.prior);
     let (problem, prompts) = gather(&artifact, data, embeddings, newcomer, &known, &line)?;
-    if prompts.is_empty() {
-        return Err(PlaceError::NoBattles(name.to_owned()));
+    if prompts.len() < PLACE_PROMPTS_MIN {
+        return Err(PlaceError::TooFew { name: name.to_owned(), prompts: prompts.len() });
     }
     let mut losses = Vec::with_capacity(RIDGES.len());
     for ridge in RIDGES {

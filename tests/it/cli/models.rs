@@ -1,8 +1,13 @@
-//! `models pull`: from a hub, from a wheel's folder, and what is said when it cannot be.
+//! `models pull`: from a hub, from a wheel's folder, and what is said when it cannot be. `models add`: a model that the
+//! shipped router has never seen.
 
-use serde_json::Value;
+use std::fs;
+use std::path::Path;
+
+use serde_json::{Value, json};
 
 use super::{program, run, status, stderr, stdout};
+use crate::encoder::Trained;
 use crate::hub::encoder::{self, CONFIG};
 use crate::upstream::{Script, Upstream};
 
@@ -67,5 +72,93 @@ fn what_cannot_be_fetched_is_said() {
     ] {
         let output = run(wrong);
         assert_eq!(status(&output), 2, "{wrong:?}: {}", stderr(&output));
+    }
+}
+
+/// Outcomes of a newcomer: right where the question is about numbers, wrong elsewhere; the strong model is always right,
+/// the weak one never.
+fn scores(file: &Path, prompts: usize) {
+    let row = |number: usize| {
+        let (prompt, newcomer) = match number % 2 {
+            0 => (format!("What is {number} times {} plus {number}?", number + 3), 1),
+            _ => (format!("Write a letter to my aunt about day {number} of our journey."), 0),
+        };
+        let scores =
+            json!({"newcomer-7b": newcomer, "gpt-4-1106-preview": 1, "mixtral-8x7b-instruct-v0.1": 0});
+        json!({"source": "mine", "prompt": prompt, "scores": scores}).to_string() + "\n"
+    };
+    fs::write(file, (0..prompts).map(row).collect::<String>()).unwrap();
+}
+
+#[test]
+fn a_model_is_added_to_a_router() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    scores(Path::new(&at("mine.jsonl")), 240);
+    let (data, out) = (at("mine.jsonl"), at("out"));
+    let arguments = [
+        "models",
+        "add",
+        "newcomer-7b",
+        "--outcomes",
+        &data,
+        "--licence",
+        "mine.jsonl=CC0-1.0",
+        "--out",
+        &out,
+    ];
+    let added = run(&[&arguments[..], &["--format", "json"]].concat());
+    assert_eq!(status(&added), 0, "{}", stderr(&added));
+    let told: Value = serde_json::from_slice(&added.stdout).unwrap();
+    assert_eq!((told["model"].as_str(), told["router"].as_str()), (Some("newcomer-7b"), Some("mf")));
+    assert_eq!((told["prompts"].as_u64(), told["battles"].as_u64()), (Some(240), Some(480)));
+    let number = |key: &str| told[key].as_f64().unwrap();
+    assert!(number("log_loss") < number("log_loss_by_rating") - 0.05, "{told}");
+    assert!((900.0..1300.0).contains(&number("elo")), "{told}");
+    assert!(String::from_utf8_lossy(&fs::read(&out).unwrap()).contains("CC0-1.0"));
+
+    let chance = |prompt: &str| {
+        let models = "newcomer-7b,mixtral-8x7b-instruct-v0.1";
+        let output = run(&["route", "--artifact", &out, "--models", models, "--format", "json", prompt]);
+        assert_eq!(status(&output), 0, "{}", stderr(&output));
+        let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let skill = |name: &str| told["skills"][name].as_f64().unwrap();
+        skill("newcomer-7b") - skill("mixtral-8x7b-instruct-v0.1")
+    };
+    let (sums, letters) =
+        (chance("What is 12 times 9 plus 4?"), chance("Write a letter to my aunt about our journey."));
+    assert!(sums > letters + 0.5, "{sums} {letters}");
+
+    let again =
+        run(&["models", "add", "newcomer-7b", "--outcomes", &data, "--artifact", &out, "--out", &at("out2")]);
+    assert_eq!(status(&again), 1);
+    assert!(stderr(&again).contains("knows newcomer-7b already"), "{}", stderr(&again));
+}
+
+#[test]
+fn what_cannot_be_added_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
+    scores(Path::new(&at("few.jsonl")), 12);
+    let fails = |name: &str, more: &[&str]| {
+        let (data, out) = (at("few.jsonl"), at("out"));
+        let output = run(&[&["models", "add", name, "--outcomes", &data, "--out", &out], more].concat());
+        assert_eq!((status(&output), Path::new(&out).exists()), (1, false), "{}", stdout(&output));
+        stderr(&output)
+    };
+    let unknown = fails("newcomer-8b", &[]);
+    assert!(unknown.contains("no prompt has a score of `newcomer-8b`; there are scores of"), "{unknown}");
+    assert!(unknown.contains("newcomer-7b"), "{unknown}");
+    let few = fails("newcomer-7b", &[]);
+    assert!(few.contains("12 prompts have a score of `newcomer-7b`") && few.contains("at least 20"), "{few}");
+    let trained = Trained::new();
+    let other = fails("newcomer-7b", &["--artifact", trained.artifact().to_str().unwrap()]);
+    assert!(
+        other.contains("was trained with the embedder") && other.contains("by `--encoder DIR`"),
+        "{other}"
+    );
+    assert!(fails("gpt-4-1106-preview", &[]).contains("knows gpt-4-1106-preview already"));
+    for wrong in [&["models", "add"][..], &["models", "add", "x", "--out", "y"]] {
+        assert_eq!(status(&run(wrong)), 2, "{wrong:?}");
     }
 }
