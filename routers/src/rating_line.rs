@@ -35,3 +35,33 @@ impl RatingLine {
         })
     }
 }
+
+/// States that hold every known model's shift, and after them the line through them.
+impl RatingLine {
+    /// Numbers in a state.
+    pub(crate) fn width(&self) -> usize {
+        self.level.len() + 2
+    }
+
+    /// Sets a state to these shifts.
+    pub(crate) fn set(&self, shifts: &[f64], state: &mut [f32]) {
+        let (level, slope) = self.through(shifts.iter().copied());
+        let values = shifts.iter().copied().chain([level, slope]);
+        state.iter_mut().zip(values).for_each(|(into, value)| *into = value as f32);
+    }
+
+    /// The shift of a known model; `None` when there is none.
+    #[inline(always)]
+    pub(crate) fn of_row(&self, row: usize, state: &[f32]) -> Option<f64> {
+        if row < self.level.len() { state.get(row).map(|&shift| f64::from(shift)) } else { None }
+    }
+
+    /// The shift of a model of this rating.
+    #[inline(always)]
+    pub(crate) fn of_rating(prior: f64, state: &[f32]) -> f64 {
+        match state {
+            [.., level, slope] => f64::from(*level) + prior * f64::from(*slope),
+            _ => 0.0,
+        }
+    }
+}

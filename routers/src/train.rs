@@ -6,10 +6,12 @@
 mod adam;
 mod assemble;
 mod batch;
+mod evidence;
 mod examples;
 mod finish;
 mod inputs;
 mod licences;
+mod local;
 mod loss;
 mod options;
 mod parameters;
@@ -38,6 +40,9 @@ use parameters::Parameters;
 
 pub use assemble::{DEV_SHARE, Origin, embed_prompts, routing_text, train_mf_artifact};
 pub use licences::licence_of_file;
+pub use local::{
+    KmeansOptions, KnnOptions, SwOptions, train_kmeans_artifact, train_knn_artifact, train_sw_artifact,
+};
 pub use loss::SourceLoss;
 pub(crate) use loss::battle_loss;
 pub use options::{MfOptions, balanced_weights};

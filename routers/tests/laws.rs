@@ -1,12 +1,18 @@
-//! The laws that every router keeps, over every router that ships. One generic check for each law; the third, on
-//! training, is tested where training is.
+//! The laws that every router keeps, over every router that ships and small ones of the kinds that do not. One generic
+//! check for each law; the third, on training, is tested where training is.
 
 #![cfg(test)]
 
 use std::sync::{Arc, LazyLock};
 
+use pointsman_routers::artifact::Artifact;
+use pointsman_routers::data::{DatasetBuilder, OutcomeRow, PresentationOrders, Row, Run};
 use pointsman_routers::embed::{self, Embedder, StaticEmbedder};
 use pointsman_routers::select::{Offer, Rule, hash::text_hash, rank, win_probability};
+use pointsman_routers::train::{
+    KmeansOptions, KnnOptions, Origin, SwOptions, embed_prompts, train_kmeans_artifact, train_knn_artifact,
+    train_sw_artifact,
+};
 use pointsman_routers::{Candidate, QueryBatch, Router, SkillMatrix, shipped};
 use proptest::prelude::*;
 
@@ -23,8 +29,42 @@ const POOL: [(&str, Option<f64>); 7] = [
 
 static EMBEDDER: LazyLock<StaticEmbedder> = LazyLock::new(|| embed::default_static().unwrap());
 
-static ROUTERS: LazyLock<Vec<Arc<dyn Router>>> =
-    LazyLock::new(|| shipped::KINDS.iter().map(|kind| shipped::router(kind).unwrap()).collect());
+static ROUTERS: LazyLock<Vec<Arc<dyn Router>>> = LazyLock::new(|| {
+    let shipped = shipped::KINDS.iter().map(|kind| shipped::router(kind).unwrap());
+    shipped.chain(small_artifacts().iter().map(Artifact::router)).collect()
+});
+
+/// Of the kinds that do not ship, trained on an exam in which dear models are better at sums and cheap ones at greetings.
+fn small_artifacts() -> [Artifact; 3] {
+    let mut builder = DatasetBuilder::new();
+    for number in 0..60_usize {
+        let is_sum = number.is_multiple_of(2);
+        let text = if is_sum { "What is the sum of 17 and" } else { "Say a friendly hello to guest" };
+        let run = |(place, (model, elo)): (usize, &(&str, Option<f64>))| {
+            let score = if is_sum { place } else { POOL.len() - place } as f64 / POOL.len() as f64;
+            elo.is_none().then(|| Run { model: (*model).to_owned(), score, out_chars: None })
+        };
+        let row = OutcomeRow {
+            id: String::new(),
+            source: "exam".to_owned(),
+            category: None,
+            language: None,
+            turns: vec![format!("{text} {number}")],
+            runs: POOL.iter().enumerate().filter_map(run).collect(),
+        };
+        builder.add(Row::Outcome(row)).unwrap();
+    }
+    let data = builder.finish(PresentationOrders::default());
+    let embeddings = embed_prompts(&data, &*EMBEDDER, &mut |_| ()).unwrap();
+    let origin = Origin { embedder: Embedder::fingerprint(&*EMBEDDER).to_owned(), sources: Vec::new() };
+    let (sw, kmeans) = (SwOptions::default(), KmeansOptions { clusters: 4, ..KmeansOptions::default() });
+    let knn = KnnOptions { neighbours: 10, ..KnnOptions::default() };
+    [
+        train_sw_artifact(&data, &embeddings, &origin, &sw, &|_, _| ()).unwrap(),
+        train_knn_artifact(&data, &embeddings, &origin, &knn, &|_, _| ()).unwrap(),
+        train_kmeans_artifact(&data, &embeddings, &origin, &kmeans, &|_, _| ()).unwrap(),
+    ]
+}
 
 fn pool(router: &dyn Router) -> Vec<Candidate> {
     POOL.iter().map(|(name, elo)| router.place(name, *elo).unwrap_or_else(|| panic!("{name}"))).collect()

@@ -1,6 +1,8 @@
 //! What an artefact holds of its own, by the kind of its router. A new kind gets a variant here and a file beside
 //! `body/mf.rs` that says which tensors it is made of.
 
+mod kmeans;
+mod local;
 mod mf;
 
 use std::sync::Arc;
@@ -9,14 +11,22 @@ use super::error::ArtifactProblem;
 use super::tensors::{OwnedTensor, Tensors};
 use super::{Artifact, Ratings};
 use crate::learned::{Learned, Shifts};
+use crate::local::{LocalFit, LocalWeights, Neighbours, Similarity};
 use crate::mf::{Factorised, MfWeights};
+use crate::regions::{RegionWeights, Regions};
 use crate::router::Router;
 
 /// What was learned of how prompts move skills.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Body {
+    /// Of the `kmeans` router.
+    Kmeans(RegionWeights),
+    /// Of the `knn` router.
+    Knn(Arc<LocalWeights>),
     /// Of the `mf` router.
     Mf(MfWeights),
+    /// Of the `sw` router.
+    Sw(Arc<LocalWeights>),
 }
 
 impl Body {
@@ -24,7 +34,10 @@ impl Body {
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
+            Self::Kmeans(_) => Regions::KIND,
+            Self::Knn(_) => LocalFit::<Neighbours>::KIND,
             Self::Mf(_) => Factorised::KIND,
+            Self::Sw(_) => LocalFit::<Similarity>::KIND,
         }
     }
 
@@ -32,6 +45,8 @@ impl Body {
     #[must_use]
     pub fn dim(&self) -> usize {
         match self {
+            Self::Kmeans(weights) => weights.centres.nrows(),
+            Self::Knn(weights) | Self::Sw(weights) => weights.evidence.index.dim(),
             Self::Mf(weights) => weights.projection.nrows(),
         }
     }
@@ -39,12 +54,16 @@ impl Body {
     /// Whether the parts fit together, for so many models.
     pub(super) fn check(&self, models: usize) -> Result<(), ArtifactProblem> {
         match self {
+            Self::Kmeans(weights) => weights.check(models),
+            Self::Knn(weights) | Self::Sw(weights) => weights.check(models),
             Self::Mf(weights) => weights.check(models),
         }
     }
 
     pub(super) fn tensors(&self) -> Vec<OwnedTensor> {
         match self {
+            Self::Kmeans(weights) => kmeans::tensors(weights),
+            Self::Knn(weights) | Self::Sw(weights) => local::tensors(weights),
             Self::Mf(weights) => mf::tensors(weights),
         }
     }
@@ -57,7 +76,10 @@ impl Body {
         tensors: &Tensors<'_>,
     ) -> Result<Self, ArtifactProblem> {
         match kind {
+            Regions::KIND => kmeans::read(models, dim, tensors).map(Self::Kmeans),
+            LocalFit::<Neighbours>::KIND => Ok(Self::Knn(Arc::new(local::read(dim, tensors)?))),
             Factorised::KIND => mf::read(models, dim, tensors).map(Self::Mf),
+            LocalFit::<Similarity>::KIND => Ok(Self::Sw(Arc::new(local::read(dim, tensors)?))),
             _ => Err(ArtifactProblem::UnknownKind { found: kind.to_owned() }),
         }
     }
@@ -65,6 +87,13 @@ impl Body {
     /// The router of an artefact with this body and these ratings.
     pub(super) fn router(&self, artifact: &Artifact, ratings: &Ratings) -> Arc<dyn Router> {
         match self {
+            Self::Kmeans(weights) => Arc::new(Learned::new(artifact, Regions::new(weights, &ratings.prior))),
+            Self::Knn(weights) => {
+                Arc::new(Learned::new(artifact, LocalFit::<Neighbours>::new(weights, &ratings.prior)))
+            }
+            Self::Sw(weights) => {
+                Arc::new(Learned::new(artifact, LocalFit::<Similarity>::new(weights, &ratings.prior)))
+            }
             Self::Mf(weights) => Arc::new(Learned::new(artifact, Factorised::new(weights, &ratings.prior))),
         }
     }

@@ -38,6 +38,11 @@ impl OwnedTensor {
         Self { name, dtype: Dtype::F32, shape: vec![values.nrows(), values.ncols()], data }
     }
 
+    pub(super) fn i8(name: &'static str, values: &[i8], shape: [usize; 2]) -> Self {
+        let data = values.iter().map(|value| value.cast_unsigned()).collect();
+        Self { name, dtype: Dtype::I8, shape: shape.to_vec(), data }
+    }
+
     pub(super) fn i16(name: &'static str, values: &[i16], shape: [usize; 2]) -> Self {
         let data = values.iter().flat_map(|value| value.to_le_bytes()).collect();
         Self { name, dtype: Dtype::I16, shape: shape.to_vec(), data }
@@ -76,6 +81,11 @@ impl<'a> Tensors<'a> {
     pub(super) fn u32(&self, name: &'static str, shape: &[usize]) -> Result<Vec<u32>, ArtifactProblem> {
         let data = self.data(name, Dtype::U32, shape)?;
         Ok(data.as_chunks().0.iter().map(|bytes| u32::from_le_bytes(*bytes)).collect())
+    }
+
+    pub(super) fn i8(&self, name: &'static str, shape: &[usize]) -> Result<Vec<i8>, ArtifactProblem> {
+        let data = self.data(name, Dtype::I8, shape)?;
+        Ok(data.iter().map(|byte| byte.cast_signed()).collect())
     }
 
     pub(super) fn i16(&self, name: &'static str, shape: &[usize]) -> Result<Vec<i16>, ArtifactProblem> {

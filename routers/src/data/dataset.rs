@@ -143,6 +143,14 @@ impl Outcomes {
         self.scores.len() * self.scores.len().saturating_sub(1) / 2
     }
 
+    /// The battles that follow, of a prompt of this source.
+    #[must_use]
+    pub fn battles(&self, source: u16) -> Vec<Battle> {
+        let mut battles = Vec::with_capacity(self.pairs());
+        self.push_battles(source, &mut battles);
+        battles
+    }
+
     /// Appends the battles that follow.
     fn push_battles(&self, source: u16, battles: &mut Vec<Battle>) {
         let weight = 2.0 / self.scores.len() as f32;

@@ -27,6 +27,21 @@ pub(super) fn calibrated(
     Ok(artifact.recalibrated(CalibrationSample::quantise(&shifts, &tokens))?)
 }
 
+/// The same with θ − θ⁰ of every model as `shifts` tells it for the prompt at a place: for routers that know the
+/// training prompts by heart, and would tell of those what they can tell of no other.
+pub(super) fn calibrated_by(
+    artifact: Artifact,
+    data: &Dataset,
+    mut shifts: impl FnMut(usize) -> Vec<f64>,
+) -> Result<Artifact, TrainError> {
+    let places = places(data);
+    let tokens: Vec<u32> =
+        places.iter().map(|&place| estimate_tokens(&routing_text(&data.prompts[place]))).collect();
+    let rows: Vec<Vec<f64>> = places.iter().map(|&place| shifts(place)).collect();
+    let shifts = Mat::from_fn(rows.len(), data.models.len(), |row, model| rows[row][model]);
+    Ok(artifact.recalibrated(CalibrationSample::quantise(&shifts, &tokens))?)
+}
+
 /// θ(x) − θ⁰ of the artefact's models on the prompts at `places`.
 fn shifts(
     artifact: &Artifact,

@@ -11,15 +11,15 @@ use crate::data::{
 use crate::mf::skills_of_all;
 use crate::split::{Side, Split};
 
-const ANCHOR: &str = "mixtral-8x7b-instruct-v0.1";
-const MODELS: [&str; 3] = ["gpt-4-0314", "llama-13b", ANCHOR];
+pub(super) const ANCHOR: &str = "mixtral-8x7b-instruct-v0.1";
+pub(super) const MODELS: [&str; 3] = ["gpt-4-0314", "llama-13b", ANCHOR];
 
 fn options() -> MfOptions {
     MfOptions { hidden: 4, epochs_max: 6, batch: 8, ridge: 1.0, ..MfOptions::default() }
 }
 
 /// Exams in which the first model is right on even questions and the second on odd ones, battles, and votes.
-fn rows() -> Vec<Row> {
+pub(super) fn rows() -> Vec<Row> {
     let run = |model: &str, score| Run { model: model.to_owned(), score, out_chars: None };
     let exam = |question: usize| {
         let even = f64::from(u8::from(question.is_multiple_of(2)));
@@ -44,14 +44,14 @@ fn rows() -> Vec<Row> {
     (0..40).map(exam).chain((0..20).map(battle)).chain([Row::Votes(votes)]).collect()
 }
 
-fn gather(rows: Vec<Row>) -> Dataset {
+pub(super) fn gather(rows: Vec<Row>) -> Dataset {
     let mut builder = DatasetBuilder::new();
     rows.into_iter().for_each(|row| builder.add(row).unwrap());
     builder.finish(PresentationOrders::default())
 }
 
 /// Vectors that tell even questions from odd ones, and say nothing else.
-fn embed(data: &Dataset) -> Mat<f32> {
+pub(super) fn embed(data: &Dataset) -> Mat<f32> {
     let parity = |row: usize| {
         let text = routing_text(&data.prompts[row]);
         let number: usize = text.split_whitespace().nth(1).unwrap().parse().unwrap();
@@ -66,7 +66,7 @@ fn artifact(data: &Dataset) -> Artifact {
 }
 
 /// The same row, told the other way round.
-fn exchanged(row: Row) -> Row {
+pub(super) fn exchanged(row: Row) -> Row {
     match row {
         Row::Outcome(mut row) => {
             row.runs.reverse();
