@@ -3,6 +3,7 @@
 //! Prompts are split by hash, several times over with different seeds; every difference is paired by prompt. Must
 //! not know of artefacts or files.
 
+mod battles;
 mod choices;
 mod clusters;
 mod frontier;
@@ -21,10 +22,11 @@ use crate::mf::skills_of_all;
 use crate::split::{Side, Split};
 use crate::train::{DEV_SHARE, MfOptions, Part, TrainError, TrainedMf, battle_loss, train_mf};
 
+pub use battles::{BattleMeasures, Bin, Fit, PredictedBattle, fitted_scale, measure_battles};
 pub use choices::Strategy;
 pub use frontier::{Frontier, Standpoint};
-pub use intervals::Interval;
-pub use pair::{PairCurve, PairMeasures, PairQuality, measure_pair, measure_random};
+pub use intervals::{Interval, bootstrap, bootstrap_together};
+pub use pair::{PairCurve, PairMeasures, PairQuality, measure_pair, measure_random, quality_band};
 
 /// The share of prompts that a seed holds out of training altogether.
 pub const TEST_SHARE: f64 = 0.2;

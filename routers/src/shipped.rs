@@ -67,6 +67,18 @@ pub fn router(kind: &str) -> Result<Arc<dyn Router>, ShippedError> {
     }
 }
 
+/// The artefact that a shipped router is made of; `None` for one that is made of nothing.
+///
+/// # Errors
+/// As [`router`].
+pub fn artifact(kind: &str) -> Result<Option<&'static Artifact>, ShippedError> {
+    match kind {
+        "random" => Ok(None),
+        "best_single" | "mf" => Ok(Some(default_artifact()?)),
+        _ => Err(ShippedError::UnknownKind { kind: kind.to_owned() }),
+    }
+}
+
 /// The router of a kind that a file describes. `best_single` takes the ratings of an artefact of any kind.
 ///
 /// Whether the file's embedder is at hand is for the caller to check, by [`crate::router::Needs`].

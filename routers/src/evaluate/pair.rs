@@ -4,12 +4,12 @@
 //! the least share with PGR ≥ x (RouteLLM, arXiv 2406.18665, section 3). Questions of equal scores go to the strong
 //! model in an unknown order: the curve shows the expectation, a straight line. Must not know where scores come from.
 
-use rand::RngExt;
-use rand_chacha::ChaCha12Rng;
-use rand_chacha::rand_core::SeedableRng;
+mod resampling;
 
-/// Resamples of the intervals.
-const RESAMPLES: usize = 1000;
+use self::resampling::interval;
+
+pub use self::resampling::quality_band;
+
 /// Points of the paper's area: shares 0, 0.1, …, 1.
 const PAPER_POINTS: usize = 11;
 
@@ -147,38 +147,6 @@ fn measures(curve: &PairCurve) -> PairMeasures {
     }
 }
 
-/// Percentiles of APGR over questions drawn with replacement (Efron 1979), seed 0.
-fn interval(scores: &[f64], qualities: &[PairQuality]) -> Option<[f64; 2]> {
-    let groups = groups(scores);
-    let mut random = ChaCha12Rng::seed_from_u64(0);
-    let mut drawn = vec![0_u32; qualities.len()];
-    let mut areas: Vec<f64> = Vec::with_capacity(RESAMPLES);
-    for _ in 0..RESAMPLES {
-        drawn.fill(0);
-        for _ in 0..qualities.len() {
-            drawn[random.random_range(0..qualities.len())] += 1;
-        }
-        areas.extend(area_of_drawn(&groups, &drawn, qualities));
-    }
-    areas.sort_unstable_by(f64::total_cmp);
-    let at = |share: f64| areas.get(((areas.len().max(1) - 1) as f64 * share).round() as usize).copied();
-    Some([at(0.025)?, at(0.975)?])
-}
-
-/// APGR of questions that each occur as often as they were drawn.
-fn area_of_drawn(groups: &[Vec<usize>], drawn: &[u32], qualities: &[PairQuality]) -> Option<f64> {
-    let (mut share, mut gained, mut points) = (0.0, 0.0, vec![(0.0, 0.0)]);
-    let count = drawn.len() as f64;
-    for group in groups {
-        for &at in group {
-            share += f64::from(drawn[at]) / count;
-            gained += f64::from(drawn[at]) * gain(&qualities[at]);
-        }
-        points.push((share, gained));
-    }
-    (gained.abs() > 1e-9).then(|| area(&points) / gained)
-}
-
 fn gain(quality: &PairQuality) -> f64 {
     quality.strong - quality.weak
 }
@@ -213,6 +181,9 @@ pub(super) fn value_at(points: &[(f64, f64)], place: f64) -> f64 {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use rand::RngExt;
+    use rand_chacha::ChaCha12Rng;
+    use rand_chacha::rand_core::SeedableRng;
 
     fn qualities(pairs: &[(f64, f64)]) -> Vec<PairQuality> {
         pairs.iter().map(|&(strong, weak)| PairQuality { strong, weak }).collect()
