@@ -1,16 +1,20 @@
 //! `pointsman eval`: how good routers are, on benchmarks and on one's own prompts.
 
+mod battles;
 mod outcomes;
 mod pair;
 mod plot;
 mod routers;
 
+use std::io::{self, StdoutLock, Write};
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 use pointsman_routers::benchmark::Benchmark;
+use serde::Serialize;
 
 use super::Format;
+use super::embedding::EmbeddingOptions;
 use super::output::Failure;
 
 /// Measure routers on benchmarks
@@ -20,12 +24,15 @@ use super::output::Failure;
 /// recovered (0.5 by lot, 1 at best or above), exact over all shares and with ties by expectation; CPT the share of
 /// calls that half, or 80 %, of the gap takes. `outcomes` measures any number of models on rows of scores: the mean
 /// score of the model with the highest skill beside every single model and the oracles; with --prices also quality
-/// over cost. Prompts that any of the routers was trained on are left out, and counted.
+/// over cost. `battles` measures win probabilities on battles, judged ones and those that follow from scores: log-loss,
+/// accuracy and calibration, paired with the global ratings. Prompts that any of the routers was trained on are left
+/// out, and counted.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   pointsman eval --benchmark routellm-mmlu --data DIR --routers mf,random --plot mmlu.svg
   pointsman eval --benchmark routellm-mt-bench --data DIR --artifact my-router.safetensors --format json
   pointsman eval --benchmark outcomes --data test.jsonl --prices prices.json --format json
+  pointsman eval --benchmark battles --data battles.jsonl --artifact bert.safetensors --encoder DIR --plot calibration.svg
 
 The file of --prices: {\"gpt-4o-2024-08-06\": {\"input\": 2.50, \"output\": 10.00}, …}, USD per million tokens.
 
@@ -35,11 +42,11 @@ pub(super) struct Arguments {
     #[arg(long, value_enum)]
     benchmark: What,
 
-    /// The folder of a RouteLLM benchmark, or the files of outcomes
+    /// The folder of a RouteLLM benchmark, or the files of outcomes or battles
     #[arg(long, value_name = "PATH", num_args = 1.., required = true)]
     data: Vec<PathBuf>,
 
-    /// The routers to measure, of those that ship
+    /// The routers to measure, by kind: those of --artifact, and those that ship. Baselines are always measured
     #[arg(long, value_name = "A,B,…", value_delimiter = ',')]
     routers: Vec<String>,
 
@@ -47,9 +54,8 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "FILE", num_args = 1..)]
     artifact: Vec<PathBuf>,
 
-    /// The encoder that artefacts were trained with, where that is not the one in the binary
-    #[arg(long, value_name = "DIR")]
-    encoder: Option<PathBuf>,
+    #[command(flatten)]
+    embedding: EmbeddingOptions,
 
     /// The dear model of a pair
     #[arg(long, value_name = "MODEL", default_value = "gpt-4-1106-preview")]
@@ -88,6 +94,8 @@ enum What {
     RoutellmMtBench,
     /// Rows of scores
     Outcomes,
+    /// Judged comparisons, and those that follow from scores
+    Battles,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
@@ -96,5 +104,23 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         What::RoutellmGsm8k => pair::run(arguments, Benchmark::Gsm8k),
         What::RoutellmMtBench => pair::run(arguments, Benchmark::MtBench),
         What::Outcomes => outcomes::run(arguments),
+        What::Battles => battles::run(arguments),
     }
+}
+
+/// Writes a report for programs, or what `table` makes of it for people.
+fn write(
+    format: Format,
+    report: &impl Serialize,
+    table: impl FnOnce(&mut StdoutLock<'static>) -> io::Result<()>,
+) -> Result<(), Failure> {
+    let mut stdout = io::stdout().lock();
+    match format {
+        Format::Json => {
+            serde_json::to_writer(&mut stdout, report).map_err(io::Error::from)?;
+            writeln!(stdout)?;
+        }
+        Format::Text => table(&mut stdout)?,
+    }
+    Ok(())
 }

@@ -1,19 +1,20 @@
 //! RouteLLM's benchmarks: two models.
 
+mod show;
+
 use std::collections::BTreeMap;
-use std::io::{self, Write};
 
 use pointsman_routers::benchmark::{Benchmark, Question};
-use pointsman_routers::evaluate::{PairCurve, PairMeasures, PairQuality, measure_pair, measure_random};
+use pointsman_routers::evaluate::{
+    PairCurve, PairMeasures, PairQuality, measure_pair, measure_random, quality_band,
+};
 use pointsman_routers::select::win_probability;
 use pointsman_routers::split::prompt_hash;
 use serde::Serialize;
 
 use super::Arguments;
-use super::plot::{self, Line};
-use super::routers::{LENGTH, Subjects};
-use crate::cli::Format;
-use crate::cli::output::{Failure, write_file};
+use super::routers::{LENGTH, ORACLE, RANDOM, Subjects};
+use crate::cli::output::Failure;
 
 /// What is written for programs.
 #[derive(Serialize)]
@@ -42,6 +43,9 @@ struct Measured {
     cpt80: Option<f64>,
     /// (share of the strong model, mean quality) at every question.
     curve: Vec<(f64, f64)>,
+    /// (share, low, high): the interval of the quality, for the plot.
+    #[serde(skip)]
+    band: Vec<(f64, f64, f64)>,
 }
 
 pub(super) fn run(arguments: &Arguments, benchmark: Benchmark) -> Result<(), Failure> {
@@ -58,26 +62,22 @@ pub(super) fn run(arguments: &Arguments, benchmark: Benchmark) -> Result<(), Fai
     };
     let questions: Vec<&Question> = read.questions.iter().filter(is_new).collect();
     if questions.is_empty() {
-        return Err(Failure::Because("every question is one that a router was trained on".to_owned()));
+        return Err(Failure::Because(format!(
+            "no question is left: {} are contaminated, {before} are of prompts that a router was trained on",
+            read.contaminated
+        )));
     }
     let qualities: Vec<PairQuality> = questions.iter().map(|question| question.quality).collect();
-    let texts: Vec<&str> =
-        questions.iter().filter_map(|question| question.turns.first().map(String::as_str)).collect();
-    let mut measured = BTreeMap::new();
+    let texts: Vec<String> =
+        questions.iter().filter_map(|question| question.turns.first().cloned()).collect();
+    let mut measured = baselines(arguments, &texts, &qualities);
+    let prompts = subjects.read(arguments, &texts)?;
     for subject in &subjects.all {
-        if subject.name == "random" {
-            measured.insert("random", entry(measure_random(&qualities), PairCurve::random(&qualities)));
-            continue;
-        }
-        let candidates = Subjects::place(subject, &[strong, weak])?;
-        let skills = subject.score(&texts, &candidates)?;
+        let candidates = subject.place(&[strong, weak])?;
+        let skills = subject.score(&prompts, &candidates)?;
         let scores: Vec<f64> = skills.row_iter().map(|row| win_probability(row[0], row[1])).collect();
-        let curve = PairCurve::new(&scores, &qualities);
-        measured.insert(&subject.name, entry(measure_pair(&scores, &qualities), curve));
+        measured.insert(&subject.name, by_scores(arguments, &scores, &qualities));
     }
-    let lengths: Vec<f64> = texts.iter().map(|text| text.chars().count() as f64).collect();
-    let curve = PairCurve::new(&lengths, &qualities);
-    measured.insert(LENGTH, entry(measure_pair(&lengths, &qualities), curve));
     let whole = PairCurve::random(&qualities);
     let report = Report {
         benchmark: benchmark.name(),
@@ -93,71 +93,34 @@ pub(super) fn run(arguments: &Arguments, benchmark: Benchmark) -> Result<(), Fai
         routers: measured,
     };
     if let Some(file) = &arguments.plot {
-        draw(file, &report, benchmark)?;
+        show::draw(file, &report, benchmark)?;
     }
-    let mut stdout = io::stdout().lock();
-    match arguments.format {
-        Format::Json => {
-            serde_json::to_writer(&mut stdout, &report).map_err(io::Error::from)?;
-            writeln!(stdout)?;
-        }
-        Format::Text => table(&mut stdout, &report)?,
-    }
-    Ok(())
+    super::write(arguments.format, &report, |out| show::table(out, &report))
 }
 
-fn entry(measures: PairMeasures, curve: PairCurve) -> Measured {
+/// What needs no training: lots, the length of the prompt, and knowing the answers.
+fn baselines<'a>(
+    arguments: &Arguments,
+    texts: &[String],
+    qualities: &[PairQuality],
+) -> BTreeMap<&'a str, Measured> {
+    let lengths: Vec<f64> = texts.iter().map(|text| text.chars().count() as f64).collect();
+    let gains: Vec<f64> = qualities.iter().map(|quality| quality.strong - quality.weak).collect();
+    BTreeMap::from([
+        (RANDOM, entry(measure_random(qualities), PairCurve::random(qualities), Vec::new())),
+        (LENGTH, by_scores(arguments, &lengths, qualities)),
+        (ORACLE, Measured { band: Vec::new(), ..by_scores(arguments, &gains, qualities) }),
+    ])
+}
+
+/// A router that gives the strong model these scores.
+fn by_scores(arguments: &Arguments, scores: &[f64], qualities: &[PairQuality]) -> Measured {
+    let band = if arguments.plot.is_some() { quality_band(scores, qualities) } else { Vec::new() };
+    entry(measure_pair(scores, qualities), PairCurve::new(scores, qualities), band)
+}
+
+fn entry(measures: PairMeasures, curve: PairCurve, band: Vec<(f64, f64, f64)>) -> Measured {
     let PairMeasures { apgr, apgr_interval, apgr_of_paper, cpt50, cpt80 } = measures;
-    Measured { apgr, apgr_ci95: apgr_interval, apgr_11pt: apgr_of_paper, cpt50, cpt80, curve: curve.points }
-}
-
-fn table(out: &mut impl Write, report: &Report<'_>) -> io::Result<()> {
-    let Report { questions, dropped_trained, dropped_contaminated, rejected_rows, .. } = report;
-    writeln!(out, "{}: {questions} questions", report.benchmark)?;
-    writeln!(
-        out,
-        "left out: {dropped_trained} trained on, {dropped_contaminated} contaminated, {rejected_rows} rows that could not be read"
-    )?;
-    writeln!(
-        out,
-        "{} {:.4}, {} {:.4}\n",
-        report.strong, report.strong_quality, report.weak, report.weak_quality
-    )?;
-    if report.strong_is_weaker {
-        writeln!(out, "{} is the weaker model here: its gap is recovered downwards\n", report.strong)?;
-    }
-    let width = report.routers.keys().map(|name| name.chars().count()).max().unwrap_or(0).max(6);
-    writeln!(out, "{:width$}   APGR   95 % interval     11 points   CPT 50 %   CPT 80 %", "router")?;
-    let mut rows: Vec<(&&str, &Measured)> = report.routers.iter().collect();
-    rows.sort_by(|one, other| other.1.apgr.unwrap_or(0.0).total_cmp(&one.1.apgr.unwrap_or(0.0)));
-    let number = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), |value| format!("{value:.3}"));
-    for (name, row) in rows {
-        let interval =
-            row.apgr_ci95.map_or_else(|| "–".to_owned(), |[low, high]| format!("{low:.3} to {high:.3}"));
-        let (apgr, paper) = (number(row.apgr), number(row.apgr_11pt));
-        let (half, most) = (number(row.cpt50), number(row.cpt80));
-        writeln!(out, "{name:width$}  {apgr:>5}  {interval:>14}  {paper:>11}  {half:>9}  {most:>9}")?;
-    }
-    Ok(())
-}
-
-fn draw(file: &std::path::Path, report: &Report<'_>, benchmark: Benchmark) -> Result<(), Failure> {
-    let lines: Vec<Line<'_>> = report
-        .routers
-        .iter()
-        .map(|(name, measured)| Line {
-            label: measured.apgr.map_or_else(|| (*name).to_owned(), |apgr| format!("{name}, APGR {apgr:.3}")),
-            points: &measured.curve,
-            is_baseline: matches!(*name, "random" | LENGTH),
-        })
-        .collect();
-    let chart = plot::Chart {
-        title: format!("{}: {} questions", report.benchmark, report.questions),
-        across: format!("share of questions answered by {}", report.strong),
-        up: benchmark.unit().to_owned(),
-        lines: &lines,
-    };
-    let svg = plot::draw(&chart)
-        .map_err(|error| Failure::Because(format!("{} cannot be drawn: {error}", file.display())))?;
-    write_file(file, svg.as_bytes())
+    let (apgr_ci95, apgr_11pt) = (apgr_interval, apgr_of_paper);
+    Measured { apgr, apgr_ci95, apgr_11pt, cpt50, cpt80, curve: curve.points, band }
 }

@@ -1,11 +1,31 @@
-//! Quality as a picture: a line per router over a share or a cost.
+//! Curves as a picture: a line and a shaded interval per router, dots for single models, a legend beside them.
+
+mod labels;
 
 use std::error::Error;
+use std::path::Path;
 
+use plotters::coord::Shift;
+use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
 
-/// Pixels.
-const SIZE: (u32, u32) = (960, 600);
+use self::labels::Labels;
+use crate::cli::output::{Failure, write_file};
+
+type Canvas<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+type Axes<'a, 'b> = ChartContext<'b, SVGBackend<'a>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
+type Drawn = Result<(), Box<dyn Error>>;
+
+/// Pixels: of the axes with what belongs to them, and of the lines of the legend.
+const WIDTH: u32 = 800;
+const HEIGHT: u32 = 600;
+const ROW: i32 = 22;
+const SWATCH: i32 = 26;
+/// About the width of a letter of the legend.
+const LETTER: u32 = 7;
+/// Letters of a label of the legend, at most.
+const LETTERS_MAX: usize = 44;
 const FONT: &str = "sans-serif";
 /// Colours that are told apart by people who see few of them (Okabe and Ito 2008).
 const COLOURS: [RGBColor; 7] = [
@@ -15,70 +35,206 @@ const COLOURS: [RGBColor; 7] = [
     RGBColor(204, 121, 167),
     RGBColor(230, 159, 0),
     RGBColor(86, 180, 233),
-    RGBColor(60, 60, 60),
+    RGBColor(150, 75, 0),
 ];
-const BASELINE: RGBColor = RGBColor(150, 150, 150);
+const BASELINE: RGBColor = RGBColor(110, 110, 110);
+const GRID: RGBColor = RGBColor(228, 228, 228);
+/// Dashes and gaps of the baselines, in pixels; the first is a solid line.
+const DASHES: [(i32, i32); 4] = [(1, 0), (8, 5), (2, 4), (14, 4)];
+const SHADE: f64 = 0.13;
 /// Points that a line is drawn through, at most.
 const POINTS_MAX: usize = 1500;
 
 /// One line.
-pub(super) struct Line<'a> {
+pub(super) struct Line {
     pub(super) label: String,
-    pub(super) points: &'a [(f64, f64)],
+    pub(super) points: Vec<(f64, f64)>,
+    /// The interval around it: (place, low, high).
+    pub(super) band: Vec<(f64, f64, f64)>,
     pub(super) is_baseline: bool,
+    /// Whether each point is marked.
+    pub(super) has_dots: bool,
+}
+
+/// A single model.
+pub(super) struct Dot {
+    pub(super) label: String,
+    pub(super) at: (f64, f64),
 }
 
 /// What is drawn.
-pub(super) struct Chart<'a> {
+pub(super) struct Chart {
     pub(super) title: String,
     pub(super) across: String,
     pub(super) up: String,
-    pub(super) lines: &'a [Line<'a>],
+    /// In the order of the legend.
+    pub(super) lines: Vec<Line>,
+    /// What the dots are, for the legend.
+    pub(super) dots_are: &'static str,
+    /// Those that matter most first: where there is no room, the others go without a label.
+    pub(super) dots: Vec<Dot>,
+}
+
+/// How a line looks.
+#[derive(Clone, Copy)]
+struct Look {
+    colour: RGBColor,
+    width: u32,
+    dashes: (i32, i32),
+}
+
+/// Draws an SVG file.
+pub(super) fn write(file: &Path, chart: &Chart) -> Result<(), Failure> {
+    let svg = draw(chart)
+        .map_err(|error| Failure::Because(format!("{} cannot be drawn: {error}", file.display())))?;
+    write_file(file, svg.as_bytes())
 }
 
 /// The text of an SVG file.
-pub(super) fn draw(chart: &Chart<'_>) -> Result<String, Box<dyn Error>> {
+fn draw(chart: &Chart) -> Result<String, Box<dyn Error>> {
+    let looks = looks(&chart.lines);
+    let labels = chart.lines.iter().map(|line| shown(&line.label).chars().count());
+    let letters = labels.chain([chart.dots_are.len()]).max().unwrap_or(0);
+    let legend_width = SWATCH.unsigned_abs() + 40 + LETTER * u32::try_from(letters).unwrap_or(0);
     let mut svg = String::new();
     {
-        let canvas = SVGBackend::with_string(&mut svg, SIZE).into_drawing_area();
+        let canvas = SVGBackend::with_string(&mut svg, (WIDTH + legend_width, HEIGHT)).into_drawing_area();
         canvas.fill(&WHITE)?;
-        let all = || chart.lines.iter().flat_map(|line| line.points);
-        let (left, right) = bounds(all().map(|point| point.0));
-        let (low, high) = bounds(all().map(|point| point.1));
-        let margin = 0.04 * (high - low);
-        let mut axes = ChartBuilder::on(&canvas)
-            .caption(&chart.title, (FONT, 20))
-            .margin(16)
-            .x_label_area_size(44)
-            .y_label_area_size(64)
-            .build_cartesian_2d(left..right, (low - margin)..(high + margin))?;
-        axes.configure_mesh()
-            .x_desc(&chart.across)
-            .y_desc(&chart.up)
-            .light_line_style(WHITE)
-            .axis_desc_style((FONT, 14))
-            .label_style((FONT, 12))
-            .draw()?;
-        let mut colours = COLOURS.iter().cycle();
-        for line in chart.lines {
-            let colour = if line.is_baseline { BASELINE } else { *colours.next().unwrap_or(&BLACK) };
-            let style = colour.stroke_width(if line.is_baseline { 1 } else { 2 });
-            let step = line.points.len().div_ceil(POINTS_MAX).max(1);
-            let last = line.points.last().copied();
-            let points = line.points.iter().copied().step_by(step).chain(last);
-            axes.draw_series(LineSeries::new(points, style))?
-                .label(&line.label)
-                .legend(move |(x, y)| PathElement::new([(x, y), (x + 20, y)], style));
-        }
-        axes.configure_series_labels()
-            .position(SeriesLabelPosition::LowerRight)
-            .background_style(WHITE.mix(0.85))
-            .border_style(BASELINE)
-            .label_font((FONT, 13))
-            .draw()?;
+        let (left, right) = canvas.split_horizontally(WIDTH);
+        draw_axes(&left, chart, &looks)?;
+        draw_legend(&right, chart, &looks)?;
         canvas.present()?;
     }
     Ok(svg)
+}
+
+fn looks(lines: &[Line]) -> Vec<Look> {
+    let mut colours = COLOURS.iter().cycle();
+    let mut dashes = DASHES.iter().cycle();
+    let look = |line: &Line| {
+        if line.is_baseline {
+            Look { colour: BASELINE, width: 1, dashes: dashes.next().copied().unwrap_or((1, 0)) }
+        } else {
+            Look { colour: colours.next().copied().unwrap_or(BLACK), width: 2, dashes: (1, 0) }
+        }
+    };
+    lines.iter().map(look).collect()
+}
+
+fn draw_axes(area: &Canvas<'_>, chart: &Chart, looks: &[Look]) -> Drawn {
+    let points =
+        || chart.lines.iter().flat_map(|line| &line.points).chain(chart.dots.iter().map(|dot| &dot.at));
+    let bands = || chart.lines.iter().flat_map(|line| &line.band);
+    let (left, right) = bounds(points().map(|at| at.0));
+    let heights = points().map(|at| at.1).chain(bands().flat_map(|&(_, low, high)| [low, high]));
+    let (low, high) = bounds(heights);
+    let margin = 0.03 * (high - low);
+    let mut axes = ChartBuilder::on(area)
+        .caption(&chart.title, (FONT, 18))
+        .margin(14)
+        .x_label_area_size(46)
+        .y_label_area_size(66)
+        .build_cartesian_2d(left..right, (low - margin)..(high + margin))?;
+    axes.configure_mesh()
+        .x_desc(&chart.across)
+        .y_desc(&chart.up)
+        .bold_line_style(GRID)
+        .light_line_style(WHITE)
+        .axis_style(BASELINE)
+        .axis_desc_style((FONT, 14))
+        .label_style((FONT, 12))
+        .draw()?;
+    // Shades first: no line is hidden by another's.
+    for (line, look) in chart.lines.iter().zip(looks) {
+        draw_band(&mut axes, line, *look)?;
+    }
+    for (line, look) in chart.lines.iter().zip(looks) {
+        draw_line(&mut axes, line, *look)?;
+    }
+    draw_dots(area, &mut axes, chart)
+}
+
+fn draw_band(axes: &mut Axes<'_, '_>, line: &Line, look: Look) -> Drawn {
+    if line.band.is_empty() {
+        return Ok(());
+    }
+    let there = line.band.iter().map(|&(place, _, high)| (place, high));
+    let back = line.band.iter().rev().map(|&(place, low, _)| (place, low));
+    let around: Vec<(f64, f64)> = there.chain(back).collect();
+    axes.draw_series(std::iter::once(Polygon::new(around, look.colour.mix(SHADE).filled())))?;
+    Ok(())
+}
+
+fn draw_line(axes: &mut Axes<'_, '_>, line: &Line, look: Look) -> Drawn {
+    let style = look.colour.stroke_width(look.width);
+    let step = line.points.len().div_ceil(POINTS_MAX).max(1);
+    let last = line.points.last().copied();
+    let points = line.points.iter().copied().step_by(step).chain(last);
+    match look.dashes {
+        (_, 0) => axes.draw_series(LineSeries::new(points, style))?,
+        (dash, gap) => axes.draw_series(DashedLineSeries::new(points, dash, gap, style))?,
+    };
+    if line.has_dots {
+        let dots = line.points.iter().map(|&at| Circle::new(at, 3, look.colour.filled()));
+        axes.draw_series(dots)?;
+    }
+    Ok(())
+}
+
+/// Single models, each with its name where there is room for it.
+fn draw_dots(area: &Canvas<'_>, axes: &mut Axes<'_, '_>, chart: &Chart) -> Drawn {
+    let style = BASELINE.stroke_width(1);
+    axes.draw_series(chart.dots.iter().map(|dot| Circle::new(dot.at, 4, style)))?;
+    let at: Vec<(i32, i32)> = chart.dots.iter().map(|dot| axes.backend_coord(&dot.at)).collect();
+    let (across, up) = axes.plotting_area().get_pixel_range();
+    let mut labels = Labels::new((across.start, across.end), (up.start, up.end), &at);
+    for (dot, at) in chart.dots.iter().zip(&at) {
+        let Some((x, y, side)) = labels.place(&dot.label, *at) else { continue };
+        let style = (FONT, 11).into_font().color(&BASELINE).pos(Pos::new(side, VPos::Center));
+        area.draw(&Text::new(dot.label.clone(), (x, y), style))?;
+    }
+    Ok(())
+}
+
+fn draw_legend(area: &Canvas<'_>, chart: &Chart, looks: &[Look]) -> Drawn {
+    let mut y = 56;
+    let text = |label: &str, y: i32| {
+        let style = (FONT, 13).into_font().color(&BLACK).pos(Pos::new(HPos::Left, VPos::Center));
+        Text::new(shown(label), (SWATCH + 10, y), style)
+    };
+    for (line, look) in chart.lines.iter().zip(looks) {
+        if !line.band.is_empty() {
+            let shade = look.colour.mix(SHADE).filled();
+            area.draw(&Rectangle::new([(0, y - 7), (SWATCH, y + 7)], shade))?;
+        }
+        let style = look.colour.stroke_width(look.width + 1);
+        let (dash, gap) = look.dashes;
+        let step = usize::try_from(dash + gap).unwrap_or(1).max(1);
+        for start in (0..SWATCH).step_by(if gap == 0 { SWATCH.unsigned_abs() as usize } else { step }) {
+            let end = if gap == 0 { SWATCH } else { (start + dash).min(SWATCH) };
+            area.draw(&PathElement::new([(start, y), (end, y)], style))?;
+        }
+        area.draw(&text(&line.label, y))?;
+        y += ROW;
+    }
+    if !chart.dots.is_empty() {
+        area.draw(&Circle::new((SWATCH / 2, y), 4, BASELINE.stroke_width(1)))?;
+        area.draw(&text(chart.dots_are, y))?;
+        y += ROW;
+    }
+    if chart.lines.iter().any(|line| !line.band.is_empty()) {
+        area.draw(&text("shaded: 95 % intervals", y))?;
+    }
+    Ok(())
+}
+
+/// A label as the legend shows it: of a long one, such as a path, the end.
+fn shown(label: &str) -> String {
+    let letters = label.chars().count();
+    if letters <= LETTERS_MAX {
+        return label.to_owned();
+    }
+    std::iter::once('…').chain(label.chars().skip(letters - LETTERS_MAX + 1)).collect()
 }
 
 /// The least and the largest value, a little apart when they are one.

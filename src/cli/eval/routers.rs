@@ -1,6 +1,6 @@
-//! The routers under test, each with the embedder it needs.
+//! The routers under test, and the prompts as each of them reads them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -8,22 +8,30 @@ use faer::Mat;
 use pointsman::routing::embedders::Embedders;
 use pointsman_routers::artifact::Artifact;
 use pointsman_routers::embed::Embedder;
+use pointsman_routers::shipped::{self, ShippedError};
 use pointsman_routers::split::PromptHash;
-use pointsman_routers::{Candidate, QueryBatch, Router, SkillMatrix, shipped};
+use pointsman_routers::{Candidate, QueryBatch, Router, SkillMatrix};
 
 use super::Arguments;
-use crate::cli::encoder;
 use crate::cli::output::Failure;
-use crate::cli::progress;
+use crate::cli::{artifact, encoder, progress};
 
-/// The baseline that sends long prompts to the strong model. Always measured on pairs, so it may be named, too.
+/// Baselines that are always measured where they mean something, so they may be named, too.
 pub(super) const LENGTH: &str = "length";
+pub(super) const ORACLE: &str = "oracle";
+/// The baseline that knows nothing. What it reaches is known without drawing any lots.
+pub(super) const RANDOM: &str = "random";
+const BASELINES: [&str; 4] = [RANDOM, LENGTH, ORACLE, "dataset_oracle"];
+/// Routers that are made by training.
+const TRAINED: [&str; 6] = ["bert", "blend", "kmeans", "knn", "mf", "sw"];
 /// Texts scored at a time.
 const CHUNK: usize = 256;
 
 /// A router under test.
 pub(super) struct Subject {
     pub(super) name: String,
+    /// How many logits of each source's labels a unit of its skill is worth, for the sources it was trained on.
+    pub(super) label_scales: BTreeMap<String, f64>,
     router: Arc<dyn Router>,
     /// Where the router reads embeddings.
     embedder: Option<Arc<dyn Embedder>>,
@@ -35,20 +43,22 @@ impl Subject {
         self.router.prior(candidate)
     }
 
-    /// One row of skills per text.
-    pub(super) fn score(&self, texts: &[&str], candidates: &[Candidate]) -> Result<SkillMatrix, Failure> {
-        let bar = progress::bar("prompts scored", texts.len());
-        bar.set_message(format!("prompts scored by {}", self.name));
-        let mut skills = Mat::zeros(texts.len(), candidates.len());
-        for (chunk, some) in texts.chunks(CHUNK).enumerate() {
-            let embeddings = self.embedder.as_ref().map(|embedder| embedder.embed_batch(some)).transpose();
-            let queries = QueryBatch { texts: some, embeddings: embeddings.map_err(Failure::because)? };
-            let scored = self.router.skills(&queries, candidates).map_err(Failure::because)?;
-            skills.get_mut(chunk * CHUNK..chunk * CHUNK + some.len(), ..).copy_from(&scored);
-            bar.inc(some.len() as u64);
-        }
-        bar.finish_and_clear();
-        Ok(skills)
+    /// Its place for a model, if it knows it.
+    pub(super) fn find(&self, model: &str) -> Option<Candidate> {
+        self.router.place(model, None)
+    }
+
+    /// Its places for models.
+    pub(super) fn place(&self, models: &[&str]) -> Result<Vec<Candidate>, Failure> {
+        let place = |model: &&str| {
+            self.find(model).ok_or_else(|| {
+                let name = &self.name;
+                Failure::Because(format!(
+                    "{name} knows no {model}: it cannot be measured on it, unless `pointsman models add` places it"
+                ))
+            })
+        };
+        models.iter().map(place).collect()
     }
 }
 
@@ -58,35 +68,41 @@ pub(super) struct Subjects {
     /// Hashes of every prompt that any of them was trained on.
     pub(super) trained: BTreeSet<PromptHash>,
     embedders: Embedders,
+    /// The fingerprint of the encoder given, if one is.
+    encoder: Option<String>,
+}
+
+/// Prompts with the vectors that the routers read.
+pub(super) struct Prompts<'a> {
+    pub(super) texts: Vec<&'a str>,
+    /// By the embedder's fingerprint.
+    embeddings: BTreeMap<String, Mat<f32>>,
 }
 
 impl Subjects {
-    /// The routers that the command line names; `mf` and `random` when it names none.
+    /// The routers that the command line names; without names those of its files, or else `mf`.
     pub(super) fn load(arguments: &Arguments) -> Result<Self, Failure> {
-        let embedders = Embedders::with_encoder(arguments.encoder.as_deref()).map_err(Failure::because)?;
-        let mut subjects = Self { all: Vec::new(), trained: BTreeSet::new(), embedders };
+        let folder = arguments.embedding.encoder.as_deref();
+        let embedders = Embedders::with_encoder(folder).map_err(Failure::because)?;
+        let encoder = folder.map(|_| arguments.embedding.open()).transpose()?;
+        let encoder = encoder.map(|encoder| encoder.fingerprint().to_owned());
+        let mut subjects = Self { all: Vec::new(), trained: BTreeSet::new(), embedders, encoder };
         for file in &arguments.artifact {
             subjects.add_file(file)?;
         }
-        let default = ["mf", "random"].map(str::to_owned);
-        let none_named = arguments.routers.is_empty();
-        let names = if none_named { &default[..] } else { &arguments.routers };
-        for name in names.iter().filter(|name| *name != LENGTH) {
-            let is_there = subjects.all.iter().any(|subject| subject.name == *name);
-            // Files alone: lots beside them, nothing else.
-            if is_there || (none_named && !arguments.artifact.is_empty() && name == "mf") {
-                continue;
+        let is_baseline = |name: &String| BASELINES.contains(&name.as_str());
+        for name in arguments.routers.iter().filter(|name| !is_baseline(name)) {
+            if !subjects.all.iter().any(|subject| subject.name == *name) {
+                subjects.add_named(name)?;
             }
-            let router = shipped::router(name).map_err(|error| Failure::Usage(error.to_string()))?;
-            if router.needs().embedding.is_some() {
-                let artifact = shipped::default_artifact().map_err(Failure::because)?;
-                subjects.trained.extend(artifact.provenance().training_prompts.iter().copied());
-            }
-            subjects.add(name.clone(), router)?;
         }
-        // In the order in which they were asked for.
-        if !none_named {
-            let place = |subject: &Subject| names.iter().position(|name| *name == subject.name);
+        if arguments.routers.is_empty() {
+            if arguments.artifact.is_empty() {
+                subjects.add_named("mf")?;
+            }
+        } else {
+            // In the order in which they were asked for.
+            let place = |subject: &Subject| arguments.routers.iter().position(|name| *name == subject.name);
             subjects.all.retain(|subject| place(subject).is_some());
             subjects.all.sort_by_key(place);
         }
@@ -94,30 +110,103 @@ impl Subjects {
     }
 
     fn add_file(&mut self, file: &Path) -> Result<(), Failure> {
-        let shown = file.display().to_string();
-        let bytes = std::fs::read(file).map_err(|error| Failure::Because(format!("{shown}: {error}")))?;
-        let artifact = Artifact::from_bytes(&bytes, &shown).map_err(Failure::because)?;
-        self.trained.extend(artifact.provenance().training_prompts.iter().copied());
+        let artifact = artifact::load(Some(file))?;
         let taken = self.all.iter().any(|subject| subject.name == artifact.kind());
-        let name = if taken { shown } else { artifact.kind().to_owned() };
-        self.add(name, artifact.router())
+        let name = if taken { file.display().to_string() } else { artifact.kind().to_owned() };
+        self.add_artifact(name, &artifact)
     }
 
-    fn add(&mut self, name: String, router: Arc<dyn Router>) -> Result<(), Failure> {
+    /// A router of a kind: with an encoder, of the files beside the binary the one that was trained with it; else the one
+    /// in the binary.
+    fn add_named(&mut self, kind: &str) -> Result<(), Failure> {
+        if let Some(encoder) = &self.encoder
+            && TRAINED.contains(&kind)
+            && let Some((file, artifact)) = artifact::beside(kind, encoder)
+        {
+            tracing::info!("{kind} is {}", file.display());
+            return self.add_artifact(kind.to_owned(), &artifact);
+        }
+        match shipped::router(kind) {
+            Ok(router) => {
+                let artifact = shipped::artifact(kind).map_err(Failure::because)?;
+                let prompts = artifact.map(|artifact| &artifact.provenance().training_prompts);
+                self.trained.extend(prompts.into_iter().flatten().copied());
+                self.add(kind.to_owned(), artifact.map(label_scales).unwrap_or_default(), router)
+            }
+            Err(ShippedError::UnknownKind { .. }) if TRAINED.contains(&kind) => Err(missing(kind)),
+            Err(error) => Err(Failure::Usage(error.to_string())),
+        }
+    }
+
+    fn add_artifact(&mut self, name: String, artifact: &Artifact) -> Result<(), Failure> {
+        self.trained.extend(artifact.provenance().training_prompts.iter().copied());
+        self.add(name, label_scales(artifact), artifact.router())
+    }
+
+    fn add(
+        &mut self,
+        name: String,
+        label_scales: BTreeMap<String, f64>,
+        router: Arc<dyn Router>,
+    ) -> Result<(), Failure> {
         let needed = router.needs().embedding;
         let embedder = needed.map(|needed| self.embedders.find(&needed)).transpose();
         let embedder = embedder.map_err(|mismatch| Failure::Because(encoder::missing(&name, &mismatch)))?;
-        self.all.push(Subject { name, router, embedder });
+        self.all.push(Subject { name, label_scales, router, embedder });
         Ok(())
     }
 
-    /// Places models in a router's artefact.
-    pub(super) fn place(subject: &Subject, models: &[&str]) -> Result<Vec<Candidate>, Failure> {
-        let place = |model: &&str| {
-            subject.router.place(model, None).ok_or_else(|| {
-                Failure::Because(format!("{} knows no {model}: it cannot be measured on it", subject.name))
-            })
-        };
-        models.iter().map(place).collect()
+    /// Embeds texts once for all routers.
+    pub(super) fn read<'a>(
+        &self,
+        arguments: &Arguments,
+        texts: &'a [String],
+    ) -> Result<Prompts<'a>, Failure> {
+        let mut embeddings = BTreeMap::new();
+        for embedder in self.all.iter().filter_map(|subject| subject.embedder.as_ref()) {
+            let fingerprint = embedder.fingerprint();
+            if !embeddings.contains_key(fingerprint) {
+                let vectors = arguments.embedding.embed(embedder.as_ref(), texts)?;
+                embeddings.insert(fingerprint.to_owned(), vectors);
+            }
+        }
+        Ok(Prompts { texts: texts.iter().map(String::as_str).collect(), embeddings })
     }
+}
+
+impl Subject {
+    /// One row of skills per prompt.
+    pub(super) fn score(
+        &self,
+        prompts: &Prompts<'_>,
+        candidates: &[Candidate],
+    ) -> Result<SkillMatrix, Failure> {
+        let bar = progress::bar("prompts scored", prompts.texts.len());
+        bar.set_message(format!("prompts scored by {}", self.name));
+        let embeddings =
+            self.embedder.as_ref().and_then(|embedder| prompts.embeddings.get(embedder.fingerprint()));
+        let mut skills = Mat::zeros(prompts.texts.len(), candidates.len());
+        for (chunk, texts) in prompts.texts.chunks(CHUNK).enumerate() {
+            let rows = chunk * CHUNK..chunk * CHUNK + texts.len();
+            let embeddings = embeddings.map(|all| all.get(rows.clone(), ..).to_owned());
+            let scored = self.router.skills(&QueryBatch { texts, embeddings }, candidates);
+            skills.get_mut(rows, ..).copy_from(scored.map_err(Failure::because)?);
+            bar.inc(texts.len() as u64);
+        }
+        bar.finish_and_clear();
+        Ok(skills)
+    }
+}
+
+fn label_scales(artifact: &Artifact) -> BTreeMap<String, f64> {
+    let scales = artifact.provenance().metrics.get("label_scales").and_then(|scales| scales.as_object());
+    let scale = |(source, scale): (&String, &serde_json::Value)| Some((source.clone(), scale.as_f64()?));
+    scales.into_iter().flatten().filter_map(scale).collect()
+}
+
+fn missing(kind: &str) -> Failure {
+    Failure::Usage(format!(
+        "no `{kind}` router is in the binary: give its artefact with --artifact, and with --encoder the encoder it was trained \
+         with. Artefacts that ship beside the binary are in routers/artifacts/; `pointsman train {kind}` makes one"
+    ))
 }

@@ -1,5 +1,8 @@
 //! `pointsman eval`, as a script sees it.
 
+mod battles;
+mod outcomes;
+
 use std::path::Path;
 
 use serde_json::Value;
@@ -48,10 +51,20 @@ fn a_benchmark_is_measured() {
     let (apgr, bounds) = (mf["apgr"].as_f64().unwrap(), mf["apgr_ci95"].as_array().unwrap());
     assert!(bounds[0].as_f64().unwrap() <= apgr && apgr <= bounds[1].as_f64().unwrap());
     let svg = std::fs::read_to_string(plot).unwrap();
-    assert!(
-        svg.contains("share of questions answered by gpt-4-1106-preview")
-            && svg.contains("random, APGR 0.500")
-    );
+    for label in [
+        "share of questions answered by gpt-4-1106-preview",
+        "random, APGR 0.500",
+        "length, APGR",
+        "oracle, APGR",
+    ] {
+        assert!(svg.contains(label), "{label}");
+    }
+    assert_eq!(svg.matches("<polygon").count(), 2, "an interval of mf and one of length");
+    // Right on all where the weak model is right on a third: the oracle recovers all with two thirds of the calls.
+    let oracle = &found["routers"]["oracle"];
+    assert!((oracle["cpt80"].as_f64().unwrap() - 0.8 * 2.0 / 3.0).abs() < 1e-9, "{oracle}");
+    assert!((oracle["apgr"].as_f64().unwrap() - 2.0 / 3.0).abs() < 1e-9, "{oracle}");
+    assert!(oracle["apgr"].as_f64().unwrap() >= found["routers"]["length"]["apgr"].as_f64().unwrap());
     let exchanged =
         ["--strong", "mixtral-8x7b-instruct-v0.1", "--weak", "gpt-4-1106-preview", "--format", "json"];
     let exchanged = json(&[&arguments[..], &exchanged].concat());
@@ -59,53 +72,43 @@ fn a_benchmark_is_measured() {
     assert!((exchanged["routers"]["mf"]["apgr"].as_f64().unwrap() - (1.0 - apgr)).abs() < 1e-9);
 }
 
+/// Two turns; quality is the mean of both, a question goes when either turn is contaminated, prompts trained on go.
 #[test]
-fn outcomes_are_measured_for_any_number_of_models() {
+fn mt_bench_is_measured_by_both_turns() {
     let folder = tempfile::tempdir().unwrap();
-    let row = |row: usize, category: &str, scores: &str| {
-        format!(
-            "{{\"id\":\"{row}\",\"source\":\"mine\",\"category\":\"{category}\",\"prompt\":\"question {row}\",\"scores\":{{{scores}}}}}\n"
-        )
-    };
-    let rows: String = (0..40)
-        .map(|number| match number % 4 {
-            0 => row(number, "one", "\"gpt-4-1106-preview\":1,\"claude-2.0\":0,\"llama-3.1-8b-instruct\":1"),
-            1 => row(number, "two", "\"gpt-4-1106-preview\":0,\"claude-2.0\":1,\"llama-3.1-8b-instruct\":0"),
-            _ => row(number, "one", "\"gpt-4-1106-preview\":1,\"claude-2.0\":0,\"llama-3.1-8b-instruct\":0"),
-        })
-        .collect();
-    let lacking = row(99, "one", "\"gpt-4-1106-preview\":1");
-    let (data, prices) = (folder.path().join("rows.jsonl"), folder.path().join("prices.json"));
-    std::fs::write(&data, rows + &lacking).unwrap();
-    let usd = "{\"gpt-4-1106-preview\":{\"input\":30,\"output\":60},\"claude-2\":{\"input\":8,\"output\":24},\"llama-3.1-8b-instruct\":{\"input\":0.1,\"output\":0.1}}";
-    std::fs::write(&prices, usd).unwrap();
-    let (data, prices) = (data.to_str().unwrap(), prices.to_str().unwrap());
-    let found = json(&[
-        "eval",
-        "--benchmark",
-        "outcomes",
-        "--data",
-        data,
-        "--train",
-        data,
-        "--prices",
-        prices,
-        "--routers",
-        "best_single,random",
-        "--format",
-        "json",
-    ]);
-    assert_eq!((found["rows"].as_u64(), found["dropped_incomplete"].as_u64()), (Some(40), Some(1)));
-    assert_eq!(found["best_single"].as_str(), Some("gpt-4-1106-preview"));
-    let number = |value: &Value| value.as_f64().unwrap();
-    assert!((number(&found["singles"]["gpt-4-1106-preview"]["quality"]) - 0.75).abs() < 1e-9);
-    assert!((number(&found["oracle"]) - 1.0).abs() < 1e-9);
-    assert!((number(&found["dataset_oracle"]) - 1.0).abs() < 1e-9, "{found}");
-    let single = &found["routers"]["best_single"];
-    assert!((number(&single["quality"]) - 0.75).abs() < 1e-9, "{single}");
-    let cost = number(&found["singles"]["gpt-4-1106-preview"]["cost_usd"]);
-    assert!((number(&single["costs"]["cost_at_best_single"]) - cost).abs() < 1e-9);
-    assert!(number(&single["costs"]["aiq"]) > 0.25, "{single}");
+    let at = |name: &str| folder.path().join(name);
+    let models = ["gpt-4-1106-preview", "mistralai/Mixtral-8x7B-Instruct-v0.1", "vicuna-13b"];
+    let (mut questions, mut judgements) = (String::new(), String::new());
+    for id in 0..30 {
+        let turns = [format!("Tell me of island {id}."), format!("Now in verse, {id}.")];
+        questions +=
+            &serde_json::json!({"question_id": id, "category": "writing", "turns": turns}).to_string();
+        questions.push('\n');
+        for (model, scores) in
+            models.iter().zip([[9.0, 8.0], [if id < 10 { 9.0 } else { 5.0 }, 6.0], [1.0, 1.0]])
+        {
+            for (turn, score) in (1..).zip(scores) {
+                let row = serde_json::json!({"question_id": id, "model": model, "judge": ["gpt-4", "pair"], "turn": turn, "score": score, "tstamp": 1.5});
+                judgements += &format!("{row}\n");
+            }
+        }
+    }
+    std::fs::write(at("question.jsonl"), questions).unwrap();
+    std::fs::write(at("judgements.jsonl"), judgements).unwrap();
+    let contaminated = "{\"eval_prompt\": \"now in verse, 29.\", \"train_prompt\": \"x\", \"score\": 0.97}\n";
+    std::fs::write(at("contaminated_prompts.jsonl"), contaminated).unwrap();
+    let data = folder.path().to_str().unwrap();
+    let found = json(&["eval", "--benchmark", "routellm-mt-bench", "--data", data, "--format", "json"]);
+    assert_eq!((found["questions"].as_u64(), found["dropped_contaminated"].as_u64()), (Some(29), Some(1)));
+    let number = |key: &str| found[key].as_f64().unwrap();
+    assert!((number("strong_quality") - 8.5).abs() < 1e-9, "{found}");
+    assert!((number("weak_quality") - (10.0 * 7.5 + 19.0 * 5.5) / 29.0).abs() < 1e-9, "{found}");
+    let mf = &found["routers"]["mf"];
+    assert_eq!(mf["curve"].as_array().unwrap().len(), 30);
+    assert!((mf["curve"][29][1].as_f64().unwrap() - 8.5).abs() < 1e-9 && mf["curve"][29][0] == 1.0);
+    let table = run(&["eval", "--benchmark", "routellm-mt-bench", "--data", data]);
+    let table = stdout(&table);
+    assert!(["mf ", "random ", "length ", "oracle "].iter().all(|name| table.contains(name)), "{table}");
 }
 
 #[test]
@@ -120,6 +123,12 @@ fn what_cannot_be_measured_is_said() {
     };
     let unknown = fails(&["--benchmark", "routellm-mmlu", "--routers", "augury"], 2);
     assert!(unknown.contains("there is no router of kind `augury`"), "{unknown}");
+    let untrained = fails(&["--benchmark", "routellm-mmlu", "--routers", "mf,bert"], 2);
+    assert!(untrained.contains("no `bert` router") && untrained.contains("--artifact"), "{untrained}");
+    assert!(untrained.contains("routers/artifacts/"), "{untrained}");
+    let foreign = folder.path().join("mmlu_sums.csv");
+    let foreign = fails(&["--benchmark", "routellm-mmlu", "--artifact", foreign.to_str().unwrap()], 1);
+    assert!(foreign.contains("mmlu_sums.csv"), "{foreign}");
     assert!(fails(&["--benchmark", "routellm-gsm8k"], 1).contains("there is no gsm8k_responses.csv"));
     let missing = fails(&["--benchmark", "routellm-mmlu", "--strong", "gpt-4o-2024-05-13"], 1);
     assert!(missing.contains("there is no column gpt-4o-2024-05-13; the header has prompt"), "{missing}");

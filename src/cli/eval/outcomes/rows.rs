@@ -1,0 +1,107 @@
+//! The rows that are measured on: those that have a score of every model of the pool.
+
+use std::collections::BTreeSet;
+
+use pointsman_routers::data::{Dataset, Outcomes, Score};
+use pointsman_routers::identity;
+use pointsman_routers::split::PromptHash;
+use pointsman_routers::train::routing_text;
+use serde::Serialize;
+
+use crate::cli::output::Failure;
+
+/// A model scored on this share of the rows is in the default pool.
+const SCORED_SHARE: f64 = 0.97;
+
+/// Prompts with a column per model of the pool.
+pub(super) struct Rows {
+    pub(super) pool: Vec<String>,
+    pub(super) texts: Vec<String>,
+    pub(super) categories: Vec<Option<String>>,
+    /// 0..=1.
+    pub(super) scores: Vec<Vec<f64>>,
+    /// Lengths of the answers in characters, where they are known.
+    pub(super) out_chars: Vec<Vec<Option<f64>>>,
+}
+
+/// Rows that are not measured on.
+#[derive(Debug, Clone, Copy, Default, Serialize)]
+pub(super) struct Dropped {
+    /// Of prompts that a router was trained on.
+    #[serde(rename = "dropped_trained")]
+    pub(super) trained: usize,
+    /// Without a score of every model of the pool.
+    #[serde(rename = "dropped_incomplete")]
+    pub(super) incomplete: usize,
+}
+
+impl Rows {
+    /// The rows of the models `columns` whose prompts are not among the `trained` ones.
+    pub(super) fn new(
+        data: &Dataset,
+        columns: &[usize],
+        trained: &BTreeSet<PromptHash>,
+    ) -> Result<(Self, Dropped), Failure> {
+        let pool = columns.iter().filter_map(|&model| data.models.get(model).cloned()).collect();
+        let mut rows = Self { pool, texts: vec![], categories: vec![], scores: vec![], out_chars: vec![] };
+        let mut dropped = Dropped::default();
+        for outcomes in &data.outcomes {
+            let Some(prompt) = data.prompts.get(outcomes.prompt as usize) else { continue };
+            if trained.contains(&prompt.hash()) {
+                dropped.trained += 1;
+                continue;
+            }
+            let found: Option<Vec<&Score>> = columns.iter().map(|&model| score_of(outcomes, model)).collect();
+            let Some(found) = found else {
+                dropped.incomplete += 1;
+                continue;
+            };
+            rows.scores.push(found.iter().map(|score| score.score).collect());
+            rows.out_chars.push(found.iter().map(|score| score.out_chars).collect());
+            rows.texts.push(routing_text(prompt));
+            rows.categories.push(prompt.category.clone());
+        }
+        if rows.scores.is_empty() {
+            let Dropped { trained, incomplete } = dropped;
+            return Err(Failure::Because(format!(
+                "no row is left: {trained} are of prompts that a router was trained on, {incomplete} lack a score of the pool"
+            )));
+        }
+        Ok((rows, dropped))
+    }
+}
+
+/// A model's score in a row.
+pub(super) fn score_of(outcomes: &Outcomes, model: usize) -> Option<&Score> {
+    let model = u16::try_from(model).ok()?;
+    let place = outcomes.scores.binary_search_by_key(&model, |score| score.model).ok()?;
+    outcomes.scores.get(place)
+}
+
+/// The columns of the pool: those asked for, or those that nearly every row has.
+pub(super) fn pool(data: &Dataset, asked: &[String]) -> Result<Vec<usize>, Failure> {
+    let rows = data.outcomes.len();
+    if rows == 0 {
+        return Err(Failure::Because("--data holds no rows of outcomes".to_owned()));
+    }
+    let scored =
+        |model: usize| data.outcomes.iter().filter(|outcomes| score_of(outcomes, model).is_some()).count();
+    let columns: Vec<usize> = if asked.is_empty() {
+        (0..data.models.len()).filter(|&model| scored(model) as f64 >= SCORED_SHARE * rows as f64).collect()
+    } else {
+        let place = |name: &String| {
+            let canonical = identity::canonical(name.trim());
+            let missing = || Failure::Because(format!("--pool: no row has a score of {canonical}"));
+            data.model(canonical).filter(|&model| scored(model) > 0).ok_or_else(missing)
+        };
+        // A set: a model that is named twice, by two spellings perhaps, is one.
+        let columns: BTreeSet<usize> = asked.iter().map(place).collect::<Result<_, _>>()?;
+        columns.into_iter().collect()
+    };
+    if columns.len() < 2 {
+        let (models, hint) =
+            (columns.len(), "name them with --pool, or give rows that more models are scored on");
+        return Err(Failure::Because(format!("the pool has {models} models, two are needed: {hint}")));
+    }
+    Ok(columns)
+}
