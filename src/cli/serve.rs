@@ -1,6 +1,9 @@
 //! `pointsman serve`: the gateway, until it is told to stop.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use clap::Args;
 use pointsman::{
@@ -72,11 +75,15 @@ pub(super) async fn serve(gateway: Gateway, stop: Stop) {
 
 /// Reads the configuration again on every SIGHUP.
 fn reload_on_hangup(gateway: &Gateway, file: PathBuf) -> Result<(), Failure> {
-    let app = gateway.app();
+    let (app, file) = (gateway.app(), Arc::new(file));
     let mut hangups = signal(SignalKind::hangup()).map_err(|error| cannot_listen(&error))?;
-    TaskTracker::new().spawn(async move {
+    let tracker = TaskTracker::new();
+    tracker.clone().spawn(async move {
         while hangups.recv().await.is_some() {
-            let result = if reload(&app, &file) { "ok" } else { "error" };
+            let (for_app, for_file) = (Arc::clone(&app), Arc::clone(&file));
+            // Files are read and thresholds solved: not on a thread that requests wait for.
+            let is_in_force = tracker.spawn_blocking(move || reload(&for_app, &for_file)).await;
+            let result = if matches!(is_in_force, Ok(true)) { "ok" } else { "error" };
             app.metrics.config_reloads.with_label_values(&[result]).inc();
         }
     });

@@ -8,6 +8,7 @@ mod eval;
 mod models;
 mod rate;
 mod route;
+mod serve;
 mod train;
 mod usage;
 
