@@ -8,7 +8,7 @@ use hyper::body::Incoming;
 
 use super::error::AttemptFault;
 use crate::{
-    openai::{answer, endpoint::Endpoint, request::Request},
+    openai::{answer, chunk::Dialect, endpoint::Endpoint, request::Request},
     stream::{
         body::{Committed, commit},
         fault::StreamFault,
@@ -101,7 +101,7 @@ async fn read_answer(
             "it is encoded as {encoding}, which was not asked for"
         )));
     }
-    if call.request.stream() {
+    if call.request.stream() && call.endpoint.dialect() != Dialect::Embeddings {
         if is_other_than_events(&head.headers) {
             return Err(StreamFault::NotAnAnswer(
                 "a stream was asked for, and something else came".to_owned(),

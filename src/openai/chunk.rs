@@ -19,7 +19,7 @@ pub enum Dialect {
     Choices,
     /// `/v1/responses`: typed events, ended by a terminal one.
     Responses,
-    /// `/v1/embeddings`: never streamed.
+    /// `/v1/embeddings`: never streamed, whatever the request says.
     Embeddings,
 }
 

@@ -209,6 +209,18 @@ async fn the_other_endpoints_take_models_of_the_pool_alone() {
     assert_eq!(stand.metric("pointsman_tokens_total", &["kind=\"prompt\""]), 13);
 }
 
+/// Upstreams ignore the key there, and so do we.
+#[tokio::test]
+async fn embeddings_are_not_streamed() {
+    let list = r#"{"object":"list","data":[{"embedding":[1]}],"usage":{"prompt_tokens":3,"total_tokens":3}}"#;
+    let upstream = Upstream::start([Script::json(200, list)]).await;
+    let stand = Setup::new().model("m", &upstream.base_url(), "").start().await;
+    let body = r#"{"model":"m","input":"hi","stream":true}"#;
+    let mut reply = stand.post("/v1/embeddings", body).await;
+    assert_eq!((reply.status.as_u16(), reply.text().await.as_str()), (200, list));
+    assert_eq!(upstream.request(0).await.text(), body);
+}
+
 /// What a person who watches is told of each decision.
 #[tokio::test]
 async fn a_watcher_hears_of_every_decision() {
