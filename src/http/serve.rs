@@ -5,6 +5,7 @@ use std::sync::Arc;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
 use hyper::body::Incoming;
 use tokio::time::Instant;
+use tracing::{Instrument, Span};
 
 use super::{
     app::App,
@@ -43,13 +44,20 @@ pub async fn handle(app: Arc<App>, face: Face, request: Request<Incoming>) -> Re
     let request_id = request_id(request.headers());
     let waits_to_be_asked = body::waits_to_be_asked(request.headers());
     // Boxed: a request's future is large, and a connection holds one for all its life.
-    let mut response = Box::pin(dispatch(&app, face, request)).await;
+    let answer = Box::pin(dispatch(&app, face, request));
+    let mut response = answer.instrument(logged_with(&request_id)).await;
     response.headers_mut().insert("x-request-id", request_id);
     if waits_to_be_asked && !response.status().is_success() {
         // Nobody knows whether a body that was not asked for will come.
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     response
+}
+
+/// What every line logged on the way to the answer carries. The highest level, so that no filter leaves a line
+/// without it.
+fn logged_with(request_id: &HeaderValue) -> Span {
+    tracing::error_span!("request", id = request_id.to_str().unwrap_or_default())
 }
 
 /// The client's own, if it is short and plain; else a new one.
@@ -74,6 +82,8 @@ async fn dispatch(app: &Arc<App>, face: Face, request: Request<Incoming>) -> Res
         "/health/live" => get(|_| meta::live()),
         "/health/ready" => get(meta::ready),
         "/metrics" if operators => get(meta::metrics),
+        // Whoever asks: a key would change nothing.
+        "/metrics" => failure(&Failure::UnknownPath),
         _ if face == Face::Admin => failure(&Failure::UnknownPath),
         _ => client(app, &path, request).await,
     }

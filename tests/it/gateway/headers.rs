@@ -6,6 +6,7 @@ use http_body_util::Full;
 use crate::{
     answers::{answer, chat, chat_stream, stream},
     client::{KEY, post},
+    logs::Logs,
     stand::Setup,
     upstream::{Received, Script, Upstream},
 };
@@ -172,4 +173,18 @@ async fn every_answer_has_a_request_id() {
     let mut request = post("/v1/chat/completions", chat("m"));
     request.headers_mut().insert("x-request-id", "clients-own-17".parse().unwrap());
     assert_eq!(stand.client().await.last(request).await.header("x-request-id"), Some("clients-own-17"));
+}
+
+/// So that a client's complaint leads to the lines about it.
+#[tokio::test]
+async fn what_is_logged_of_a_request_carries_its_id() {
+    let (logs, _guard) = Logs::capture();
+    let upstream = Upstream::start([Script::json(500, "{}")]).await;
+    let stand = Setup::new().model("m", &upstream.base_url(), "").start().await;
+    let mut request = post("/v1/chat/completions", chat("m"));
+    request.headers_mut().insert("x-request-id", "clients-own-17".parse().unwrap());
+    assert_eq!(stand.client().await.last(request).await.status, 502);
+    let text = logs.text();
+    let line = text.lines().find(|line| line.contains("attempt failed")).unwrap();
+    assert!(line.contains("clients-own-17"), "{line}");
 }

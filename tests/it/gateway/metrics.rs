@@ -187,4 +187,10 @@ async fn each_face_shows_what_is_its_own() {
         assert_eq!(on_admin(path).await, admin, "{path}");
         assert_eq!(stand.get(path).await.status, public, "{path}");
     }
+    // A scraper at the wrong door is not told that its key is wrong.
+    let mut without_key = get("/metrics");
+    without_key.headers_mut().remove("authorization");
+    let mut reply = stand.client().await.last(without_key).await;
+    assert_eq!(reply.status, 404);
+    reply.error().await;
 }
