@@ -4,8 +4,11 @@
 //! [`Material`](common::Material) to an artefact.
 
 mod common;
+mod kmeans;
+mod knn;
 mod mf;
 mod show;
+mod sw;
 
 use clap::{Args, Subcommand};
 
@@ -20,11 +23,19 @@ pub(super) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Kind {
+    Kmeans(kmeans::Arguments),
+    Knn(knn::Arguments),
     Mf(mf::Arguments),
+    Sw(sw::Arguments),
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     match &arguments.kind {
+        Kind::Kmeans(arguments) => {
+            common::run(&arguments.common, |material| kmeans::train(arguments, material))
+        }
+        Kind::Knn(arguments) => common::run(&arguments.common, |material| knn::train(arguments, material)),
         Kind::Mf(arguments) => common::run(&arguments.common, |material| mf::train(arguments, material)),
+        Kind::Sw(arguments) => common::run(&arguments.common, |material| sw::train(arguments, material)),
     }
 }

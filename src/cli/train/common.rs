@@ -7,12 +7,12 @@ use clap::Args;
 use faer::Mat;
 use pointsman_routers::artifact::Artifact;
 use pointsman_routers::data::{Dataset, ReadOptions};
-use pointsman_routers::train::{Origin, routing_text};
+use pointsman_routers::train::{Origin, TrainError, routing_text};
 
 use super::show::show;
 use crate::cli::embedding::EmbeddingOptions;
 use crate::cli::output::{Failure, write_file};
-use crate::cli::{Format, data};
+use crate::cli::{Format, data, progress};
 
 /// Options of every kind.
 #[derive(Debug, Args)]
@@ -74,6 +74,19 @@ pub(super) fn run(
     write_file(&common.out, &artifact.to_bytes().map_err(Failure::because)?)?;
     show(&mut io::stdout().lock(), common, &artifact)?;
     Ok(())
+}
+
+/// What `train` makes, with a bar over the settings that it says it has tried of how many.
+pub(super) fn reported(
+    train: impl FnOnce(&dyn Fn(usize, usize)) -> Result<Artifact, TrainError>,
+) -> Result<Artifact, Failure> {
+    let bar = progress::bar("settings tried", 0);
+    let trained = train(&|done, total| {
+        bar.set_length(total as u64);
+        bar.set_position(done as u64);
+    });
+    bar.finish_and_clear();
+    trained.map_err(Failure::because)
 }
 
 /// Training takes minutes: a folder that is not there is told before.

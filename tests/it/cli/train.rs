@@ -1,4 +1,4 @@
-//! `train mf`: an artefact that `route` takes, the same for the same files in any order.
+//! `train`: an artefact that `route` takes, the same for the same files in any order.
 
 use std::fmt::Write;
 use std::fs;
@@ -67,6 +67,32 @@ fn it_trains_what_route_takes() {
     ]);
     assert_eq!(status(&route), 0, "{}", stderr(&route));
     assert!(stdout(&route).contains("mixtral-8x7b-instruct-v0.1"));
+}
+
+#[test]
+fn routers_that_remember_prompts_are_trained_and_route() {
+    let directory = tempfile::tempdir().unwrap();
+    let at = |name: &str| directory.path().join(name).to_str().unwrap().to_owned();
+    write(Path::new(&at("battles.jsonl")), &battles());
+    for (kind, more) in [("sw", &[][..]), ("knn", &["--neighbours", "20"]), ("kmeans", &["--clusters", "3"])]
+    {
+        let (data, out) = (at("battles.jsonl"), at(kind));
+        let arguments = ["train", kind, "--format", "json", "--data", &data, "--out", &out];
+        let output = run(&[&arguments, more].concat());
+        assert_eq!(status(&output), 0, "{kind}: {}", stderr(&output));
+        let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(told["router"], kind);
+        assert!(told["metrics"]["dev_log_loss"]["test"]["log_loss"].is_f64(), "{told}");
+        let pool = MODELS.join(",");
+        let route =
+            run(&["route", "--router", kind, "--models", &pool, "--artifact", &out, "What is 6 times 7?"]);
+        assert_eq!(status(&route), 0, "{kind}: {}", stderr(&route));
+        assert!(stdout(&route).contains(&format!("router {kind}")), "{}", stdout(&route));
+    }
+    for none in [["knn", "--neighbours", "0"], ["kmeans", "--clusters", "0"]] {
+        let refused = run(&[&["train"][..], &none, &["--data", "x", "--out", "y"]].concat());
+        assert_eq!(status(&refused), 2);
+    }
 }
 
 #[test]
