@@ -1,9 +1,10 @@
 //! Sentence encoders of the BERT family: from a folder of weights to vectors of unit length.
 //!
-//! The forward pass is our own, on faer's matrix product; the texts are tokenised by the folder's own
-//! `tokenizer.json`. Must not know what the vectors are used for.
+//! The forward pass is our own: dense layers in whole numbers, attention on faer's matrix product. The texts are
+//! tokenised by the folder's own `tokenizer.json`. Must not know what the vectors are used for.
 
 mod config;
+mod dense;
 mod error;
 mod forward;
 #[cfg(fuzzing)]
@@ -16,7 +17,7 @@ mod tensors;
 
 use std::path::Path;
 
-use faer::{Mat, Par};
+use faer::{Mat, MatRef};
 use sha2::{Digest, Sha256};
 use tokenizers::{Tokenizer, TruncationParams};
 
@@ -38,7 +39,6 @@ pub struct Encoder {
     tokenizer: Tokenizer,
     network: Network,
     pooling: Pooling,
-    par: Par,
     fingerprint: String,
 }
 
@@ -76,13 +76,7 @@ impl Encoder {
             fingerprint(&[&weights_bytes, &tokenizer_bytes, &config_bytes], pooling, tokens_max);
         let layout = Layout::of(&config);
         let network = Network::load(&weights_path, &weights_bytes, &config, &layout)?;
-        Ok(Self { tokenizer, network, pooling, par: Par::Seq, fingerprint })
-    }
-
-    /// Sets how the matrix products are spread over threads; one thread unless told otherwise.
-    #[must_use]
-    pub fn with_parallelism(self, par: Par) -> Self {
-        Self { par, ..self }
+        Ok(Self { tokenizer, network, pooling, fingerprint })
     }
 
     /// The number of dimensions of a vector.
@@ -92,7 +86,7 @@ impl Encoder {
     }
 
     /// SHA-256 in hexadecimal over everything that decides the vectors: weights, tokenizer, configuration,
-    /// pooling and the longest sequence read.
+    /// pooling, the longest sequence read, and how the layers round.
     #[must_use]
     pub fn fingerprint(&self) -> &str {
         &self.fingerprint
@@ -142,11 +136,12 @@ impl Encoder {
         while first < sequences.len() {
             let last = pass_end(sequences, first);
             let pass = &sequences[first..last];
-            let states = self.network.run(pass, self.par)?;
+            let states = self.network.run(pass)?;
+            let states = MatRef::from_column_major_slice(&states, self.dim(), states.len() / self.dim());
             let mut column = 0;
             for (offset, sequence) in pass.iter().enumerate() {
-                let states = states.as_ref().subcols(column, sequence.len());
-                self.pooling.pool(states, pooled.as_mut().row_mut(first + offset));
+                self.pooling
+                    .pool(states.subcols(column, sequence.len()), pooled.as_mut().row_mut(first + offset));
                 column += sequence.len();
             }
             first = last;
@@ -203,7 +198,7 @@ fn fingerprint(files: &[&[u8]], pooling: Pooling, tokens_max: usize) -> String {
     for file in files {
         digest.update(Sha256::digest(file));
     }
-    digest.update(format!("{pooling:?} {tokens_max}"));
+    digest.update(format!("{pooling:?} {tokens_max} {}", dense::NUMERICS));
     hexadecimal(&digest.finalize())
 }
 

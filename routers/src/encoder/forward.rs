@@ -1,16 +1,16 @@
 //! The network: embeddings, attention blocks, hidden states out.
 //!
-//! States are matrices with a column per token, so that a token's values lie side by side and one product
-//! serves every token of every sequence of a pass. Sequences are never padded: attention alone sees where one
-//! ends and the next begins.
+//! A token's values lie side by side, tokens one after the other, and one product serves every token of every
+//! sequence of a pass. Sequences are never padded: attention alone sees where one ends and the next begins.
 
 use std::path::Path;
 
 use faer::linalg::matmul::matmul;
-use faer::{Accum, Mat, MatMut, MatRef, Par};
+use faer::{Accum, MatMut, MatRef, Par};
 
 use super::EncoderError;
 use super::config::{Activation, Config};
+use super::dense::{Dense, Rounded};
 use super::kernels::{self, Norm};
 use super::layout::Layout;
 use super::tensors::Tensors;
@@ -40,18 +40,13 @@ struct Block {
     output_norm: Norm,
 }
 
-/// y = W x + b, W with a row per output, its columns side by side: the order in which the product is fastest.
-struct Dense {
-    weight: Mat<f32>,
-    bias: Vec<f32>,
-}
-
-/// Matrices that every block of a pass writes anew.
+/// What every block of a pass writes anew: a state after the other, as wide as their layer.
 struct Scratch {
-    query_key_value: Mat<f32>,
-    attended: Mat<f32>,
-    projected: Mat<f32>,
-    wide: Mat<f32>,
+    rounded: Rounded,
+    query_key_value: Vec<f32>,
+    attended: Vec<f32>,
+    projected: Vec<f32>,
+    wide: Vec<f32>,
     scores: Vec<f32>,
 }
 
@@ -99,86 +94,77 @@ impl Network {
         self.hidden
     }
 
-    /// Runs sequences and returns the last hidden states: a column per token, sequence after sequence.
-    pub(super) fn run(&self, sequences: &[Vec<u32>], par: Par) -> Result<Mat<f32>, EncoderError> {
+    /// Runs sequences and returns the last hidden states, one after the other, sequence after sequence.
+    pub(super) fn run(&self, sequences: &[Vec<u32>]) -> Result<Vec<f32>, EncoderError> {
         let mut states = self.embed(sequences)?;
         let longest = sequences.iter().map(Vec::len).max().unwrap_or(0);
-        let mut scratch = Scratch::new(self, states.ncols(), longest);
+        let mut scratch = Scratch::new(self, states.len() / self.hidden, longest);
         for block in &self.blocks {
-            block.query_key_value.multiply(states.as_ref(), scratch.query_key_value.as_mut(), par);
-            for column in columns_mut(scratch.query_key_value.as_mut()) {
-                kernels::add(column, &block.query_key_value.bias);
-            }
-            self.attend(sequences, &mut scratch, par);
-            block.attention_output.multiply(scratch.attended.as_ref(), scratch.projected.as_mut(), par);
-            let made = columns_mut(scratch.projected.as_mut());
-            for (state, made) in columns_mut(states.as_mut()).zip(made) {
-                block.attention_norm.join(state, made, &block.attention_output.bias);
-            }
-            block.widen.multiply(states.as_ref(), scratch.wide.as_mut(), par);
-            for column in columns_mut(scratch.wide.as_mut()) {
-                kernels::bias_and_activate(self.activation, column, &block.widen.bias);
-            }
-            block.narrow.multiply(scratch.wide.as_ref(), scratch.projected.as_mut(), par);
-            let made = columns_mut(scratch.projected.as_mut());
-            for (state, made) in columns_mut(states.as_mut()).zip(made) {
-                block.output_norm.join(state, made, &block.narrow.bias);
-            }
+            block.query_key_value.round(&states, &mut scratch.rounded);
+            block.query_key_value.multiply(&scratch.rounded, &mut scratch.query_key_value);
+            self.attend(sequences, &mut scratch);
+            block.attention_output.round(&scratch.attended, &mut scratch.rounded);
+            block.attention_output.multiply(&scratch.rounded, &mut scratch.projected);
+            self.join(&block.attention_norm, &mut states, &scratch.projected);
+            block.widen.round(&states, &mut scratch.rounded);
+            block.widen.multiply(&scratch.rounded, &mut scratch.wide);
+            kernels::activate(self.activation, &mut scratch.wide);
+            block.narrow.round(&scratch.wide, &mut scratch.rounded);
+            block.narrow.multiply(&scratch.rounded, &mut scratch.projected);
+            self.join(&block.output_norm, &mut states, &scratch.projected);
         }
         Ok(states)
     }
 
+    /// Adds to every state what a layer made of it, and normalises.
+    fn join(&self, norm: &Norm, states: &mut [f32], made: &[f32]) {
+        let made = made.chunks_exact(self.hidden);
+        states.chunks_exact_mut(self.hidden).zip(made).for_each(|(state, made)| norm.join(state, made));
+    }
+
     /// Word plus position plus first token type, normalised.
-    fn embed(&self, sequences: &[Vec<u32>]) -> Result<Mat<f32>, EncoderError> {
-        let tokens = sequences.iter().map(Vec::len).sum();
-        let mut states = Mat::zeros(self.hidden, tokens);
-        let mut columns = columns_mut(states.as_mut());
+    fn embed(&self, sequences: &[Vec<u32>]) -> Result<Vec<f32>, EncoderError> {
+        let tokens: usize = sequences.iter().map(Vec::len).sum();
+        let mut states = Vec::with_capacity(tokens * self.hidden);
         for sequence in sequences {
             if sequence.len() > self.tokens_max {
                 return Err(EncoderError::TooLong { tokens: sequence.len(), tokens_max: self.tokens_max });
             }
-            let places = sequence.iter().zip(self.positions.chunks_exact(self.hidden));
-            for ((&token, position), state) in places.zip(&mut columns) {
+            for (&token, position) in sequence.iter().zip(self.positions.chunks_exact(self.hidden)) {
                 let start = token as usize * self.hidden;
                 let word = self
                     .words
                     .get(start..start + self.hidden)
                     .ok_or(EncoderError::Token { token, vocabulary: self.vocabulary })?;
-                for ((value, word), position) in state.iter_mut().zip(word).zip(position) {
-                    *value = word + position;
-                }
-                self.embedding_norm.normalise(state);
+                states.extend(word.iter().zip(position).map(|(word, position)| word + position));
             }
         }
-        drop(columns);
+        states.chunks_exact_mut(self.hidden).for_each(|state| self.embedding_norm.normalise(state));
         Ok(states)
     }
 
     /// softmax(Kᵀ Q / √d) per sequence and head, then the values so weighted.
-    fn attend(&self, sequences: &[Vec<u32>], scratch: &mut Scratch, par: Par) {
+    fn attend(&self, sequences: &[Vec<u32>], scratch: &mut Scratch) {
         let size = self.hidden / self.heads;
         let scale = 1.0 / (size as f32).sqrt();
-        let mut first = 0;
-        for sequence in sequences {
-            let tokens = sequence.len();
-            if tokens == 0 {
-                continue;
-            }
-            let whole = scratch.query_key_value.as_ref().subcols(first, tokens);
-            let mut attended = scratch.attended.as_mut().subcols_mut(first, tokens);
+        let (mut whole, mut attended) = (&scratch.query_key_value[..], &mut scratch.attended[..]);
+        for tokens in sequences.iter().map(Vec::len).filter(|&tokens| tokens > 0) {
+            let (own, rest) = whole.split_at(tokens * 3 * self.hidden);
+            let (into, into_rest) = attended.split_at_mut(tokens * self.hidden);
+            (whole, attended) = (rest, into_rest);
+            let own = MatRef::from_column_major_slice(own, 3 * self.hidden, tokens);
+            let mut into = MatMut::from_column_major_slice_mut(into, self.hidden, tokens);
+            let scores = &mut scratch.scores[..tokens * tokens];
             for head in 0..self.heads {
-                let query = whole.subrows(head * size, size);
-                let key = whole.subrows(self.hidden + head * size, size);
-                let value = whole.subrows(2 * self.hidden + head * size, size);
-                let scores = &mut scratch.scores[..tokens * tokens];
+                let part = |place: usize| own.subrows(place * self.hidden + head * size, size);
+                let (query, key, value) = (part(0), part(1), part(2));
                 let product = MatMut::from_column_major_slice_mut(scores, tokens, tokens);
-                matmul(product, Accum::Replace, key.transpose(), query, scale, par);
+                matmul(product, Accum::Replace, key.transpose(), query, scale, Par::Seq);
                 scores.chunks_exact_mut(tokens).for_each(kernels::softmax);
                 let weights = MatRef::from_column_major_slice(scores, tokens, tokens);
-                let into = attended.as_mut().subrows_mut(head * size, size);
-                matmul(into, Accum::Replace, value, weights, 1.0, par);
+                let into = into.as_mut().subrows_mut(head * size, size);
+                matmul(into, Accum::Replace, value, weights, 1.0, Par::Seq);
             }
-            first += tokens;
         }
     }
 }
@@ -191,16 +177,12 @@ impl Block {
         number: usize,
     ) -> Result<Self, EncoderError> {
         let name = |part: &str| format!("{}.{number}.{part}", layout.block);
-        let dense = |part: &str, to: usize, from: usize| Dense::load(tensors, &name(part), to, from);
+        let dense = |part: &str, to: usize, from: usize| load_dense(tensors, &[&name(part)], to, from);
         let (hidden, wide) = (config.hidden, config.intermediate);
-        let mut query_key_value = Dense { weight: Mat::zeros(3 * hidden, hidden), bias: Vec::new() };
-        for (place, part) in [layout.query, layout.key, layout.value].into_iter().enumerate() {
-            let Dense { weight, bias } = dense(part, hidden, hidden)?;
-            query_key_value.weight.as_mut().subrows_mut(place * hidden, hidden).copy_from(weight);
-            query_key_value.bias.extend(bias);
-        }
+        let query_key_value = [layout.query, layout.key, layout.value].map(name);
+        let query_key_value = query_key_value.each_ref().map(String::as_str);
         Ok(Self {
-            query_key_value,
+            query_key_value: load_dense(tensors, &query_key_value, hidden, hidden)?,
             attention_output: dense(layout.attention_output, hidden, hidden)?,
             attention_norm: load_norm(tensors, &name(layout.attention_norm), config)?,
             widen: dense(layout.widen, wide, hidden)?,
@@ -210,18 +192,14 @@ impl Block {
     }
 }
 
-impl Dense {
-    fn load(tensors: &Tensors<'_>, name: &str, to: usize, from: usize) -> Result<Self, EncoderError> {
-        let weight = tensors.read(&format!("{name}.weight"), &[to, from])?;
-        let weight = MatRef::from_row_major_slice(&weight, to, from).to_owned();
-        let bias = tensors.read(&format!("{name}.bias"), &[to])?;
-        Ok(Self { weight, bias })
+/// Reads layers of one shape, to be one layer with the outputs of all.
+fn load_dense(tensors: &Tensors<'_>, names: &[&str], to: usize, from: usize) -> Result<Dense, EncoderError> {
+    let (mut weight, mut bias) = (Vec::new(), Vec::new());
+    for name in names {
+        weight.extend(tensors.read(&format!("{name}.weight"), &[to, from])?);
+        bias.extend(tensors.read(&format!("{name}.bias"), &[to])?);
     }
-
-    /// W x, the bias left out.
-    fn multiply(&self, from: MatRef<'_, f32>, into: MatMut<'_, f32>, par: Par) {
-        matmul(into, Accum::Replace, self.weight.as_ref(), from, 1.0, par);
-    }
+    Ok(Dense::new(&weight, &bias, from))
 }
 
 /// Reads a layer norm's tensors.
@@ -236,20 +214,15 @@ fn load_norm(tensors: &Tensors<'_>, name: &str, config: &Config) -> Result<Norm,
 
 impl Scratch {
     fn new(network: &Network, tokens: usize, longest: usize) -> Self {
-        let wide = network.blocks.first().map_or(0, |block| block.widen.bias.len());
+        let wide = network.blocks.first().map_or(0, |block| block.widen.outputs());
+        let states = |width: usize| vec![0.0; width * tokens];
         Self {
-            query_key_value: Mat::zeros(3 * network.hidden, tokens),
-            attended: Mat::zeros(network.hidden, tokens),
-            projected: Mat::zeros(network.hidden, tokens),
-            wide: Mat::zeros(wide, tokens),
+            rounded: Rounded::default(),
+            query_key_value: states(3 * network.hidden),
+            attended: states(network.hidden),
+            projected: states(network.hidden),
+            wide: states(wide),
             scores: vec![0.0; longest * longest],
         }
     }
-}
-
-/// The columns of a matrix as slices. (Matrices made by `Mat::zeros` have contiguous columns.)
-fn columns_mut(matrix: MatMut<'_, f32>) -> impl Iterator<Item = &mut [f32]> {
-    matrix
-        .col_iter_mut()
-        .filter_map(|column| column.try_as_col_major_mut().map(|column| column.as_slice_mut()))
 }

@@ -2,10 +2,15 @@
 //!
 //! Written so that the compiler vectorises them; `pulp` picks the widest instruction set at run time.
 
+use pulp::{Arch, NullaryFnOnce};
+
 use super::config::Activation;
 
 /// Values summed side by side; a fixed number, so that a sum has the same bits on every machine.
 const LANES: usize = 16;
+
+/// Added to a number of magnitude below 2²², it rounds to an integer, which is left in the low bits of the sum.
+const ROUND: f32 = 12_582_912.0;
 
 /// A layer norm: (x − mean) / √(variance + ε) · scale + shift.
 pub(super) struct Norm {
@@ -17,77 +22,127 @@ pub(super) struct Norm {
 impl Norm {
     /// Normalises a state in place.
     pub(super) fn normalise(&self, state: &mut [f32]) {
-        pulp::Arch::new().dispatch(
-            #[inline(always)]
-            || self.normalise_inline(state),
-        );
+        Arch::new().dispatch(Normalise { norm: self, state, made: &[] });
     }
 
-    /// Adds to a state what a layer made of it, the layer's bias included, and normalises.
-    pub(super) fn join(&self, state: &mut [f32], made: &[f32], bias: &[f32]) {
-        pulp::Arch::new().dispatch(
-            #[inline(always)]
-            || {
-                for ((value, made), bias) in state.iter_mut().zip(made).zip(bias) {
-                    *value += made + bias;
-                }
-                self.normalise_inline(state);
-            },
-        );
+    /// Adds to a state what a layer made of it, and normalises.
+    pub(super) fn join(&self, state: &mut [f32], made: &[f32]) {
+        Arch::new().dispatch(Normalise { norm: self, state, made });
     }
+}
+
+// Each loop is a type and not a closure: a closure's call is not sure to be inlined, and code that is not inlined is
+// compiled without the instructions that `dispatch` found.
+
+struct Normalise<'a> {
+    norm: &'a Norm,
+    state: &'a mut [f32],
+    made: &'a [f32],
+}
+
+impl NullaryFnOnce for Normalise<'_> {
+    type Output = ();
 
     #[inline(always)]
-    fn normalise_inline(&self, state: &mut [f32]) {
+    fn call(self) {
+        let Self { norm, state, made } = self;
+        state.iter_mut().zip(made).for_each(|(value, made)| *value += made);
         let count = state.len() as f32;
         let mean = sum(state, |value| value) / count;
         let variance = sum(state, |value| (value - mean) * (value - mean)) / count;
-        let inverse = 1.0 / (variance + self.epsilon).sqrt();
-        for ((value, scale), shift) in state.iter_mut().zip(&self.scale).zip(&self.shift) {
+        let inverse = 1.0 / (variance + norm.epsilon).sqrt();
+        for ((value, scale), shift) in state.iter_mut().zip(&norm.scale).zip(&norm.shift) {
             *value = (*value - mean) * inverse * scale + shift;
         }
     }
 }
 
-/// Adds to a state, in place.
-pub(super) fn add(state: &mut [f32], other: &[f32]) {
-    pulp::Arch::new().dispatch(
-        #[inline(always)]
-        || state.iter_mut().zip(other).for_each(|(value, other)| *value += other),
-    );
+/// Rounds values to whole numbers of `steps` steps from zero to the largest magnitude, two by two; an odd one's
+/// companion is zero. Returns the length of a step.
+pub(super) fn round(values: &[f32], steps: f32, into: &mut [[i16; 2]]) -> f32 {
+    Arch::new().dispatch(Round { values, steps, into })
+}
+
+struct Round<'a> {
+    values: &'a [f32],
+    steps: f32,
+    into: &'a mut [[i16; 2]],
+}
+
+impl NullaryFnOnce for Round<'_> {
+    type Output = f32;
+
+    #[inline(always)]
+    fn call(self) -> f32 {
+        let largest = maximum(self.values, 0.0, |value| value.abs());
+        let inverse = if largest > 0.0 { self.steps / largest } else { 0.0 };
+        let round = |value: &f32| (*value * inverse + ROUND).to_bits() as i16;
+        let into = self.into.as_flattened_mut();
+        for (into, value) in into.iter_mut().zip(self.values) {
+            *into = round(value);
+        }
+        into.iter_mut().skip(self.values.len()).for_each(|into| *into = 0);
+        largest / self.steps
+    }
 }
 
 /// Exponentials divided by their sum, in place.
 pub(super) fn softmax(scores: &mut [f32]) {
-    pulp::Arch::new().dispatch(
-        #[inline(always)]
-        || {
-            let largest = maximum(scores);
-            scores.iter_mut().for_each(|score| *score = exp(*score - largest));
-            let inverse = 1.0 / sum(scores, |value| value);
-            scores.iter_mut().for_each(|score| *score *= inverse);
-        },
-    );
+    Arch::new().dispatch(Softmax(scores));
 }
 
-/// Adds the bias and applies the activation, in place.
-pub(super) fn bias_and_activate(activation: Activation, state: &mut [f32], bias: &[f32]) {
-    match activation {
-        Activation::Gelu => map_with_bias(state, bias, gelu),
-        Activation::GeluTanh => map_with_bias(state, bias, gelu_tanh),
-        Activation::Relu => map_with_bias(state, bias, |value| value.max(0.0)),
+struct Softmax<'a>(&'a mut [f32]);
+
+impl NullaryFnOnce for Softmax<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        let Self(scores) = self;
+        let largest = maximum(scores, f32::NEG_INFINITY, |score| score);
+        for score in scores.iter_mut() {
+            *score = exp(*score - largest);
+        }
+        let inverse = 1.0 / sum(scores, |value| value);
+        for score in scores.iter_mut() {
+            *score *= inverse;
+        }
     }
 }
 
-#[inline(always)]
-fn map_with_bias(state: &mut [f32], bias: &[f32], function: impl Fn(f32) -> f32) {
-    pulp::Arch::new().dispatch(
-        #[inline(always)]
-        || {
-            for (value, bias) in state.iter_mut().zip(bias) {
-                *value = function(*value + bias);
-            }
-        },
-    );
+/// Applies the activation, in place.
+pub(super) fn activate(activation: Activation, states: &mut [f32]) {
+    match activation {
+        Activation::Gelu => Arch::new().dispatch(Gelu(states)),
+        Activation::GeluTanh => Arch::new().dispatch(GeluTanh(states)),
+        Activation::Relu => states.iter_mut().for_each(|value| *value = value.max(0.0)),
+    }
+}
+
+struct Gelu<'a>(&'a mut [f32]);
+
+impl NullaryFnOnce for Gelu<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        for value in self.0 {
+            *value = gelu(*value);
+        }
+    }
+}
+
+struct GeluTanh<'a>(&'a mut [f32]);
+
+impl NullaryFnOnce for GeluTanh<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn call(self) {
+        for value in self.0 {
+            *value = gelu_tanh(*value);
+        }
+    }
 }
 
 #[inline(always)]
@@ -105,27 +160,28 @@ fn sum(values: &[f32], function: impl Fn(f32) -> f32) -> f32 {
     lanes.iter().sum()
 }
 
+/// The largest of the values that `function` gives, or `floor`. What is not a number is passed over.
 #[inline(always)]
-fn maximum(values: &[f32]) -> f32 {
-    let mut lanes = [f32::NEG_INFINITY; LANES];
+fn maximum(values: &[f32], floor: f32, function: impl Fn(f32) -> f32) -> f32 {
+    let mut lanes = [floor; LANES];
     let (chunks, rest) = values.as_chunks::<LANES>();
     for chunk in chunks {
         for (lane, value) in lanes.iter_mut().zip(chunk) {
-            *lane = if *value > *lane { *value } else { *lane };
+            let value = function(*value);
+            *lane = if value > *lane { value } else { *lane };
         }
     }
     for (lane, value) in lanes.iter_mut().zip(rest) {
-        *lane = if *value > *lane { *value } else { *lane };
+        let value = function(*value);
+        *lane = if value > *lane { value } else { *lane };
     }
-    lanes.iter().copied().fold(f32::NEG_INFINITY, f32::max)
+    lanes.iter().copied().fold(floor, f32::max)
 }
 
 /// eˣ to about two units in the last place: x = n ln 2 + r, |r| ≤ ½ ln 2, e^r by its Taylor series to r⁶.
 /// Below −87 it stays at e⁻⁸⁷, above 88 at e⁸⁸.
 #[inline(always)]
 fn exp(x: f32) -> f32 {
-    // Added and taken away, it rounds to an integer, which is left in the low bits of the sum.
-    const ROUND: f32 = 12_582_912.0;
     // ln 2 in two parts, the first exact in few bits.
     const LN_2_HIGH: f32 = 0.693_359_4;
     const LN_2_LOW: f32 = -2.121_944_4e-4;

@@ -38,7 +38,7 @@ fn mini_lm_gives_the_golden_vector() {
     let vectors = encoder.embed_batch(&["A man is playing a guitar."]).unwrap();
     assert_eq!((vectors.nrows(), vectors.ncols()), (1, 384));
     for (column, expected) in golden.into_iter().enumerate() {
-        assert!((vectors[(0, column)] - expected).abs() < 1e-4, "{column}: {}", vectors[(0, column)]);
+        assert!((vectors[(0, column)] - expected).abs() < 1e-3, "{column}: {}", vectors[(0, column)]);
     }
 }
 
@@ -51,7 +51,7 @@ fn the_network_does_what_its_definition_says() {
         let states = reference(&fixture, &tokens, position_offset);
         for column in 0..HIDDEN {
             let mean = states.iter().map(|state| state[column]).sum::<f64>() / states.len() as f64;
-            assert!((f64::from(pooled[(0, column)]) - mean).abs() < 1e-5, "{column}");
+            assert!((f64::from(pooled[(0, column)]) - mean).abs() < 1e-4, "{column}");
         }
     }
 }
@@ -86,9 +86,7 @@ fn a_text_gets_the_same_vector_in_any_batch() {
     let together = rows(&encoder.embed_batch(&texts).unwrap());
     for (text, row) in texts.iter().zip(&together) {
         let alone = rows(&encoder.embed_batch(&[text]).unwrap());
-        for (a, b) in alone[0].iter().zip(row) {
-            assert!((a - b).abs() < 1e-5, "{text}");
-        }
+        assert_eq!(&alone[0], row, "{text}");
         assert!((row.iter().map(|value| value * value).sum::<f32>() - 1.0).abs() < 1e-5);
     }
     assert_eq!(rows(&encoder.embed_batch(&[]).unwrap()).len(), 0);
@@ -125,7 +123,7 @@ fn pooling_follows_the_folder() {
         std::fs::write(folder.path().join("1_Pooling/config.json"), json!({mode: true}).to_string()).unwrap();
         let encoder = Encoder::load(folder.path()).unwrap();
         let pooled = encoder.pool_tokens(std::slice::from_ref(&tokens)).unwrap();
-        assert!((f64::from(pooled[(0, 1)]) - expected).abs() < 1e-5, "{mode}");
+        assert!((f64::from(pooled[(0, 1)]) - expected).abs() < 1e-4, "{mode}");
         fingerprints.insert(encoder.fingerprint().to_owned());
     }
     assert_eq!(fingerprints.len(), 3, "pooling is part of the fingerprint");
