@@ -30,7 +30,7 @@ const FEW: u64 = 55_000;
 const MANY: u64 = 1_670_000;
 /// As many as are clustered at all: for a run that only shows that the benchmark works.
 const SOME: u64 = 140_000;
-/// Settings like those that training chooses.
+/// Settings made up like the battles; training chooses them anew on other data.
 const LOG_GAMMA: f64 = 9.0;
 const RIDGE: f64 = 30.0;
 /// Queries that are taken in turn.

@@ -126,10 +126,12 @@ fn inverse_length(values: impl Iterator<Item = f64>) -> f32 {
     if length > 0.0 { (1.0 / length) as f32 } else { 0.0 }
 }
 
-/// Inlined, so that it is compiled for the caller's vector instructions.
+/// Inlined, so that it is compiled for the caller's vector instructions. Cannot overflow, by the choice of a probe's
+/// steps; wraps, so that no check for it stands between the products and those instructions.
 #[inline(always)]
 fn product(row: &[i8], probe: &[i16]) -> i32 {
-    row.iter().zip(probe).map(|(&a, &b)| i32::from(a) * i32::from(b)).sum()
+    let products = row.iter().zip(probe).map(|(&a, &b)| i32::from(a).wrapping_mul(i32::from(b)));
+    products.fold(0, i32::wrapping_add)
 }
 
 #[cfg(test)]

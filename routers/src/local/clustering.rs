@@ -1,54 +1,50 @@
 //! Brings an index too large to be scanned into clusters, each in one stretch.
 
-use faer::Mat;
+use faer::{ColRef, Mat};
 
 use super::evidence::Evidence;
 use crate::select::hash::mix;
-use crate::topics::{centres, nearest};
+use crate::topics::centres;
 
 /// Indices of fewer prompts are scanned whole.
 const CLUSTERED_MIN: usize = 131_072;
-/// Clusters are found in two rounds: so many, and each again in so many.
-const BRANCHES: usize = 16;
-/// Prompts that the centres are found on, at most.
-const SAMPLED: usize = 16_384;
+/// Clusters of such an index.
+const CLUSTERS: usize = 384;
+/// Prompts that the centres are found on, at most; and that are brought to their clusters at a time.
+const SAMPLED: usize = 8_192;
 
 impl Evidence {
     /// The same with clusters, if it holds so many prompts that these are worth their inexactness.
     #[must_use]
     pub fn clustered(self) -> Self {
-        if self.index.len() < CLUSTERED_MIN { self } else { self.clustered_in(BRANCHES) }
+        if self.index.len() < CLUSTERED_MIN { self } else { self.clustered_in(CLUSTERS) }
     }
 
-    /// The same in up to the square of `branches` clusters; within each the prompts lie as if drawn by lot.
+    /// The same in up to `count` clusters; within each the prompts lie as if drawn by lot.
     #[must_use]
-    pub fn clustered_in(self, branches: usize) -> Self {
-        let all: Vec<usize> = (0..self.index.len()).collect();
-        let mut homes = vec![0; all.len()];
-        for (coarse, members) in self.split(&all, branches).into_iter().enumerate() {
-            for (fine, members) in self.split(&members, branches).into_iter().enumerate() {
-                members.into_iter().for_each(|place| homes[place] = coarse * branches + fine);
-            }
-        }
-        let mut order = all;
+    pub fn clustered_in(self, count: usize) -> Self {
+        let mut order: Vec<usize> = (0..self.index.len()).collect();
+        let homes = self.homes(&order, count);
         order.sort_by_key(|&place| (homes[place], mix(place as u64)));
         let sizes = order.chunk_by(|&one, &other| homes[one] == homes[other]).map(|of| of.len() as u32);
         let clusters = sizes.collect();
         self.reordered(&order, clusters)
     }
 
-    /// `places` by the nearest of some centres.
-    fn split(&self, places: &[usize], branches: usize) -> Vec<Vec<usize>> {
+    /// The nearest of `count` centres, for each of `places`.
+    fn homes(&self, places: &[usize], count: usize) -> Vec<usize> {
         let step = places.len().div_ceil(SAMPLED).max(1);
         let sample = self.vectors(&places.iter().copied().step_by(step).collect::<Vec<usize>>());
-        let centres = centres(&sample, &(0..sample.ncols()).collect::<Vec<usize>>(), branches);
-        let mut parts = vec![Vec::new(); centres.ncols().max(1)];
+        let centres = centres(&sample, &(0..sample.ncols()).collect::<Vec<usize>>(), count);
+        let mut homes = Vec::with_capacity(places.len());
         for chunk in places.chunks(SAMPLED) {
-            let vectors = self.vectors(chunk);
-            let homes = vectors.col_iter().map(|vector| nearest(&centres, vector));
-            chunk.iter().zip(homes).for_each(|(&place, home)| parts[home].push(place));
+            let cosines = centres.transpose() * self.vectors(chunk);
+            let nearest = |of: ColRef<'_, f32>| {
+                (0..of.nrows()).max_by(|&a, &b| of[a].total_cmp(&of[b])).unwrap_or_default()
+            };
+            homes.extend(cosines.col_iter().map(nearest));
         }
-        parts
+        homes
     }
 
     /// A column per place.

@@ -79,7 +79,7 @@ fn exp2(x: f32) -> f32 {
         series = series * rest + factor;
     }
     // The conversion is of a number from −126 to 126.
-    series * f32::from_bits(((whole as i32 + 127) << 23).cast_unsigned())
+    series * f32::from_bits((whole as i32).wrapping_add(127).wrapping_shl(23).cast_unsigned())
 }
 
 #[cfg(test)]

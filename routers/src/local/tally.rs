@@ -146,8 +146,8 @@ fn add_wins(weight: f32, ranks: &[f32], width: usize, sums: &mut [f32]) {
     pulp::Arch::new().dispatch(
         #[inline(always)]
         || {
-            for (own, sums) in ranks.iter().take(width).zip(sums.chunks_exact_mut(ranks.len())) {
-                for (sum, other) in sums.iter_mut().zip(ranks) {
+            for (&own, sums) in ranks.iter().take(width).zip(sums.chunks_exact_mut(ranks.len())) {
+                for (sum, &other) in sums.iter_mut().zip(ranks) {
                     let wins = if own > other { half } else { 0.0 };
                     let holds = if own >= other { half } else { 0.0 };
                     *sum += wins + holds;

@@ -141,14 +141,14 @@ fn a_prompt_that_is_not_to_be_known_counts_nothing() {
 fn far_clusters_by_their_sums_change_no_rating_by_two_elo() {
     let mut random = ChaCha12Rng::seed_from_u64(8);
     let whole = evidence(4_000);
-    let clustered = whole.clone().clustered_in(6);
+    let clustered = whole.clone().clustered_in(36);
     assert!(clustered.clusters.len() > 20 && clustered.index.len() == whole.index.len());
     let (exact, rough) = (weights(whole, 9.0), weights(clustered, 9.0));
     rough.check(MODELS as usize).unwrap();
     let exact = LocalFit::<Similarity>::new(&Arc::new(exact), &prior());
     let mut rough = LocalFit::<Similarity>::new(&Arc::new(rough), &prior());
     let elo = 400.0 / std::f64::consts::LN_10;
-    for (near, bound) in [(4_000, 0.1), (1_200, 2.0)] {
+    for (near, bound) in [(4_000, 0.1), (2_000, 2.0)] {
         rough.clusters.as_mut().unwrap().near_prompts = near;
         for _ in 0..12 {
             let query = vector(1, &mut random);
