@@ -18,9 +18,8 @@ use std::collections::BTreeMap;
 use faer::Mat;
 
 use crate::data::{Battle, Dataset, Prompt};
-use crate::mf::skills_of_all;
 use crate::split::{Side, Split};
-use crate::train::{DEV_SHARE, MfOptions, Part, TrainError, TrainedMf, battle_loss, train_mf};
+use crate::train::{DEV_SHARE, Part, TrainError, Trained, battle_loss};
 
 pub use battles::{BattleMeasures, Bin, Fit, PredictedBattle, fitted_scale, measure_battles};
 pub use choices::Strategy;
@@ -74,33 +73,37 @@ pub struct ChoiceRow {
     pub by_seed: Vec<f64>,
 }
 
-/// Trains and measures once for each seed. `progress` hears the seeds done.
+/// Trains a router on the prompts that are told apart, with a seed.
+pub type Train<'a> = &'a dyn Fn(&dyn Fn(&Prompt) -> Part, u64) -> Result<Trained, TrainError>;
+
+/// Hears of each seed what was trained, and which prompts it was measured on.
+pub type Heard<'a> = &'a mut dyn FnMut(&Trained, &dyn Fn(&Prompt) -> bool);
+
+/// Trains and measures once for each seed.
 ///
 /// # Errors
 /// When a training fails.
-pub fn evaluate_mf(
+pub fn evaluate(
     data: &Dataset,
     embeddings: &Mat<f32>,
-    options: &MfOptions,
+    train: Train<'_>,
     seeds: &[u64],
-    progress: &mut dyn FnMut(usize),
+    progress: Heard<'_>,
 ) -> Result<Report, TrainError> {
     let mut losses: Vec<Ledger> = vec![Ledger::default(); data.sources.len()];
     let mut choices: BTreeMap<(u16, Strategy), Ledger> = BTreeMap::new();
     let vectors = embeddings.transpose().to_owned();
-    for (done, seed) in seeds.iter().enumerate() {
+    for seed in seeds {
         let split = Split::new(*seed);
         let part = |prompt: &Prompt| part_of(split, prompt);
-        let options = MfOptions { seed: *seed, ..options.clone() };
-        let trained = train_mf(data, embeddings, &part, &options, &mut |_| ())?;
+        let trained = train(&part, *seed)?;
         let test = |prompt: &Prompt| part_of(split, prompt) == Part::Unused;
-        let skills = skills_of_all(&trained.weights, &trained.global.skills, embeddings);
-        measure_losses(data, &data.battles(test), &trained, &skills, &mut losses);
+        measure_losses(data, &data.battles(test), &trained, &mut losses);
         let setting = choices::Setting {
             data,
             vectors: &vectors,
             is_test: &test,
-            skills: &skills,
+            skills: &trained.skills,
             prior: &trained.global.skills,
         };
         for chosen in choices::measure(&setting) {
@@ -108,12 +111,12 @@ pub fn evaluate_mf(
             ledger.add(chosen.prompt, 1.0, chosen.score, chosen.best_single);
         }
         losses.iter_mut().chain(choices.values_mut()).for_each(Ledger::end_seed);
-        progress(done + 1);
+        progress(&trained, &test);
     }
     Ok(Report { losses: loss_rows(data, &losses), choices: choice_rows(data, &choices) })
 }
 
-/// Test prompts are left out of the training; of the rest a tenth is for stopping early.
+/// Test prompts are left out of the training; of the rest a tenth is for the temperature.
 fn part_of(split: Split, prompt: &Prompt) -> Part {
     match split.side(prompt.hash(), TEST_SHARE) {
         Side::Dev => Part::Unused,
@@ -124,14 +127,8 @@ fn part_of(split: Split, prompt: &Prompt) -> Part {
     }
 }
 
-fn measure_losses(
-    data: &Dataset,
-    battles: &[Battle],
-    trained: &TrainedMf,
-    skills: &Mat<f64>,
-    ledgers: &mut [Ledger],
-) {
-    let global = &trained.global;
+fn measure_losses(data: &Dataset, battles: &[Battle], trained: &Trained, ledgers: &mut [Ledger]) {
+    let (global, skills) = (&trained.global, &trained.skills);
     for of_prompt in battles.chunk_by(|one, other| (one.prompt, one.source) == (other.prompt, other.source)) {
         let (mut weight, mut router, mut by_global) = (0.0, 0.0, 0.0);
         let Some(first) = of_prompt.first() else { continue };

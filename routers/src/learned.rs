@@ -4,6 +4,7 @@
 //! A zero embedding says nothing of its prompt: there θ(x) = θ⁰, whatever the router.
 
 use faer::Mat;
+use rayon::prelude::*;
 
 use crate::artifact::{Artifact, CalibrationSample};
 use crate::rating_line::RatingLine;
@@ -47,6 +48,28 @@ pub trait Shifts: Send + Sync {
     /// The same of a model of which nothing is known but its global skill θ⁰: by the regression of the skills of all
     /// the artefact's models on θ⁰.
     fn of_rating(&self, prior: f64, state: &[f32]) -> f64;
+}
+
+/// θ − θ⁰ of every prompt (rows) and each of the first `models` models; `embeddings` has a row per text.
+pub(crate) fn shifts_of_all<S: Shifts>(
+    shifts: &S,
+    texts: &[String],
+    embeddings: &Mat<f32>,
+    models: usize,
+) -> Mat<f64> {
+    let states: Vec<Vec<f32>> = texts
+        .par_iter()
+        .enumerate()
+        .map(|(row, text)| {
+            let embedding: Vec<f32> = embeddings.row(row).iter().copied().collect();
+            let mut state = vec![0.0; shifts.width()];
+            if embedding.iter().any(|&value| value != 0.0) {
+                shifts.see(Query { text, embedding: &embedding }, &mut state);
+            }
+            state
+        })
+        .collect();
+    Mat::from_fn(states.len(), models, |row, model| shifts.of_row(model, &states[row]).unwrap_or_default())
 }
 
 /// A learned router: an artefact's ratings and sample, and how a prompt moves the skills.

@@ -1,33 +1,34 @@
-//! The `mf` router: matrix factorisation, θ_m(x) = θ⁰_m + (w ∘ v_m) · (W₁ᵀ e(x) + W₂ᵀ p(x) + b), e(x) the prompt's
-//! embedding (RouteLLM, arXiv 2406.18665, section 4.2, for any number of models and on top of a global fit) and
-//! p(x) = softmax(Cᵀ e(x)) its membership in topics: what the embedding says but no straight line in it can.
+//! The `mf` router: matrix factorisation, θ_m(x) = θ⁰_m + (w₂ ∘ v_m) · (W₁ᵀ e(x) + b), for any number of models and on
+//! top of a global fit (RouteLLM, arXiv 2406.18665, section 4.2). e(x) is all that is read of a prompt, embedding and
+//! text features, once for each domain and multiplied by how much the prompt belongs there; so W₁ᵀ e(x) + b is a mixture
+//! of one map for each domain.
 //!
 //! Gauge: the columns of the factors have mean zero, so the mean over the artefact's models of θ_m(x) − θ⁰_m is zero
 //! for every prompt. A zero embedding says nothing of its prompt: there θ(x) = θ⁰, b included.
 //!
 //! Must not know how weights are trained, nor how texts are embedded.
 
-mod product;
 #[cfg(test)]
 mod tests;
 mod weights;
 
-use faer::{Mat, MatRef};
+use faer::Mat;
 
 pub use weights::MfWeights;
 
-use self::product::{Hidden, dot, row_major};
 use crate::learned::{Learned, Query, Shifts};
+use crate::mixture::Mixture;
+use crate::product::{dot, row_major};
 use crate::rating_line::RatingLine;
 use crate::router::CostClass;
 
 /// The `mf` router of an artefact.
 pub type Mf = Learned<Factorised>;
 
-/// A prompt's state is its hidden state, W₁ᵀ e + W₂ᵀ p + b, and a model's shift the product with its factors.
+/// A prompt's state is its hidden state, W₁ᵀ e + b, and a model's shift the product with its factors.
 #[derive(Debug)]
 pub struct Factorised {
-    hidden: Hidden,
+    hidden: Mixture,
     /// One row of the rank's length per model.
     factors: Vec<f32>,
     by_rating: ByRating,
@@ -48,7 +49,7 @@ impl Factorised {
     /// `prior` is θ⁰ of each model.
     pub(crate) fn new(weights: &MfWeights, prior: &[f64]) -> Self {
         Self {
-            hidden: Hidden::new(weights),
+            hidden: Mixture::new(&weights.reading, &weights.projections),
             factors: row_major(&weights.factors),
             by_rating: ByRating::fit(prior, &weights.factors),
         }
@@ -67,11 +68,11 @@ impl Shifts for Factorised {
     }
 
     fn width(&self) -> usize {
-        self.hidden.rank()
+        self.hidden.width()
     }
 
     fn see(&self, query: Query<'_>, state: &mut [f32]) {
-        self.hidden.set(query.embedding, state);
+        self.hidden.add(query, state);
     }
 
     #[inline(always)]
@@ -86,24 +87,6 @@ impl Shifts for Factorised {
         let ByRating { level, slope } = &self.by_rating;
         f64::from(dot(level, state)) + prior * f64::from(dot(slope, state))
     }
-}
-
-/// θ of every row of `embeddings` and every model, unchecked.
-pub(crate) fn skills_of_all(weights: &MfWeights, prior: &[f64], embeddings: &Mat<f32>) -> Mat<f64> {
-    let hidden = Hidden::new(weights);
-    let rank = hidden.rank();
-    let mut states = vec![0.0; embeddings.nrows() * rank];
-    let mut embedding = Vec::with_capacity(hidden.dim());
-    for (row, state) in embeddings.row_iter().zip(states.chunks_exact_mut(rank)) {
-        embedding.clear();
-        embedding.extend(row.iter().copied());
-        if embedding.iter().any(|&value| value != 0.0) {
-            hidden.set(&embedding, state);
-        }
-    }
-    let states = MatRef::from_row_major_slice(&states, embeddings.nrows(), rank);
-    let shifts = states * weights.factors.transpose();
-    Mat::from_fn(shifts.nrows(), shifts.ncols(), |row, model| prior[model] + f64::from(shifts[(row, model)]))
 }
 
 impl ByRating {

@@ -1,55 +1,8 @@
-//! Topics: k-means centres of prompt embeddings, on the sphere (Dhillon and Modha 2001), and how much a prompt
-//! belongs to each.
+//! Topics: k-means centres of prompt embeddings, on the sphere (Dhillon and Modha 2001).
 //!
 //! Must not know what the topics are used for.
 
 use faer::{ColRef, Mat};
-
-/// How sharply a prompt belongs to the topics near it: the factor of the cosines under the softmax, chosen on
-/// held-out prompts between 10 and 20.
-pub(crate) const SHARPNESS: f32 = 20.0;
-
-/// Topics to which embeddings belong.
-#[derive(Debug)]
-pub(crate) struct Topics {
-    /// dim × count, a row per dimension: the centres, times the sharpness.
-    centres: Vec<f32>,
-    count: usize,
-}
-
-impl Topics {
-    /// `centres` holds a column per topic.
-    pub(crate) fn new(centres: &Mat<f32>) -> Self {
-        let values = centres.row_iter().flat_map(|row| row.iter().copied());
-        Self { centres: values.collect(), count: centres.ncols() }
-    }
-
-    pub(crate) fn count(&self) -> usize {
-        self.count
-    }
-
-    /// Sets `into`, a value per topic, to softmax(Cᵀ e).
-    pub(crate) fn memberships(&self, embedding: &[f32], into: &mut [f32]) {
-        into.fill(0.0);
-        if self.count == 0 {
-            return;
-        }
-        pulp::Arch::new().dispatch(
-            #[inline(always)]
-            || {
-                for (value, centres) in embedding.iter().zip(self.centres.chunks_exact(self.count)) {
-                    for (sum, centre) in into.iter_mut().zip(centres) {
-                        *sum += value * centre;
-                    }
-                }
-            },
-        );
-        let largest = into.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        into.iter_mut().for_each(|value| *value = (*value - largest).exp());
-        let total: f32 = into.iter().sum();
-        into.iter_mut().for_each(|value| *value /= total);
-    }
-}
 
 /// Rounds of moving the centres.
 const ROUNDS: usize = 20;
@@ -138,17 +91,6 @@ mod tests {
             Mat::<f32>::zeros(3, 2),
             "nothing to divide by"
         );
-    }
-
-    #[test]
-    fn memberships_are_a_softmax() {
-        let centres = Mat::from_fn(3, 2, |row, column| if row == column { 4.0 } else { 0.0 });
-        let mut memberships = [9.0; 2];
-        Topics::new(&centres).memberships(&[0.5, 0.25, 1.0], &mut memberships);
-        let odds = 1f32.exp();
-        assert!((memberships[0] - odds / (1.0 + odds)).abs() < 1e-6, "{memberships:?}");
-        assert!((memberships[0] + memberships[1] - 1.0).abs() < 1e-6, "{memberships:?}");
-        Topics::new(&Mat::zeros(3, 0)).memberships(&[1.0; 3], &mut []);
     }
 
     #[test]

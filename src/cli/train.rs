@@ -3,6 +3,7 @@
 //! A kind of router is a file here: its options beside those that all kinds share, and a function from
 //! [`Material`](common::Material) to an artefact.
 
+mod bert;
 mod common;
 mod kmeans;
 mod knn;
@@ -25,6 +26,7 @@ pub(super) struct Arguments {
 enum Kind {
     Kmeans(kmeans::Arguments),
     Knn(knn::Arguments),
+    Bert(bert::Arguments),
     Mf(mf::Arguments),
     Sw(sw::Arguments),
 }
@@ -35,6 +37,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             common::run(&arguments.common, |material| kmeans::train(arguments, material))
         }
         Kind::Knn(arguments) => common::run(&arguments.common, |material| knn::train(arguments, material)),
+        Kind::Bert(arguments) => common::run(&arguments.common, |material| bert::train(arguments, material)),
         Kind::Mf(arguments) => common::run(&arguments.common, |material| mf::train(arguments, material)),
         Kind::Sw(arguments) => common::run(&arguments.common, |material| sw::train(arguments, material)),
     }

@@ -10,6 +10,7 @@ use pointsman_routers::{
     artifact::{Anchor, Artifact, Body, CalibrationSample, Provenance, Ratings},
     encoder::Encoder,
     mf::MfWeights,
+    reading::ReadingWeights,
 };
 
 use crate::hub::encoder::{CONFIG, tokenizer, weights};
@@ -52,10 +53,8 @@ impl Trained {
 fn artifact(encoder: &Encoder) -> Artifact {
     let dim = encoder.dim();
     let weights = MfWeights {
-        projection: Mat::from_fn(dim, 1, |row, _| if row == 0 { 1.0 } else { 0.0 }),
-        topics: Mat::zeros(dim, 1),
-        topic_projection: Mat::zeros(1, 1),
-        bias: vec![0.0],
+        reading: ReadingWeights::plain(dim),
+        projections: vec![Mat::from_fn(dim + 1, 1, |row, _| if row == 0 { 1.0 } else { 0.0 })],
         factors: Mat::from_fn(2, 1, |row, _| if row == 0 { -1.0 } else { 1.0 }),
     };
     let provenance = Provenance {

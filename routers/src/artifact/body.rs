@@ -1,15 +1,18 @@
 //! What an artefact holds of its own, by the kind of its router. A new kind gets a variant here and a file beside
 //! `body/mf.rs` that says which tensors it is made of.
 
+mod bert;
 mod kmeans;
 mod local;
 mod mf;
+mod reading;
 
 use std::sync::Arc;
 
 use super::error::ArtifactProblem;
 use super::tensors::{OwnedTensor, Tensors};
 use super::{Artifact, Ratings};
+use crate::bert::{BertWeights, LastLayer};
 use crate::learned::{Learned, Shifts};
 use crate::local::{LocalFit, LocalWeights, Neighbours, Similarity};
 use crate::mf::{Factorised, MfWeights};
@@ -23,6 +26,8 @@ pub enum Body {
     Kmeans(RegionWeights),
     /// Of the `knn` router.
     Knn(Arc<LocalWeights>),
+    /// Of the `bert` router.
+    Bert(BertWeights),
     /// Of the `mf` router.
     Mf(MfWeights),
     /// Of the `sw` router.
@@ -36,6 +41,7 @@ impl Body {
         match self {
             Self::Kmeans(_) => Regions::KIND,
             Self::Knn(_) => LocalFit::<Neighbours>::KIND,
+            Self::Bert(_) => LastLayer::KIND,
             Self::Mf(_) => Factorised::KIND,
             Self::Sw(_) => LocalFit::<Similarity>::KIND,
         }
@@ -47,7 +53,8 @@ impl Body {
         match self {
             Self::Kmeans(weights) => weights.centres.nrows(),
             Self::Knn(weights) | Self::Sw(weights) => weights.evidence.index.dim(),
-            Self::Mf(weights) => weights.projection.nrows(),
+            Self::Bert(weights) => weights.reading.dim,
+            Self::Mf(weights) => weights.reading.dim,
         }
     }
 
@@ -56,6 +63,7 @@ impl Body {
         match self {
             Self::Kmeans(weights) => weights.check(models),
             Self::Knn(weights) | Self::Sw(weights) => weights.check(models),
+            Self::Bert(weights) => weights.check(models),
             Self::Mf(weights) => weights.check(models),
         }
     }
@@ -64,6 +72,7 @@ impl Body {
         match self {
             Self::Kmeans(weights) => kmeans::tensors(weights),
             Self::Knn(weights) | Self::Sw(weights) => local::tensors(weights),
+            Self::Bert(weights) => bert::tensors(weights),
             Self::Mf(weights) => mf::tensors(weights),
         }
     }
@@ -78,6 +87,7 @@ impl Body {
         match kind {
             Regions::KIND => kmeans::read(models, dim, tensors).map(Self::Kmeans),
             LocalFit::<Neighbours>::KIND => Ok(Self::Knn(Arc::new(local::read(dim, tensors)?))),
+            LastLayer::KIND => bert::read(models, dim, tensors).map(Self::Bert),
             Factorised::KIND => mf::read(models, dim, tensors).map(Self::Mf),
             LocalFit::<Similarity>::KIND => Ok(Self::Sw(Arc::new(local::read(dim, tensors)?))),
             _ => Err(ArtifactProblem::UnknownKind { found: kind.to_owned() }),
@@ -94,6 +104,7 @@ impl Body {
             Self::Sw(weights) => {
                 Arc::new(Learned::new(artifact, LocalFit::<Similarity>::new(weights, &ratings.prior)))
             }
+            Self::Bert(weights) => Arc::new(Learned::new(artifact, LastLayer::new(weights, &ratings.prior))),
             Self::Mf(weights) => Arc::new(Learned::new(artifact, Factorised::new(weights, &ratings.prior))),
         }
     }

@@ -110,6 +110,17 @@ impl<'a> Tensors<'a> {
         Ok(matrix)
     }
 
+    /// A matrix of whatever shape.
+    pub(super) fn any_matrix(&self, name: &'static str) -> Result<Mat<f32>, ArtifactProblem> {
+        match *self.tensor(name)?.shape() {
+            [rows, columns] => self.matrix(name, [rows, columns]),
+            ref other => {
+                let reason = format!("has shape {other:?}, expected rows and columns");
+                Err(ArtifactProblem::Tensor { name, reason })
+            }
+        }
+    }
+
     /// The rows of a tensor, whatever else its shape.
     pub(super) fn rows(&self, name: &'static str) -> Result<usize, ArtifactProblem> {
         let shape = self.tensor(name)?.shape().to_vec();

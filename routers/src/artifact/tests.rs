@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::mf::MfWeights;
+use crate::reading::ReadingWeights;
 
 fn ratings() -> Ratings {
     let models = ["amber", "beryl", "mixtral-8x7b-instruct-v0.1"].map(str::to_owned).to_vec();
@@ -13,11 +14,12 @@ fn ratings() -> Ratings {
 }
 
 fn weights() -> MfWeights {
+    let gate = Mat::from_fn(5, 2, |row, column| if row == column { 20.0 } else { -0.5 });
+    let map =
+        |domain: usize| Mat::from_fn(5, 2, |row, column| row as f32 - 1.5 * column as f32 + domain as f32);
     let mut weights = MfWeights {
-        projection: Mat::from_fn(4, 2, |row, column| row as f32 - 1.5 * column as f32),
-        topics: Mat::from_fn(4, 3, |row, column| if row == column { 20.0 } else { -0.5 }),
-        topic_projection: Mat::from_fn(3, 2, |row, column| column as f32 - 0.25 * row as f32),
-        bias: vec![0.25, -0.5],
+        reading: ReadingWeights { gate, ..ReadingWeights::plain(4) },
+        projections: vec![map(0), map(1)],
         factors: Mat::from_fn(3, 2, |row, column| (row * row) as f32 - column as f32),
     };
     weights.centre();
@@ -124,19 +126,24 @@ fn parts_that_do_not_fit_are_refused() {
         change(&mut ratings);
         Artifact::new(ratings, Body::Mf(weights()), provenance(), sample()).unwrap_err().to_string()
     };
-    assert!(refused(|weights| weights.bias.push(0.0)).contains("`bias` has 3 values, expected 2"));
-    assert!(refused(|weights| weights.bias[1] = f32::NAN).contains("`bias` holds NaN"));
-    assert!(refused(|weights| weights.projection[(0, 1)] = 1e7).contains("`projection` holds 10000000"));
+    assert!(refused(|weights| weights.projections[1][(0, 1)] = 1e7).contains("`projections` holds 10000000"));
+    assert!(
+        refused(|weights| drop(weights.projections.pop())).contains("serves 1 domains, the gate tells 2")
+    );
+    assert!(refused(|weights| weights.projections[0] = Mat::zeros(4, 2)).contains("(4, 2), expected (5, 2)"));
     assert!(unrated(|ratings| ratings.prior[0] += 0.1).contains("`prior` has a column of mean 0.03"));
     assert!(refused(|weights| weights.factors[(0, 1)] += 0.1).contains("`factors` has a column of mean"));
     assert!(unrated(|ratings| ratings.models.swap(0, 1)).contains("`amber` follows `beryl`"));
     assert!(
-        refused(|weights| weights.factors = Mat::zeros(2, 2)).contains("has shape (2, 2), expected (3, 2)")
+        refused(|weights| weights.factors = Mat::zeros(2, 2)).contains("has shape (2, 2), expected 3 rows")
     );
-    assert!(refused(|weights| weights.projection = Mat::zeros(4, 0)).contains("has shape 4 × 0"));
-    assert!(refused(|weights| weights.topics = Mat::zeros(3, 3)).contains("expected 4 rows"));
-    assert!(refused(|weights| weights.topics[(1, 1)] = f32::NAN).contains("`topics` holds NaN"));
-    assert!(refused(|weights| weights.topic_projection = Mat::zeros(1, 2)).contains("expected (3, 2)"));
+    assert!(refused(|weights| weights.factors = Mat::zeros(3, 0)).contains("has shape (3, 0)"));
+    assert!(refused(|weights| weights.reading.gate = Mat::zeros(4, 2)).contains("expected 5 rows"));
+    assert!(refused(|weights| weights.reading.gate[(1, 1)] = f32::NAN).contains("`gate` holds NaN"));
+    assert!(refused(|weights| weights.reading.feature_scale = vec![1.0]).contains("has 1 values"));
+    assert!(
+        refused(|weights| weights.reading.feature_centre = vec![1.0]).contains("has 1 values, expected 0")
+    );
     assert!(unrated(|ratings| ratings.components.push(1)).contains("`components` has 4 values, expected 3"));
     assert!(unrated(|ratings| ratings.models.clear()).contains("it names no models"));
     let provenance = Provenance { anchor: Anchor { model: "cobalt".to_owned(), elo: 1.0 }, ..provenance() };
@@ -180,7 +187,7 @@ fn errors_say_what_is_wrong() {
     assert_eq!(kind.problem, ArtifactProblem::Kind { found: "mf".to_owned(), expected: "sw".to_owned() });
     assert!(small().expect_kind("mf", "my.safetensors").is_ok());
     let missing = problem(&with_manifest(|_| ()));
-    assert_eq!(missing, ArtifactProblem::Tensor { name: "bias", reason: "is missing".to_owned() });
+    assert_eq!(missing, ArtifactProblem::Tensor { name: "feature_scale", reason: "is missing".to_owned() });
     let empty = problem(&with_manifest(|manifest| manifest["dim"] = 0.into())).to_string();
     assert!(empty.contains("`dim` is 0, expected 1 to 65536"), "{empty}");
     let mut damaged = file().to_vec();

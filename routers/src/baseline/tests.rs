@@ -5,6 +5,7 @@ use faer::Mat;
 use super::*;
 use crate::artifact::{Anchor, Artifact, Body, CalibrationSample, Provenance, Ratings};
 use crate::mf::MfWeights;
+use crate::reading::ReadingWeights;
 use crate::router::{Candidate, QueryBatch, Router, RouterError, Standing};
 use crate::select::win_probability;
 
@@ -15,10 +16,8 @@ fn artifact() -> Artifact {
         components: vec![0, 0],
     };
     let weights = MfWeights {
-        projection: Mat::from_fn(2, 1, |row, _| row as f32),
-        topics: Mat::zeros(2, 0),
-        topic_projection: Mat::zeros(0, 1),
-        bias: vec![1.0],
+        reading: ReadingWeights::plain(2),
+        projections: vec![Mat::from_fn(3, 1, |row, _| row as f32)],
         factors: Mat::from_fn(2, 1, |row, _| 1.0 - 2.0 * row as f32),
     };
     let provenance = Provenance {

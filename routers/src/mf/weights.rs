@@ -5,19 +5,16 @@ use faer::reborrow::{Reborrow, ReborrowMut};
 
 use crate::artifact::ArtifactProblem;
 use crate::artifact::check::{centred, magnitudes, refuse};
+use crate::reading::ReadingWeights;
 
 /// The weights of an `mf` router; temperature and label scales are folded in.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MfWeights {
-    /// W₁, dim × rank.
-    pub projection: Mat<f32>,
-    /// C, dim × topics: the topics' centres, times the sharpness.
-    pub topics: Mat<f32>,
-    /// W₂, topics × rank.
-    pub topic_projection: Mat<f32>,
-    /// b, of the rank's length.
-    pub bias: Vec<f32>,
-    /// w ∘ v_m, models × rank; every column has mean zero.
+    /// How prompts are read.
+    pub reading: ReadingWeights,
+    /// W₁, the bias b in its last row, for each domain: inputs × rank.
+    pub projections: Vec<Mat<f32>>,
+    /// w₂ ∘ v_m, models × rank; every column has mean zero.
     pub factors: Mat<f32>,
 }
 
@@ -31,42 +28,38 @@ impl MfWeights {
         }
     }
 
+    /// With all shifts multiplied by a factor.
+    #[must_use]
+    pub(crate) fn scaled(mut self, factor: f64) -> Self {
+        self.factors *= faer::Scale(factor as f32);
+        self
+    }
+
     /// Whether the parts fit together and the gauge holds, for so many models.
     pub(crate) fn check(&self, count: usize) -> Result<(), ArtifactProblem> {
-        let rank = self.projection.ncols();
-        if self.projection.nrows() == 0 || rank == 0 {
-            return Err(refuse("projection", format!("has shape {} × {rank}", self.projection.nrows())));
+        self.reading.check()?;
+        let rank = self.factors.ncols();
+        let factors = (self.factors.nrows(), rank);
+        if factors.0 != count || rank == 0 {
+            return Err(refuse("factors", format!("has shape {factors:?}, expected {count} rows")));
         }
-        let topics = (self.topics.nrows(), self.topics.ncols());
-        if topics.0 != self.projection.nrows() {
-            return Err(refuse(
-                "topics",
-                format!("has shape {topics:?}, expected {} rows", self.projection.nrows()),
-            ));
+        if self.projections.len() != self.reading.domains() {
+            let (found, expected) = (self.projections.len(), self.reading.domains());
+            return Err(refuse("projections", format!("serves {found} domains, the gate tells {expected}")));
         }
-        let of_topics = (self.topic_projection.nrows(), self.topic_projection.ncols());
-        if of_topics != (topics.1, rank) {
-            let reason = format!("has shape {of_topics:?}, expected ({}, {rank})", topics.1);
-            return Err(refuse("topic_projection", reason));
+        let expected = (self.reading.inputs(), rank);
+        for projection in &self.projections {
+            let found = (projection.nrows(), projection.ncols());
+            if found != expected {
+                return Err(refuse("projections", format!("has shape {found:?}, expected {expected:?}")));
+            }
+            let values =
+                projection.col_iter().flat_map(|column| column.iter().map(|&value| f64::from(value)));
+            magnitudes("projections", values)?;
         }
-        let factors = (self.factors.nrows(), self.factors.ncols());
-        if factors != (count, rank) {
-            return Err(refuse("factors", format!("has shape {factors:?}, expected ({count}, {rank})")));
-        }
-        if self.bias.len() != rank {
-            return Err(refuse("bias", format!("has {} values, expected {rank}", self.bias.len())));
-        }
-        magnitudes("bias", self.bias.iter().map(|&value| f64::from(value)))?;
-        magnitudes("projection", values(&self.projection))?;
-        magnitudes("topics", values(&self.topics))?;
-        magnitudes("topic_projection", values(&self.topic_projection))?;
         self.factors.col_iter().try_for_each(|column| {
             let column: Vec<f64> = column.iter().map(|&factor| f64::from(factor)).collect();
             centred("factors", &column)
         })
     }
-}
-
-fn values(matrix: &Mat<f32>) -> impl Iterator<Item = f64> {
-    matrix.col_iter().flat_map(|column| column.iter().map(|&value| f64::from(value)))
 }

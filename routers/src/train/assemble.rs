@@ -6,13 +6,13 @@ use std::num::NonZeroUsize;
 use faer::Mat;
 use serde_json::json;
 
-use super::{MfOptions, Part, Progress, TrainError, TrainedMf, sample, train_mf};
-use crate::artifact::{Anchor, Artifact, Body, CalibrationSample, Provenance, Ratings, Source};
+use super::{BertOptions, MfOptions, Part, Report, TrainError, Trained, sample, train_bert, train_mf};
+use crate::artifact::{Anchor, Artifact, CalibrationSample, Provenance, Ratings, Source};
 use crate::data::{Dataset, Prompt};
 use crate::embed::{EmbedError, Embedder, embed_all};
 use crate::split::{PromptHash, Side, Split};
 
-/// The share of prompts that training stops early on.
+/// The share of prompts that the temperature is fitted on.
 pub const DEV_SHARE: f64 = 0.1;
 
 /// The text of a prompt as a gateway would route it: the user's turns, a line each.
@@ -53,25 +53,56 @@ pub fn train_mf_artifact(
     embeddings: &Mat<f32>,
     origin: &Origin,
     options: &MfOptions,
-    progress: &mut dyn FnMut(Progress),
+    report: Report<'_>,
 ) -> Result<Artifact, TrainError> {
-    let split = Split::new(options.seed);
-    let part = |prompt: &Prompt| match split.side(prompt.hash(), DEV_SHARE) {
+    let part = parts(options.seed);
+    let trained = train_mf(data, embeddings, &part, options, report)?;
+    artifact(data, embeddings, origin, options.seed, trained)
+}
+
+/// Trains the `bert` router likewise.
+///
+/// # Errors
+/// See [`TrainError`].
+pub fn train_bert_artifact(
+    data: &Dataset,
+    embeddings: &Mat<f32>,
+    origin: &Origin,
+    options: &BertOptions,
+    report: Report<'_>,
+) -> Result<Artifact, TrainError> {
+    let part = parts(options.seed);
+    let trained = train_bert(data, embeddings, &part, options, report)?;
+    artifact(data, embeddings, origin, options.seed, trained)
+}
+
+/// Which prompts an artefact is trained on, and which it is measured on.
+fn parts(seed: u64) -> impl Fn(&Prompt) -> Part {
+    let split = Split::new(seed);
+    move |prompt| match split.side(prompt.hash(), DEV_SHARE) {
         Side::Train => Part::Train,
         Side::Dev => Part::Dev,
-    };
-    let trained = train_mf(data, embeddings, &part, options, progress)?;
+    }
+}
+
+fn artifact(
+    data: &Dataset,
+    embeddings: &Mat<f32>,
+    origin: &Origin,
+    seed: u64,
+    trained: Trained,
+) -> Result<Artifact, TrainError> {
     let provenance = Provenance {
         embedder: origin.embedder.clone(),
         anchor: Anchor::arena(),
         sources: origin.sources.clone(),
-        training_prompts: training_prompts(data, &part),
-        seed: options.seed,
+        training_prompts: training_prompts(data, &parts(seed)),
+        seed,
         metrics: metrics(data, &trained),
     };
     let ratings = Ratings::of(&data.models, &trained.global);
     let empty = CalibrationSample::quantise(&Mat::zeros(0, data.models.len()), &[]);
-    let artifact = Artifact::new(ratings, Body::Mf(trained.weights), provenance, empty)?;
+    let artifact = Artifact::new(ratings, trained.body, provenance, empty)?;
     sample::calibrated(artifact, data, embeddings)
 }
 
@@ -81,7 +112,7 @@ fn training_prompts(data: &Dataset, part: &dyn Fn(&Prompt) -> Part) -> Vec<Promp
 }
 
 /// What was measured on the dev prompts.
-fn metrics(data: &Dataset, trained: &TrainedMf) -> BTreeMap<String, serde_json::Value> {
+fn metrics(data: &Dataset, trained: &Trained) -> BTreeMap<String, serde_json::Value> {
     let losses: BTreeMap<&str, serde_json::Value> = trained
         .dev
         .iter()
@@ -91,14 +122,20 @@ fn metrics(data: &Dataset, trained: &TrainedMf) -> BTreeMap<String, serde_json::
             (loss.source.as_str(), measured)
         })
         .collect();
-    let by_source = |values: &[f64]| -> BTreeMap<String, f64> {
-        data.sources.iter().cloned().zip(values.iter().copied()).collect()
+    let by_source = |values: Vec<serde_json::Value>| -> BTreeMap<String, serde_json::Value> {
+        data.sources.iter().cloned().zip(values).filter(|(_, value)| !value.is_null()).collect()
+    };
+    let ridge = |ridge: &Option<(f64, f64)>| match ridge {
+        Some((features, embedding)) => json!({"features": features, "embedding": embedding}),
+        None => serde_json::Value::Null,
     };
     BTreeMap::from([
         ("dev_log_loss".to_owned(), json!(losses)),
-        ("label_scales".to_owned(), json!(by_source(&trained.scales))),
-        ("source_weights".to_owned(), json!(by_source(&trained.source_weights))),
+        (
+            "label_scales".to_owned(),
+            json!(by_source(trained.scales.iter().map(|scale| json!(scale)).collect())),
+        ),
+        ("ridges".to_owned(), json!(by_source(trained.ridges.iter().map(ridge).collect()))),
         ("temperature".to_owned(), json!(trained.temperature)),
-        ("epoch".to_owned(), json!(trained.epoch)),
     ])
 }

@@ -1,36 +1,40 @@
-//! What the trained map reads of each prompt: its embedding, and beside it its membership in topics.
+//! What the trained heads read of every prompt.
 
 use faer::Mat;
+use rayon::prelude::*;
 
-use super::examples::Examples;
-use crate::topics::{SHARPNESS, Topics, centres};
+use super::routing_text;
+use crate::data::Dataset;
+use crate::features;
+use crate::learned::Query;
+use crate::reading::{Reading, ReadingWeights};
 
-/// The inputs of all prompts and how they came about.
-pub(super) struct Inputs {
-    /// Prompts × (dimensions + topics).
-    pub(super) values: Mat<f32>,
-    /// Dimensions × topics: the centres, times the sharpness.
-    pub(super) topics: Mat<f32>,
-}
-
-impl Inputs {
-    /// Finds topics among the embeddings of the training prompts alone; every prompt gets its memberships.
-    pub(super) fn new(embeddings: &Mat<f32>, train: &Examples, topics: usize) -> Self {
-        let mut chosen: Vec<usize> =
-            (0..train.len()).map(|example| train.of(example)[0].prompt as usize).collect();
-        // An empty prompt lies nowhere.
-        chosen.retain(|&prompt| embeddings.row(prompt).iter().any(|&value| value != 0.0));
-        let mut topics = centres(&embeddings.transpose().to_owned(), &chosen, topics);
-        topics *= faer::Scale(SHARPNESS);
-        let (dimensions, memberships) = (embeddings.ncols(), Topics::new(&topics));
-        let mut values = Mat::zeros(embeddings.nrows(), dimensions + memberships.count());
-        let mut of_prompt = vec![0.0; memberships.count()];
-        for prompt in 0..embeddings.nrows() {
-            let embedding: Vec<f32> = embeddings.row(prompt).iter().copied().collect();
-            memberships.memberships(&embedding, &mut of_prompt);
-            let inputs = embedding.iter().chain(&of_prompt);
-            inputs.enumerate().for_each(|(column, &value)| values[(prompt, column)] = value);
-        }
-        Self { values, topics }
-    }
+/// How prompts are read, with features scaled by the prompts that `chosen` names and a gate still to be fitted; and every
+/// prompt's inputs, the constant 1 at their end: prompts × inputs.
+pub(super) fn read(data: &Dataset, embeddings: &Mat<f32>, chosen: &[usize]) -> (ReadingWeights, Mat<f64>) {
+    let texts: Vec<String> = data.prompts.par_iter().map(routing_text).collect();
+    let counted: Vec<Vec<f32>> = texts
+        .par_iter()
+        .map(|text| {
+            let mut counted = vec![0.0; features::COUNT];
+            features::count(text, &mut counted);
+            counted
+        })
+        .collect();
+    let of_chosen = Mat::from_fn(chosen.len(), features::COUNT, |row, place| counted[chosen[row]][place]);
+    let (feature_centre, feature_scale) = ReadingWeights::scaling(&of_chosen);
+    let dim = embeddings.ncols();
+    let gate = Mat::zeros(dim + features::COUNT + 1, 1);
+    let weights = ReadingWeights { dim, feature_centre, feature_scale, gate };
+    let reading = Reading::new(&weights);
+    let rows: Vec<Vec<f32>> = texts
+        .par_iter()
+        .enumerate()
+        .map(|(row, text)| {
+            let embedding: Vec<f32> = embeddings.row(row).iter().copied().collect();
+            reading.read(Query { text, embedding: &embedding }).inputs
+        })
+        .collect();
+    let inputs = Mat::from_fn(rows.len(), weights.inputs(), |row, input| f64::from(rows[row][input]));
+    (weights, inputs)
 }

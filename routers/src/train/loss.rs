@@ -1,16 +1,12 @@
 //! Log-losses of battles, by source.
 
+use std::collections::BTreeSet;
+
 use faer::Mat;
 
-use super::batch::Batch;
-use super::examples::Examples;
-use super::parameters::Parameters;
 use crate::bradley_terry::log_loss;
-use crate::data::Battle;
+use crate::data::{Battle, Dataset};
 use crate::ratings::GlobalFit;
-
-/// Prompts scored at a time.
-const CHUNK: usize = 256;
 
 /// The mean log-loss of one source's battles.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,66 +21,37 @@ pub struct SourceLoss {
     pub global: f64,
 }
 
-/// The cross-entropy of a battle's share under skills `skill_a`, `skill_b` at a scale.
+/// The cross-entropy of a battle's share under the log-odds that its first model wins.
 #[must_use]
 pub(crate) fn battle_loss(battle: &Battle, logit: f64) -> f64 {
     let share = f64::from(battle.share);
     share * log_loss(logit) + (1.0 - share) * log_loss(-logit)
 }
 
-/// Mean log-losses by source of battles sorted by prompt; `logit` gives the log-odds that the first model wins.
-///
-/// Returns the sum of losses and of weights for each source, 0 and 0 for one without battles.
-pub(super) fn mean_log_losses(
+/// The losses of `skills`, a row for each prompt of the data, at the router's own scales, and those of the global fit; of
+/// each source that has battles here.
+pub(super) fn losses(
+    data: &Dataset,
     battles: &[Battle],
-    sources: usize,
-    mut logit: impl FnMut(&Battle) -> f64,
-) -> Vec<(f64, f64)> {
-    let mut sums = vec![(0.0, 0.0); sources];
-    for battle in battles {
-        if let Some((loss, weight)) = sums.get_mut(usize::from(battle.source)) {
-            *loss += f64::from(battle.weight) * battle_loss(battle, logit(battle));
-            *weight += f64::from(battle.weight);
-        }
-    }
-    sums
-}
-
-/// Calls `visit` with each battle and its log-odds under the parameters, before the temperature.
-pub(super) fn for_each_logit(
-    embeddings: &Mat<f32>,
-    examples: &Examples,
-    parameters: &Parameters,
-    prior: &[f64],
-    mut visit: impl FnMut(&Battle, f64),
-) {
-    let all: Vec<usize> = (0..examples.len()).collect();
-    for chosen in all.chunks(CHUNK) {
-        let batch = Batch::new(embeddings, examples, chosen);
-        let skills = batch.skills(parameters, prior);
-        for row in 0..chosen.len() {
-            for battle in batch.battles(row) {
-                let gap =
-                    skills[(row, usize::from(battle.model_a))] - skills[(row, usize::from(battle.model_b))];
-                visit(battle, parameters.scale(battle.source) * gap);
-            }
-        }
-    }
-}
-
-/// The mean log-loss, each source's battles at its weight.
-pub(super) fn weighted_loss(
-    embeddings: &Mat<f32>,
-    examples: &Examples,
-    parameters: &Parameters,
+    skills: &Mat<f64>,
+    scales: &[f64],
     global: &GlobalFit,
-    source_weights: &[f64],
-) -> f64 {
-    let (mut losses, mut weights) = (0.0, 0.0);
-    for_each_logit(embeddings, examples, parameters, &global.skills, |battle, logit| {
-        let weight = f64::from(battle.weight) * source_weights[usize::from(battle.source)];
-        losses += weight * battle_loss(battle, logit);
-        weights += weight;
-    });
-    losses / weights
+) -> Vec<SourceLoss> {
+    let of_source = |(number, source): (usize, &String)| {
+        let own = || battles.iter().filter(move |battle| usize::from(battle.source) == number);
+        let (mut router, mut by_global, mut weight) = (0.0, 0.0, 0.0);
+        for battle in own() {
+            let (a, b) = (usize::from(battle.model_a), usize::from(battle.model_b));
+            let row = battle.prompt as usize;
+            let gap = skills[(row, a)] - skills[(row, b)];
+            let global_gap = global.skills[a] - global.skills[b];
+            router += f64::from(battle.weight) * battle_loss(battle, scales[number] * gap);
+            by_global += f64::from(battle.weight) * battle_loss(battle, global.scales[number] * global_gap);
+            weight += f64::from(battle.weight);
+        }
+        let prompts = own().map(|battle| battle.prompt).collect::<BTreeSet<_>>().len();
+        let (router, global) = (router / weight, by_global / weight);
+        (prompts > 0).then(|| SourceLoss { source: source.clone(), prompts, router, global })
+    };
+    data.sources.iter().enumerate().filter_map(of_source).collect()
 }

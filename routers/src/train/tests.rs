@@ -3,19 +3,21 @@
 use faer::Mat;
 use proptest::prelude::*;
 
-use super::{MfOptions, Origin, Part, TrainError, routing_text, train_mf, train_mf_artifact};
+use super::{
+    BertOptions, MfOptions, Origin, Part, TrainError, routing_text, train_bert, train_bert_artifact,
+    train_mf, train_mf_artifact,
+};
 use crate::artifact::Artifact;
 use crate::data::{
     BattleRow, Dataset, DatasetBuilder, OutcomeRow, PresentationOrders, Row, Run, Verdict, VoteRow,
 };
-use crate::mf::skills_of_all;
 use crate::split::{Side, Split};
 
 pub(super) const ANCHOR: &str = "mixtral-8x7b-instruct-v0.1";
 pub(super) const MODELS: [&str; 3] = ["gpt-4-0314", "llama-13b", ANCHOR];
 
 fn options() -> MfOptions {
-    MfOptions { hidden: 4, epochs_max: 6, batch: 8, ridge: 1.0, ..MfOptions::default() }
+    MfOptions { rank: 2, ..MfOptions::default() }
 }
 
 /// Exams in which the first model is right on even questions and the second on odd ones, battles, and votes.
@@ -62,7 +64,7 @@ pub(super) fn embed(data: &Dataset) -> Mat<f32> {
 
 fn artifact(data: &Dataset) -> Artifact {
     let origin = Origin { embedder: "parity".to_owned(), sources: Vec::new() };
-    train_mf_artifact(data, &embed(data), &origin, &options(), &mut |_| ()).unwrap()
+    train_mf_artifact(data, &embed(data), &origin, &options(), &|_, _| ()).unwrap()
 }
 
 /// The same row, told the other way round.
@@ -92,17 +94,21 @@ pub(super) fn exchanged(row: Row) -> Row {
 fn what_the_prompt_says_is_learned() {
     let is_exam = |row: &Row| matches!(row, Row::Outcome(_));
     let data = gather(rows().into_iter().filter(is_exam).collect());
-    let options = MfOptions { epochs_max: 60, ..options() };
-    let trained = train_mf(&data, &embed(&data), &|_| Part::Train, &options, &mut |_| ()).unwrap();
-    let skills = skills_of_all(&trained.weights, &trained.global.skills, &Mat::identity(6, 6));
-    let skill = |vector: usize, model: &str| skills[(vector, data.model(model).unwrap())];
-    assert!(skill(0, MODELS[0]) > skill(0, ANCHOR) && skill(0, ANCHOR) > skill(0, MODELS[1]));
-    assert!(skill(1, MODELS[1]) > skill(1, ANCHOR) && skill(1, ANCHOR) > skill(1, MODELS[0]));
-    assert!(trained.temperature > 0.0 && (1..=60).contains(&trained.epoch));
-    // The gauge: the mean of θ − θ⁰ over the models is zero, whatever the prompt.
-    for vector in 0..6 {
-        let sum: f64 = MODELS.iter().map(|model| skill(vector, model)).sum();
-        assert!(sum.abs() < 1e-4, "vector {vector}: {sum}");
+    let embeddings = embed(&data);
+    let bert = train_bert(&data, &embeddings, &|_| Part::Train, &BertOptions::default(), &|_, _| ()).unwrap();
+    let mf = train_mf(&data, &embeddings, &|_| Part::Train, &options(), &|_, _| ()).unwrap();
+    for trained in [bert, mf] {
+        for row in 0..data.prompts.len() {
+            let skill = |model: &str| trained.skills[(row, data.model(model).unwrap())];
+            let is_odd = embeddings[(row, 1)] > 0.0;
+            let [better, worse] = if is_odd { [MODELS[1], MODELS[0]] } else { [MODELS[0], MODELS[1]] };
+            assert!(skill(better) > skill(ANCHOR) && skill(ANCHOR) > skill(worse), "{row}");
+            // The gauge: the mean of θ − θ⁰ over the models is zero, whatever the prompt.
+            let sum: f64 = MODELS.iter().map(|model| skill(model)).sum();
+            assert!(sum.abs() < 1e-4, "prompt {row}: {sum}");
+        }
+        assert!((trained.temperature - 1.0).abs() < 1e-12, "no dev prompts, no temperature");
+        assert!(trained.ridges.iter().all(Option::is_some), "{:?}", trained.ridges);
     }
 }
 
@@ -128,15 +134,10 @@ fn a_tenth_of_the_prompts_is_measured_and_not_listed_as_trained_on() {
 #[test]
 fn nothing_to_learn_from_is_an_error() {
     let data = gather(rows());
-    let nothing = train_mf(&data, &embed(&data), &|_| Part::Dev, &options(), &mut |_| ());
+    let nothing = train_mf(&data, &embed(&data), &|_| Part::Dev, &options(), &|_, _| ());
     assert!(matches!(nothing, Err(TrainError::NoBattles)));
-    let misfit = train_mf(&data, &Mat::zeros(1, 6), &|_| Part::Train, &options(), &mut |_| ());
+    let misfit = train_mf(&data, &Mat::zeros(1, 6), &|_| Part::Train, &options(), &|_, _| ());
     assert!(matches!(misfit, Err(TrainError::Embeddings { rows: 1, .. })));
-    let wild = MfOptions { learning_rate: f64::INFINITY, ..options() };
-    assert!(matches!(
-        train_mf(&data, &embed(&data), &|_| Part::Train, &wild, &mut |_| ()),
-        Err(TrainError::Diverged)
-    ));
 }
 
 proptest! {
@@ -148,7 +149,12 @@ proptest! {
         (shuffled, flips) in (Just(rows()).prop_shuffle(), prop::collection::vec(any::<bool>(), rows().len())),
     ) {
         let told = shuffled.into_iter().zip(flips).map(|(row, flip)| if flip { exchanged(row) } else { row });
-        let (one, other) = (artifact(&gather(rows())), artifact(&gather(told.collect())));
-        prop_assert!(one.to_bytes().unwrap() == other.to_bytes().unwrap());
+        let (data, told) = (gather(rows()), gather(told.collect()));
+        prop_assert!(artifact(&data).to_bytes().unwrap() == artifact(&told).to_bytes().unwrap());
+        let bert = |data: &Dataset| {
+            let origin = Origin { embedder: "parity".to_owned(), sources: Vec::new() };
+            train_bert_artifact(data, &embed(data), &origin, &BertOptions::default(), &|_, _| ()).unwrap()
+        };
+        prop_assert!(bert(&data).to_bytes().unwrap() == bert(&told).to_bytes().unwrap());
     }
 }

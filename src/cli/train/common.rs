@@ -7,7 +7,7 @@ use clap::Args;
 use faer::Mat;
 use pointsman_routers::artifact::Artifact;
 use pointsman_routers::data::{Dataset, ReadOptions};
-use pointsman_routers::train::{Origin, TrainError, routing_text};
+use pointsman_routers::train::{Origin, Report, TrainError, routing_text};
 
 use super::show::show;
 use crate::cli::embedding::EmbeddingOptions;
@@ -60,7 +60,7 @@ pub(super) struct Material {
 /// Reads, embeds, lets `train` make an artefact of it, writes that and shows what it measured.
 pub(super) fn run(
     common: &Common,
-    train: impl FnOnce(&Material) -> Result<Artifact, Failure>,
+    train: impl FnOnce(&Material) -> Result<Artifact, Failure> + Send,
 ) -> Result<(), Failure> {
     expect_folder_of(&common.out)?;
     let options = ReadOptions { leaderboard_filter: !common.unfiltered, ..ReadOptions::default() };
@@ -70,17 +70,19 @@ pub(super) fn run(
     let texts: Vec<String> = data.prompts.iter().map(routing_text).collect();
     let embeddings = common.embedding.embed(embedder.as_ref(), &texts)?;
     let origin = Origin { embedder: embedder.fingerprint().to_owned(), sources };
-    let artifact = train(&Material { data, texts, embeddings, origin })?;
+    let material = Material { data, texts, embeddings, origin };
+    let threads = rayon::ThreadPoolBuilder::new().num_threads(common.embedding.threads().get()).build();
+    let artifact = threads.map_err(Failure::because)?.install(|| train(&material))?;
     write_file(&common.out, &artifact.to_bytes().map_err(Failure::because)?)?;
     show(&mut io::stdout().lock(), common, &artifact)?;
     Ok(())
 }
 
-/// What `train` makes, with a bar over the settings that it says it has tried of how many.
+/// What `train` makes, with a bar over how much it says that it has done of how much.
 pub(super) fn reported(
-    train: impl FnOnce(&dyn Fn(usize, usize)) -> Result<Artifact, TrainError>,
+    train: impl FnOnce(Report<'_>) -> Result<Artifact, TrainError>,
 ) -> Result<Artifact, Failure> {
-    let bar = progress::bar("settings tried", 0);
+    let bar = progress::bar("steps of the training", 0);
     let trained = train(&|done, total| {
         bar.set_length(total as u64);
         bar.set_position(done as u64);

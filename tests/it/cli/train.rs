@@ -38,7 +38,7 @@ fn write(file: &Path, rows: &[String]) {
 
 fn train(data: &Path, out: &Path, more: &[&str]) -> std::process::Output {
     let arguments =
-        ["train", "mf", "--epochs", "2", "--data", data.to_str().unwrap(), "--out", out.to_str().unwrap()];
+        ["train", "mf", "--rank", "2", "--data", data.to_str().unwrap(), "--out", out.to_str().unwrap()];
     run(&[&arguments, more].concat())
 }
 

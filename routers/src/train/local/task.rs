@@ -7,7 +7,7 @@ use faer::Mat;
 use serde_json::json;
 
 use super::super::evidence::{SourceTerms, gather};
-use super::super::{DEV_SHARE, MfOptions, Origin, TrainError, balanced_weights, battle_loss, sample};
+use super::super::{DEV_SHARE, Origin, TrainError, balanced_weights, battle_loss, sample};
 use super::RIDGES;
 use crate::artifact::{Anchor, Artifact, Body, CalibrationSample, Provenance, Ratings};
 use crate::bradley_terry::sigmoid;
@@ -244,5 +244,5 @@ fn is_train(seed: u64, prompt: &Prompt) -> bool {
 
 /// What each source's battles are weighted by.
 fn levels(data: &Dataset, battles: &[Battle]) -> Vec<f64> {
-    balanced_weights(data, battles, &MfOptions::default())
+    balanced_weights(data, battles)
 }

@@ -7,6 +7,7 @@ use crate::artifact::{Anchor, Body, CalibrationSample, Provenance, Ratings};
 use crate::bradley_terry::sigmoid;
 use crate::data::{Prompt, Score};
 use crate::mf::MfWeights;
+use crate::reading::ReadingWeights;
 use crate::select::hash::{mix, unit_interval};
 
 const DIM: usize = 4;
@@ -21,10 +22,8 @@ fn lot(seed: u64, row: usize, column: usize) -> f64 {
 /// θ_m(x) = θ⁰_m + factors_m · x.
 fn artifact() -> Artifact {
     let mut weights = MfWeights {
-        projection: Mat::identity(DIM, DIM),
-        topics: Mat::zeros(DIM, 0),
-        topic_projection: Mat::zeros(0, DIM),
-        bias: vec![0.0; DIM],
+        reading: ReadingWeights::plain(DIM),
+        projections: vec![Mat::from_fn(DIM + 1, DIM, |row, column| f32::from(u8::from(row == column)))],
         factors: Mat::from_fn(KNOWN, DIM, |row, column| (3.0 * lot(1, row, column) - 1.5) as f32),
     };
     weights.centre();

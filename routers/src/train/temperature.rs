@@ -1,0 +1,66 @@
+//! The one factor of all shifts that fits held-out battles best, and what is measured there.
+
+use faer::Mat;
+
+use super::loss::losses;
+use super::options::balanced_weights;
+use super::{Part, Trained};
+use crate::artifact::Body;
+use crate::bradley_terry::sigmoid;
+use crate::data::{Battle, Dataset, Prompt};
+use crate::ratings::GlobalFit;
+
+/// Bounds of the temperature.
+const TEMPERATURES: (f64, f64) = (0.5, 1.5);
+
+/// What the heads were learned with.
+#[derive(Debug)]
+pub(super) struct Learned {
+    pub(super) global: GlobalFit,
+    pub(super) scales: Vec<f64>,
+    pub(super) ridges: Vec<Option<(f64, f64)>>,
+}
+
+/// Fits the temperature of `shifts`, θ − θ⁰ of every prompt and model, on the dev battles; `body` makes the weights with
+/// it folded in.
+pub(super) fn finish(
+    data: &Dataset,
+    part: &dyn Fn(&Prompt) -> Part,
+    shifts: &Mat<f64>,
+    learned: Learned,
+    body: impl FnOnce(f64) -> Body,
+) -> Trained {
+    let Learned { global, scales, ridges } = learned;
+    let dev = data.battles(|prompt| part(prompt) == Part::Dev);
+    let temperature = if dev.is_empty() { 1.0 } else { fit(data, &dev, shifts, &global, &scales) };
+    let skills = Mat::from_fn(shifts.nrows(), shifts.ncols(), |row, model| {
+        global.skills[model] + temperature * shifts[(row, model)]
+    });
+    let dev = losses(data, &dev, &skills, &scales, &global);
+    Trained { body: body(temperature), global, scales, temperature, ridges, dev, skills }
+}
+
+/// By bisection of the slope of the likelihood, each source's battles at a weight that levels them.
+fn fit(data: &Dataset, dev: &[Battle], shifts: &Mat<f64>, global: &GlobalFit, scales: &[f64]) -> f64 {
+    let weights = balanced_weights(data, dev);
+    let slope = |temperature: f64| -> f64 {
+        let of_battle = |battle: &Battle| {
+            let (a, b) = (usize::from(battle.model_a), usize::from(battle.model_b));
+            let (row, source) = (battle.prompt as usize, usize::from(battle.source));
+            let moved = scales[source] * (shifts[(row, a)] - shifts[(row, b)]);
+            let logit = scales[source] * (global.skills[a] - global.skills[b]) + temperature * moved;
+            weights[source] * f64::from(battle.weight) * (f64::from(battle.share) - sigmoid(logit)) * moved
+        };
+        dev.iter().map(of_battle).sum()
+    };
+    let (mut low, mut high) = TEMPERATURES;
+    for _ in 0..50 {
+        let middle = 0.5 * (low + high);
+        if slope(middle) > 0.0 {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    0.5 * (low + high)
+}
