@@ -11,11 +11,50 @@ use crate::baseline::{BestSingle, RandomRouter};
 use crate::router::Router;
 
 /// The kinds of routers that ship with this crate.
-pub const KINDS: &[&str] = &["best_single", "mf", "random"];
+pub const KINDS: &[&str] = &["best_single", "knn", "mf", "random"];
 
-/// The file that `mf` and `best_single` are made of where no other is given.
-const DEFAULT_FILE: &str = "mf-default.safetensors";
-static DEFAULT_BYTES: &[u8] = include_bytes!("../artifacts/mf-default.safetensors");
+static KNN: Shipped =
+    Shipped::new("knn-default.safetensors", include_bytes!("../artifacts/knn-default.safetensors"));
+/// `best_single` is made of its ratings.
+static MF: Shipped =
+    Shipped::new("mf-default.safetensors", include_bytes!("../artifacts/mf-default.safetensors"));
+
+/// A file that ships with this crate; read once, when it is first asked for.
+struct Shipped {
+    file: &'static str,
+    bytes: &'static [u8],
+    artifact: OnceLock<Artifact>,
+    router: OnceLock<Arc<dyn Router>>,
+}
+
+impl Shipped {
+    const fn new(file: &'static str, bytes: &'static [u8]) -> Self {
+        Self { file, bytes, artifact: OnceLock::new(), router: OnceLock::new() }
+    }
+
+    /// The file of a kind of router; `None` for a kind that is made of none, or does not ship.
+    fn of(kind: &str) -> Option<&'static Self> {
+        match kind {
+            "knn" => Some(&KNN),
+            "best_single" | "mf" => Some(&MF),
+            _ => None,
+        }
+    }
+
+    fn artifact(&self) -> Result<&Artifact, ArtifactError> {
+        match self.artifact.get() {
+            Some(artifact) => Ok(artifact),
+            // Two threads may both read it; one of them keeps it.
+            None => Artifact::from_bytes(self.bytes, self.file)
+                .map(|artifact| self.artifact.get_or_init(|| artifact)),
+        }
+    }
+
+    fn router(&self) -> Result<Arc<dyn Router>, ArtifactError> {
+        let artifact = self.artifact()?;
+        Ok(Arc::clone(self.router.get_or_init(|| artifact.router())))
+    }
+}
 
 /// The lots of the shipped `random`.
 const RANDOM_SEED: u64 = 0;
@@ -55,15 +94,11 @@ pub enum ShippedError {
 /// # Errors
 /// [`ShippedError::UnknownKind`]; and [`ShippedError::Artifact`] for a build that embedded a damaged file.
 pub fn router(kind: &str) -> Result<Arc<dyn Router>, ShippedError> {
-    static MF: OnceLock<Arc<dyn Router>> = OnceLock::new();
-    match kind {
-        "random" => Ok(Arc::new(RandomRouter::new(RANDOM_SEED))),
-        "best_single" => Ok(Arc::new(BestSingle::new(default_artifact()?))),
-        "mf" => {
-            let artifact = default_artifact()?;
-            Ok(Arc::clone(MF.get_or_init(|| artifact.router())))
-        }
-        _ => Err(ShippedError::UnknownKind { kind: kind.to_owned() }),
+    match (kind, Shipped::of(kind)) {
+        ("random", _) => Ok(Arc::new(RandomRouter::new(RANDOM_SEED))),
+        ("best_single", Some(shipped)) => Ok(Arc::new(BestSingle::new(shipped.artifact()?))),
+        (_, Some(shipped)) => Ok(shipped.router()?),
+        (_, None) => Err(ShippedError::UnknownKind { kind: kind.to_owned() }),
     }
 }
 
@@ -72,10 +107,10 @@ pub fn router(kind: &str) -> Result<Arc<dyn Router>, ShippedError> {
 /// # Errors
 /// As [`router`].
 pub fn artifact(kind: &str) -> Result<Option<&'static Artifact>, ShippedError> {
-    match kind {
-        "random" => Ok(None),
-        "best_single" | "mf" => Ok(Some(default_artifact()?)),
-        _ => Err(ShippedError::UnknownKind { kind: kind.to_owned() }),
+    match Shipped::of(kind) {
+        Some(shipped) => Ok(Some(shipped.artifact()?)),
+        None if kind == "random" => Ok(None),
+        None => Err(ShippedError::UnknownKind { kind: kind.to_owned() }),
     }
 }
 
@@ -97,19 +132,12 @@ pub fn load(kind: &str, file: &Path) -> Result<Arc<dyn Router>, ShippedError> {
     }
 }
 
-/// The artefact that ships with this crate.
+/// The artefact of the shipped `mf`, whose ratings `best_single` takes.
 ///
 /// # Errors
 /// Only for a build that embedded a damaged file.
 pub fn default_artifact() -> Result<&'static Artifact, ArtifactError> {
-    static DEFAULT: OnceLock<Artifact> = OnceLock::new();
-    match DEFAULT.get() {
-        Some(artifact) => Ok(artifact),
-        // Two threads may both read it; one of them keeps it.
-        None => {
-            Artifact::from_bytes(DEFAULT_BYTES, DEFAULT_FILE).map(|artifact| DEFAULT.get_or_init(|| artifact))
-        }
-    }
+    MF.artifact()
 }
 
 fn read(file: &Path) -> Result<Artifact, ShippedError> {

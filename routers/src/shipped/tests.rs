@@ -42,16 +42,18 @@ fn the_ratings_are_the_arenas() {
 }
 
 #[test]
-fn the_shipped_file_is_as_it_would_be_written() {
-    // Not `assert_eq`, which would print both files.
-    assert!(default_artifact().unwrap().to_bytes().unwrap() == DEFAULT_BYTES);
+fn the_shipped_files_are_as_they_would_be_written() {
+    for shipped in [&KNN, &MF] {
+        // Not `assert_eq`, which would print both files.
+        assert!(shipped.artifact().unwrap().to_bytes().unwrap() == shipped.bytes, "{}", shipped.file);
+    }
 }
 
 #[test]
 fn files_are_read_by_kind_and_errors_name_them() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("mine.safetensors");
-    std::fs::write(&file, DEFAULT_BYTES).unwrap();
+    std::fs::write(&file, MF.bytes).unwrap();
     for kind in ["mf", "best_single"] {
         let (loaded, shipped) = (load(kind, &file).unwrap(), router(kind).unwrap());
         let candidates = PAIR.map(|name| loaded.place(name, None).unwrap());
@@ -61,12 +63,12 @@ fn files_are_read_by_kind_and_errors_name_them() {
     let failed = |kind: &str, file: &Path| load(kind, file).err().unwrap().to_string();
     assert!(failed("random", &file).contains("reads no artefact"));
     assert!(failed("sw", &file).contains("it holds a router of kind `mf`, expected `sw`"));
-    std::fs::write(&file, DEFAULT_BYTES.get(..100_000).unwrap()).unwrap();
+    std::fs::write(&file, MF.bytes.get(..100_000).unwrap()).unwrap();
     assert!(failed("mf", &file).contains("mine.safetensors`: not a whole safetensors file"));
     assert!(failed("mf", &folder.path().join("none")).contains("none`: cannot be read"));
     let unknown = router("bert").err().unwrap().to_string();
     assert!(
-        unknown.contains("`bert` in this release, only best_single, mf, random: give an artefact"),
+        unknown.contains("`bert` in this release, only best_single, knn, mf, random: give an artefact"),
         "{unknown}"
     );
 }
