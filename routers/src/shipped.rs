@@ -11,13 +11,15 @@ use crate::baseline::{BestSingle, RandomRouter};
 use crate::router::Router;
 
 /// The kinds of routers that ship with this crate.
-pub const KINDS: &[&str] = &["best_single", "knn", "mf", "random"];
+pub const KINDS: &[&str] = &["best_single", "knn", "mf", "random", "sw"];
 
 static KNN: Shipped =
     Shipped::new("knn-default.safetensors", include_bytes!("../artifacts/knn-default.safetensors"));
 /// `best_single` is made of its ratings.
 static MF: Shipped =
     Shipped::new("mf-default.safetensors", include_bytes!("../artifacts/mf-default.safetensors"));
+static SW: Shipped =
+    Shipped::new("sw-default.safetensors", include_bytes!("../artifacts/sw-default.safetensors"));
 
 /// A file that ships with this crate; read once, when it is first asked for.
 struct Shipped {
@@ -37,6 +39,7 @@ impl Shipped {
         match kind {
             "knn" => Some(&KNN),
             "best_single" | "mf" => Some(&MF),
+            "sw" => Some(&SW),
             _ => None,
         }
     }

@@ -43,7 +43,7 @@ fn the_ratings_are_the_arenas() {
 
 #[test]
 fn the_shipped_files_are_as_they_would_be_written() {
-    for shipped in [&KNN, &MF] {
+    for shipped in [&KNN, &MF, &SW] {
         // Not `assert_eq`, which would print both files.
         assert!(shipped.artifact().unwrap().to_bytes().unwrap() == shipped.bytes, "{}", shipped.file);
     }
@@ -68,7 +68,7 @@ fn files_are_read_by_kind_and_errors_name_them() {
     assert!(failed("mf", &folder.path().join("none")).contains("none`: cannot be read"));
     let unknown = router("bert").err().unwrap().to_string();
     assert!(
-        unknown.contains("`bert` in this release, only best_single, knn, mf, random: give an artefact"),
+        unknown.contains("`bert` in this release, only best_single, knn, mf, random, sw: give an artefact"),
         "{unknown}"
     );
 }
