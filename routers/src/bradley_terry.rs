@@ -96,8 +96,13 @@ pub fn fit_scale(pairs: &[PairSum], skills: &[f64]) -> f64 {
         };
         pairs.iter().map(of_pair).sum()
     };
-    let (mut low, mut high) = SCALE_BOUNDS;
-    for _ in 0..60 {
+    maximum(SCALE_BOUNDS, 60, slope)
+}
+
+/// Where a concave function of one variable is largest within bounds, by so many bisections of its slope.
+pub(crate) fn maximum((low, high): (f64, f64), bisections: usize, slope: impl Fn(f64) -> f64) -> f64 {
+    let (mut low, mut high) = (low, high);
+    for _ in 0..bisections {
         let middle = 0.5 * (low + high);
         if slope(middle) > 0.0 {
             low = middle;

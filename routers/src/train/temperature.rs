@@ -6,7 +6,7 @@ use super::loss::losses;
 use super::options::balanced_weights;
 use super::{Part, Trained};
 use crate::artifact::Body;
-use crate::bradley_terry::sigmoid;
+use crate::bradley_terry::{maximum, sigmoid};
 use crate::data::{Battle, Dataset, Prompt};
 use crate::ratings::GlobalFit;
 
@@ -53,14 +53,5 @@ fn fit(data: &Dataset, dev: &[Battle], shifts: &Mat<f64>, global: &GlobalFit, sc
         };
         dev.iter().map(of_battle).sum()
     };
-    let (mut low, mut high) = TEMPERATURES;
-    for _ in 0..50 {
-        let middle = 0.5 * (low + high);
-        if slope(middle) > 0.0 {
-            low = middle;
-        } else {
-            high = middle;
-        }
-    }
-    0.5 * (low + high)
+    maximum(TEMPERATURES, 50, slope)
 }

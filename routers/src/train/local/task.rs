@@ -10,7 +10,7 @@ use super::super::evidence::{SourceTerms, gather};
 use super::super::{DEV_SHARE, Origin, TrainError, balanced_weights, battle_loss, sample};
 use super::RIDGES;
 use crate::artifact::{Anchor, Artifact, Body, CalibrationSample, Provenance, Ratings};
-use crate::bradley_terry::sigmoid;
+use crate::bradley_terry::{maximum, sigmoid};
 use crate::data::{Battle, Dataset, Prompt};
 use crate::local::{Evidence, Kernel, LocalFit, LocalWeights};
 use crate::ratings::{GlobalFit, fit_global};
@@ -192,16 +192,7 @@ impl<'a> Task<'a> {
             };
             self.dev.iter().zip(logits).map(of_battle).sum()
         };
-        let (mut low, mut high) = TEMPERATURES;
-        for _ in 0..50 {
-            let middle = 0.5 * (low + high);
-            if slope(middle) > 0.0 {
-                low = middle;
-            } else {
-                high = middle;
-            }
-        }
-        0.5 * (low + high)
+        maximum(TEMPERATURES, 50, slope)
     }
 
     /// Without a calibration sample yet.
