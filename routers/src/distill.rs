@@ -21,7 +21,7 @@ use faer::{Mat, MatMut};
 use crate::embed::{StaticTable, TableError};
 use crate::encoder::{Encoder, EncoderError};
 
-pub use corpus::read_texts;
+pub use corpus::take_texts;
 
 use bags::Bags;
 use corpus::Corpus;

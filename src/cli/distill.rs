@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use pointsman_routers::distill::{DistillOptions, distill, read_texts};
+use pointsman_routers::data::ReadOptions;
+use pointsman_routers::distill::{DistillOptions, distill, take_texts};
 use pointsman_routers::encoder::Encoder;
 
 use super::output::{Failure, write_file};
-use super::progress;
+use super::{data, progress};
 
 /// Distil a sentence encoder into a static embedding table
 ///
@@ -42,9 +43,10 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let encoder = Encoder::load(&arguments.encoder).map_err(Failure::because)?;
     let mut texts = Vec::new();
-    for file in &arguments.texts {
-        read_texts(file, &mut texts).map_err(Failure::because)?;
-    }
+    data::read_rows(&arguments.texts, &ReadOptions::default(), &mut |row| {
+        take_texts(row, &mut texts);
+        Ok(())
+    })?;
     let options = DistillOptions { dim: arguments.dim, texts };
     let bar = progress::bar("word pieces and texts", 0);
     let table = distill(&encoder, &options, &mut |done, total| {

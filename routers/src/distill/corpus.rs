@@ -1,29 +1,20 @@
 //! Example texts: how often each piece occurs in them, and what the encoder makes of them.
 
-use std::path::Path;
-
 use faer::Mat;
 
 use super::DistillError;
 use super::source::Source;
-use crate::data::{DataError, ReadOptions, Row, read_file};
+use crate::data::Row;
 use crate::encoder::Encoder;
 use crate::wordpiece::{WordPiece, WordPieceScratch};
 
-/// Adds every user turn of a data file, in any format that [`crate::data`] reads, to `texts`.
-///
-/// # Errors
-/// As [`read_file`].
-pub fn read_texts(path: &Path, texts: &mut Vec<String>) -> Result<(), DataError> {
-    read_file(path, &ReadOptions::default(), &mut |_| {}, &mut |row| {
-        match row {
-            Row::Outcome(row) => texts.extend(row.turns),
-            Row::Battle(row) => texts.extend(row.turns),
-            Row::Votes(_) => {}
-        }
-        Ok(())
-    })?;
-    Ok(())
+/// Adds every user turn of a row of a data file, in any format that [`crate::data`] reads, to `texts`.
+pub fn take_texts(row: Row, texts: &mut Vec<String>) {
+    match row {
+        Row::Outcome(row) => texts.extend(row.turns),
+        Row::Battle(row) => texts.extend(row.turns),
+        Row::Votes(_) => {}
+    }
 }
 
 /// Tokens of a text that are read. Beginnings say what a text is about; more of it costs time in proportion.

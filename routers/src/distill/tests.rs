@@ -1,8 +1,10 @@
+use std::path::Path;
 use std::sync::OnceLock;
 
 use tempfile::TempDir;
 
 use super::*;
+use crate::data::{ReadOptions, read};
 use crate::embed::StaticEmbedder;
 use crate::encoder::fixture::{Fixture, HIDDEN, pieces, tokenizer};
 
@@ -118,13 +120,15 @@ fn progress_rises_to_its_end() {
 }
 
 #[test]
-fn texts_are_the_user_turns_of_data_files() {
-    let folder = TempDir::new().unwrap();
-    let file = folder.path().join("battles.jsonl");
-    let row = serde_json::json!({"source": "s", "prompt": ["first", "second"], "model_a": "a", "model_b": "b", "winner": "tie"});
-    std::fs::write(&file, format!("{row}\n{row}\n")).unwrap();
+fn texts_are_the_user_turns_of_rows() {
+    let row =
+        br#"{"source": "s", "prompt": ["first", "second"], "model_a": "a", "model_b": "b", "winner": "tie"}"#;
+    let rows = [&row[..], row].join(&b'\n');
     let mut texts = Vec::new();
-    read_texts(&file, &mut texts).unwrap();
+    read(&rows[..], Path::new("battles"), &ReadOptions::default(), &mut |row| {
+        take_texts(row, &mut texts);
+        Ok(())
+    })
+    .unwrap();
     assert_eq!(texts, ["first", "second", "first", "second"]);
-    assert!(read_texts(&folder.path().join("none"), &mut texts).is_err());
 }
