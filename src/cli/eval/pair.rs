@@ -70,7 +70,7 @@ pub(super) fn run(arguments: &Arguments, benchmark: Benchmark) -> Result<(), Fai
     let qualities: Vec<PairQuality> = questions.iter().map(|question| question.quality).collect();
     let texts: Vec<String> =
         questions.iter().filter_map(|question| question.turns.first().cloned()).collect();
-    let mut measured = baselines(arguments, &texts, &qualities);
+    let mut measured = baselines(&texts, &qualities);
     let prompts = subjects.read(arguments, &texts)?;
     for subject in &subjects.all {
         let candidates = subject.place(&[strong, weak])?;
@@ -99,17 +99,17 @@ pub(super) fn run(arguments: &Arguments, benchmark: Benchmark) -> Result<(), Fai
 }
 
 /// What needs no training: lots, the length of the prompt, and knowing the answers.
-fn baselines<'a>(
-    arguments: &Arguments,
-    texts: &[String],
-    qualities: &[PairQuality],
-) -> BTreeMap<&'a str, Measured> {
+fn baselines<'a>(texts: &[String], qualities: &[PairQuality]) -> BTreeMap<&'a str, Measured> {
     let lengths: Vec<f64> = texts.iter().map(|text| text.chars().count() as f64).collect();
     let gains: Vec<f64> = qualities.iter().map(|quality| quality.strong - quality.weak).collect();
+    // Shades are for routers: baselines would hide them.
+    let without_band = |scores: &[f64]| {
+        entry(measure_pair(scores, qualities), PairCurve::new(scores, qualities), Vec::new())
+    };
     BTreeMap::from([
         (RANDOM, entry(measure_random(qualities), PairCurve::random(qualities), Vec::new())),
-        (LENGTH, by_scores(arguments, &lengths, qualities)),
-        (ORACLE, Measured { band: Vec::new(), ..by_scores(arguments, &gains, qualities) }),
+        (LENGTH, without_band(&lengths)),
+        (ORACLE, without_band(&gains)),
     ])
 }
 

@@ -1,6 +1,7 @@
 //! Curves as a picture: a line and a shaded interval per router, dots for single models, a legend beside them.
 
 mod labels;
+mod legend;
 
 use std::error::Error;
 use std::path::Path;
@@ -8,7 +9,7 @@ use std::path::Path;
 use plotters::coord::Shift;
 use plotters::coord::types::RangedCoordf64;
 use plotters::prelude::*;
-use plotters::style::text_anchor::{HPos, Pos, VPos};
+use plotters::style::text_anchor::{Pos, VPos};
 
 use self::labels::Labels;
 use crate::cli::output::{Failure, write_file};
@@ -17,15 +18,9 @@ type Canvas<'a> = DrawingArea<SVGBackend<'a>, Shift>;
 type Axes<'a, 'b> = ChartContext<'b, SVGBackend<'a>, Cartesian2d<RangedCoordf64, RangedCoordf64>>;
 type Drawn = Result<(), Box<dyn Error>>;
 
-/// Pixels: of the axes with what belongs to them, and of the lines of the legend.
+/// Pixels: of the axes with what belongs to them.
 const WIDTH: u32 = 800;
 const HEIGHT: u32 = 600;
-const ROW: i32 = 22;
-const SWATCH: i32 = 26;
-/// About the width of a letter of the legend.
-const LETTER: u32 = 7;
-/// Letters of a label of the legend, at most.
-const LETTERS_MAX: usize = 44;
 const FONT: &str = "sans-serif";
 /// Colours that are told apart by people who see few of them (Okabe and Ito 2008).
 const COLOURS: [RGBColor; 7] = [
@@ -41,7 +36,9 @@ const BASELINE: RGBColor = RGBColor(110, 110, 110);
 const GRID: RGBColor = RGBColor(228, 228, 228);
 /// Dashes and gaps of the baselines, in pixels; the first is a solid line.
 const DASHES: [(i32, i32); 4] = [(1, 0), (8, 5), (2, 4), (14, 4)];
-const SHADE: f64 = 0.13;
+const SHADE: f64 = 0.10;
+/// The edges of a shade: where several overlap, they tell whose it is.
+const EDGE: f64 = 0.35;
 /// Points that a line is drawn through, at most.
 const POINTS_MAX: usize = 1500;
 
@@ -93,16 +90,14 @@ pub(super) fn write(file: &Path, chart: &Chart) -> Result<(), Failure> {
 /// The text of an SVG file.
 fn draw(chart: &Chart) -> Result<String, Box<dyn Error>> {
     let looks = looks(&chart.lines);
-    let labels = chart.lines.iter().map(|line| shown(&line.label).chars().count());
-    let letters = labels.chain([chart.dots_are.len()]).max().unwrap_or(0);
-    let legend_width = SWATCH.unsigned_abs() + 40 + LETTER * u32::try_from(letters).unwrap_or(0);
+    let width = WIDTH + legend::width(chart);
     let mut svg = String::new();
     {
-        let canvas = SVGBackend::with_string(&mut svg, (WIDTH + legend_width, HEIGHT)).into_drawing_area();
+        let canvas = SVGBackend::with_string(&mut svg, (width, HEIGHT)).into_drawing_area();
         canvas.fill(&WHITE)?;
         let (left, right) = canvas.split_horizontally(WIDTH);
         draw_axes(&left, chart, &looks)?;
-        draw_legend(&right, chart, &looks)?;
+        legend::draw(&right, chart, &looks)?;
         canvas.present()?;
     }
     Ok(svg)
@@ -125,7 +120,11 @@ fn draw_axes(area: &Canvas<'_>, chart: &Chart, looks: &[Look]) -> Drawn {
     let points =
         || chart.lines.iter().flat_map(|line| &line.points).chain(chart.dots.iter().map(|dot| &dot.at));
     let bands = || chart.lines.iter().flat_map(|line| &line.band);
-    let (left, right) = bounds(points().map(|at| at.0));
+    let (left, mut right) = bounds(points().map(|at| at.0));
+    if !chart.dots.is_empty() {
+        // Room for half a dot.
+        right += 0.02 * (right - left);
+    }
     let heights = points().map(|at| at.1).chain(bands().flat_map(|&(_, low, high)| [low, high]));
     let (low, high) = bounds(heights);
     let margin = 0.03 * (high - low);
@@ -162,6 +161,9 @@ fn draw_band(axes: &mut Axes<'_, '_>, line: &Line, look: Look) -> Drawn {
     let back = line.band.iter().rev().map(|&(place, low, _)| (place, low));
     let around: Vec<(f64, f64)> = there.chain(back).collect();
     axes.draw_series(std::iter::once(Polygon::new(around, look.colour.mix(SHADE).filled())))?;
+    let edge = look.colour.mix(EDGE).stroke_width(1);
+    axes.draw_series(LineSeries::new(line.band.iter().map(|&(place, low, _)| (place, low)), edge))?;
+    axes.draw_series(LineSeries::new(line.band.iter().map(|&(place, _, high)| (place, high)), edge))?;
     Ok(())
 }
 
@@ -190,51 +192,13 @@ fn draw_dots(area: &Canvas<'_>, axes: &mut Axes<'_, '_>, chart: &Chart) -> Drawn
     let mut labels = Labels::new((across.start, across.end), (up.start, up.end), &at);
     for (dot, at) in chart.dots.iter().zip(&at) {
         let Some((x, y, side)) = labels.place(&dot.label, *at) else { continue };
+        // Lines that cross a name stay behind it.
+        let [low, high] = labels::behind(&dot.label, x, y, &side);
+        area.draw(&Rectangle::new([low, high], WHITE.mix(0.75).filled()))?;
         let style = (FONT, 11).into_font().color(&BASELINE).pos(Pos::new(side, VPos::Center));
         area.draw(&Text::new(dot.label.clone(), (x, y), style))?;
     }
     Ok(())
-}
-
-fn draw_legend(area: &Canvas<'_>, chart: &Chart, looks: &[Look]) -> Drawn {
-    let mut y = 56;
-    let text = |label: &str, y: i32| {
-        let style = (FONT, 13).into_font().color(&BLACK).pos(Pos::new(HPos::Left, VPos::Center));
-        Text::new(shown(label), (SWATCH + 10, y), style)
-    };
-    for (line, look) in chart.lines.iter().zip(looks) {
-        if !line.band.is_empty() {
-            let shade = look.colour.mix(SHADE).filled();
-            area.draw(&Rectangle::new([(0, y - 7), (SWATCH, y + 7)], shade))?;
-        }
-        let style = look.colour.stroke_width(look.width + 1);
-        let (dash, gap) = look.dashes;
-        let step = usize::try_from(dash + gap).unwrap_or(1).max(1);
-        for start in (0..SWATCH).step_by(if gap == 0 { SWATCH.unsigned_abs() as usize } else { step }) {
-            let end = if gap == 0 { SWATCH } else { (start + dash).min(SWATCH) };
-            area.draw(&PathElement::new([(start, y), (end, y)], style))?;
-        }
-        area.draw(&text(&line.label, y))?;
-        y += ROW;
-    }
-    if !chart.dots.is_empty() {
-        area.draw(&Circle::new((SWATCH / 2, y), 4, BASELINE.stroke_width(1)))?;
-        area.draw(&text(chart.dots_are, y))?;
-        y += ROW;
-    }
-    if chart.lines.iter().any(|line| !line.band.is_empty()) {
-        area.draw(&text("shaded: 95 % intervals", y))?;
-    }
-    Ok(())
-}
-
-/// A label as the legend shows it: of a long one, such as a path, the end.
-fn shown(label: &str) -> String {
-    let letters = label.chars().count();
-    if letters <= LETTERS_MAX {
-        return label.to_owned();
-    }
-    std::iter::once('…').chain(label.chars().skip(letters - LETTERS_MAX + 1)).collect()
 }
 
 /// The least and the largest value, a little apart when they are one.

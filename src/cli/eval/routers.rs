@@ -1,10 +1,11 @@
 //! The routers under test, and the prompts as each of them reads them.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use faer::Mat;
+use pointsman::config::RouterKind;
 use pointsman::routing::embedders::Embedders;
 use pointsman_routers::artifact::Artifact;
 use pointsman_routers::embed::Embedder;
@@ -22,14 +23,14 @@ pub(super) const ORACLE: &str = "oracle";
 /// The baseline that knows nothing. What it reaches is known without drawing any lots.
 pub(super) const RANDOM: &str = "random";
 const BASELINES: [&str; 4] = [RANDOM, LENGTH, ORACLE, "dataset_oracle"];
-/// Routers that are made by training.
-const TRAINED: [&str; 6] = ["bert", "blend", "kmeans", "knn", "mf", "sw"];
 /// Texts scored at a time.
 const CHUNK: usize = 256;
 
 /// A router under test.
 pub(super) struct Subject {
+    /// Its kind; of several artefacts of one kind, the file.
     pub(super) name: String,
+    kind: &'static str,
     /// How many logits of each source's labels a unit of its skill is worth, for the sources it was trained on.
     pub(super) label_scales: BTreeMap<String, f64>,
     router: Arc<dyn Router>,
@@ -87,12 +88,10 @@ impl Subjects {
         let encoder = folder.map(|_| arguments.embedding.open()).transpose()?;
         let encoder = encoder.map(|encoder| encoder.fingerprint().to_owned());
         let mut subjects = Self { all: Vec::new(), trained: BTreeSet::new(), embedders, encoder };
-        for file in &arguments.artifact {
-            subjects.add_file(file)?;
-        }
+        subjects.add_files(&arguments.artifact)?;
         let is_baseline = |name: &String| BASELINES.contains(&name.as_str());
         for name in arguments.routers.iter().filter(|name| !is_baseline(name)) {
-            if !subjects.all.iter().any(|subject| subject.name == *name) {
+            if !subjects.all.iter().any(|subject| subject.kind == *name) {
                 subjects.add_named(name)?;
             }
         }
@@ -102,29 +101,33 @@ impl Subjects {
             }
         } else {
             // In the order in which they were asked for.
-            let place = |subject: &Subject| arguments.routers.iter().position(|name| *name == subject.name);
+            let place = |subject: &Subject| arguments.routers.iter().position(|name| *name == subject.kind);
             subjects.all.retain(|subject| place(subject).is_some());
             subjects.all.sort_by_key(place);
         }
         Ok(subjects)
     }
 
-    fn add_file(&mut self, file: &Path) -> Result<(), Failure> {
-        let artifact = artifact::load(Some(file))?;
-        let taken = self.all.iter().any(|subject| subject.name == artifact.kind());
-        let name = if taken { file.display().to_string() } else { artifact.kind().to_owned() };
-        self.add_artifact(name, &artifact)
+    fn add_files(&mut self, files: &[PathBuf]) -> Result<(), Failure> {
+        let load = |file: &PathBuf| Ok((file.display().to_string(), artifact::load(Some(file))?));
+        let artifacts: Vec<(String, Artifact)> = files.iter().map(load).collect::<Result<_, Failure>>()?;
+        for (file, artifact) in &artifacts {
+            let of_kind = artifacts.iter().filter(|(_, other)| other.kind() == artifact.kind());
+            let name = if of_kind.count() == 1 { artifact.kind() } else { file };
+            self.add_artifact(name.to_owned(), artifact)?;
+        }
+        Ok(())
     }
 
     /// A router of a kind: with an encoder, of the files beside the binary the one that was trained with it; else the one
-    /// in the binary.
+    /// in the binary; else of those files the one that reads the embedder in the binary.
     fn add_named(&mut self, kind: &str) -> Result<(), Failure> {
+        let is_trained = RouterKind::from_name(kind).is_some_and(RouterKind::reads_embeddings);
         if let Some(encoder) = &self.encoder
-            && TRAINED.contains(&kind)
-            && let Some((file, artifact)) = artifact::beside(kind, encoder)
+            && is_trained
+            && let Some(found) = artifact::beside(kind, encoder)
         {
-            tracing::info!("{kind} is {}", file.display());
-            return self.add_artifact(kind.to_owned(), &artifact);
+            return self.add_beside(kind, &found);
         }
         match shipped::router(kind) {
             Ok(router) => {
@@ -133,9 +136,18 @@ impl Subjects {
                 self.trained.extend(prompts.into_iter().flatten().copied());
                 self.add(kind.to_owned(), artifact.map(label_scales).unwrap_or_default(), router)
             }
-            Err(ShippedError::UnknownKind { .. }) if TRAINED.contains(&kind) => Err(missing(kind)),
+            Err(ShippedError::UnknownKind { .. }) if is_trained => {
+                let shipped = shipped::default_artifact().map_err(Failure::because)?;
+                let found = artifact::beside(kind, shipped.embedder_fingerprint());
+                self.add_beside(kind, &found.ok_or_else(|| missing(kind))?)
+            }
             Err(error) => Err(Failure::Usage(error.to_string())),
         }
+    }
+
+    fn add_beside(&mut self, kind: &str, (file, artifact): &(PathBuf, Artifact)) -> Result<(), Failure> {
+        tracing::info!("{kind} is {}", file.display());
+        self.add_artifact(kind.to_owned(), artifact)
     }
 
     fn add_artifact(&mut self, name: String, artifact: &Artifact) -> Result<(), Failure> {
@@ -152,7 +164,7 @@ impl Subjects {
         let needed = router.needs().embedding;
         let embedder = needed.map(|needed| self.embedders.find(&needed)).transpose();
         let embedder = embedder.map_err(|mismatch| Failure::Because(encoder::missing(&name, &mismatch)))?;
-        self.all.push(Subject { name, label_scales, router, embedder });
+        self.all.push(Subject { name, kind: router.name(), label_scales, router, embedder });
         Ok(())
     }
 

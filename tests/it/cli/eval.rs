@@ -7,7 +7,8 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use super::{run, stderr, stdout};
+use super::{program, run, stderr, stdout};
+use crate::encoder::Trained;
 
 /// Questions in MMLU's layout: the strong model is right on all, the weak one on every third.
 fn mmlu(folder: &Path, questions: usize) {
@@ -59,7 +60,7 @@ fn a_benchmark_is_measured() {
     ] {
         assert!(svg.contains(label), "{label}");
     }
-    assert_eq!(svg.matches("<polygon").count(), 2, "an interval of mf and one of length");
+    assert_eq!(svg.matches("<polygon").count(), 1, "the interval of mf");
     // Right on all where the weak model is right on a third: the oracle recovers all with two thirds of the calls.
     let oracle = &found["routers"]["oracle"];
     assert!((oracle["cpt80"].as_f64().unwrap() - 0.8 * 2.0 / 3.0).abs() < 1e-9, "{oracle}");
@@ -111,6 +112,31 @@ fn mt_bench_is_measured_by_both_turns() {
     assert!(["mf ", "random ", "length ", "oracle "].iter().all(|name| table.contains(name)), "{table}");
 }
 
+/// With --encoder, a router of the files beside the binary that was trained with it goes before the one in the binary.
+#[test]
+fn routers_of_an_encoder_are_found_beside_the_binary() {
+    let folder = tempfile::tempdir().unwrap();
+    mmlu(folder.path(), 10);
+    let trained = Trained::new();
+    let (data, encoder) = (folder.path().to_str().unwrap(), trained.encoder());
+    let arguments =
+        ["eval", "--benchmark", "routellm-mmlu", "--data", data, "--encoder", encoder.to_str().unwrap()];
+    let with = |routers: &str| {
+        let mut command = program(&[&arguments[..], &["--routers", routers]].concat());
+        command.env("POINTSMAN_ARTIFACTS", trained.path()).output().unwrap()
+    };
+    let found = with("mf");
+    assert_eq!(found.status.code(), Some(0), "{}", stderr(&found));
+    assert!(
+        stderr(&found).contains(&format!("mf is {}", trained.artifact().display())),
+        "{}",
+        stderr(&found)
+    );
+    assert_eq!(with("knn").status.code(), Some(2), "none was trained with it");
+    let file = run(&[&arguments[..], &["--artifact", trained.artifact().to_str().unwrap()]].concat());
+    assert_eq!(file.status.code(), Some(0), "{}", stderr(&file));
+}
+
 #[test]
 fn what_cannot_be_measured_is_said() {
     let folder = tempfile::tempdir().unwrap();
@@ -126,6 +152,16 @@ fn what_cannot_be_measured_is_said() {
     let untrained = fails(&["--benchmark", "routellm-mmlu", "--routers", "mf,bert"], 2);
     assert!(untrained.contains("no `bert` router") && untrained.contains("--artifact"), "{untrained}");
     assert!(untrained.contains("routers/artifacts/"), "{untrained}");
+    let both = [
+        "--artifact",
+        "routers/artifacts/mf-default.safetensors",
+        "routers/artifacts/mf-default.safetensors",
+    ];
+    let both = run(&[&["eval", "--benchmark", "routellm-mmlu", "--data", data][..], &both].concat());
+    assert!(
+        stdout(&both).contains("routers/artifacts/mf-default.safetensors "),
+        "two of a kind go by their files"
+    );
     let foreign = folder.path().join("mmlu_sums.csv");
     let foreign = fails(&["--benchmark", "routellm-mmlu", "--artifact", foreign.to_str().unwrap()], 1);
     assert!(foreign.contains("mmlu_sums.csv"), "{foreign}");

@@ -28,8 +28,7 @@ impl Labels {
 
     /// A place for a name beside its dot, if there is one, and which end of the name is there.
     pub(super) fn place(&mut self, label: &str, (x, y): (i32, i32)) -> Option<(i32, i32, HPos)> {
-        let width = LETTER * i32::try_from(label.chars().count()).unwrap_or(i32::MAX / LETTER);
-        let half = HEIGHT / 2;
+        let (width, half) = (width(label), HEIGHT / 2);
         for rise in [0, HEIGHT, -HEIGHT] {
             for (from, to, anchor, side) in [
                 (x + GAP, x + GAP + width, x + GAP, HPos::Left),
@@ -52,6 +51,18 @@ impl Labels {
             |other: &Rectangle| left < other[2] && other[0] < right && top < other[3] && other[1] < bottom;
         is_inside && !self.taken.iter().any(overlaps)
     }
+}
+
+/// The corners of the rectangle that a name covers.
+pub(super) fn behind(label: &str, x: i32, y: i32, side: &HPos) -> [(i32, i32); 2] {
+    // Most letters are narrower than what is kept clear for them.
+    let (width, half) = (width(label) * 5 / 6, HEIGHT / 2);
+    let left = if matches!(side, HPos::Right) { x - width } else { x };
+    [(left, y - half), (left + width, y + half)]
+}
+
+fn width(label: &str) -> i32 {
+    LETTER * i32::try_from(label.chars().count()).unwrap_or(i32::MAX / LETTER)
 }
 
 #[cfg(test)]
