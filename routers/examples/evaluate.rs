@@ -1,28 +1,25 @@
-//! Prints the tables of the model card: `evaluate mf|bert ENCODER|- FILE…`, over the data files that the card lists; `-`
-//! is the embedder in the binary. Five seeds, some minutes each.
+//! Prints the tables of the model card: `evaluate KIND ENCODER|- SEED,… FILE…`, over the data files that the card lists; `-`
+//! is the embedder in the binary. Some minutes for each seed; the card has 1,2,3,4,5.
 
 use std::error::Error;
 use std::io::{Write, stdout};
 use std::path::Path;
 
-use faer::Mat;
 use pointsman_routers::data::{Dataset, DatasetBuilder, PresentationOrders, Prompt, ReadOptions, Singles};
 use pointsman_routers::embed::{Embedder, default_static};
 use pointsman_routers::encoder::Encoder;
 use pointsman_routers::evaluate::{ChoiceRow, Interval, LossRow, PairQuality, evaluate, measure_pair};
-use pointsman_routers::train::{
-    BertOptions, MfOptions, Part, TrainError, Trained, embed_prompts, train_bert, train_mf,
-};
+use pointsman_routers::train::{Material, Origin, Part, Recipe, Trained, embed_prompts, train};
 
-const SEEDS: [u64; 5] = [1, 2, 3, 4, 5];
 /// The pair whose win rate orders prompts.
 const PAIR: [&str; 2] = ["gpt-4-1106-preview", "mixtral-8x7b-instruct-v0.1"];
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [kind, encoder, files @ ..] = &arguments[..] else {
-        return Err("usage: evaluate mf|bert ENCODER|- FILE…".into());
+    let [kind, encoder, seeds, files @ ..] = &arguments[..] else {
+        return Err("usage: evaluate KIND ENCODER|- SEED,… FILE…".into());
     };
+    let seeds: Vec<u64> = seeds.split(',').map(str::parse).collect::<Result<_, _>>()?;
     let mut builder = DatasetBuilder::new();
     for file in files {
         builder.read_file(Path::new(file), &ReadOptions::default(), &mut |_| ())?;
@@ -36,17 +33,22 @@ fn main() -> Result<(), Box<dyn Error>> {
     let embeddings = embed_prompts(&data, &*embedder, &mut |_| ())?;
     let mut out = stdout().lock();
     let mut areas: Vec<(String, Vec<f64>)> = Vec::new();
-    let train = |part: &dyn Fn(&Prompt) -> Part, seed: u64| train(kind, &data, &embeddings, part, seed);
-    let report = evaluate(&data, &embeddings, &train, &SEEDS, &mut |trained, is_test| {
-        for (source, area) in pair_areas(&data, trained, is_test) {
+    let recipe = Recipe::of(kind).ok_or_else(|| format!("`{kind}` is not trained"))?;
+    let origin = Origin { embedder: embedder.fingerprint().to_owned(), sources: Vec::new() };
+    let (data, embeddings) = (&data, &embeddings);
+    let trained = |part: &(dyn Fn(&Prompt) -> Part + Sync), seed: u64| {
+        train(&recipe, &Material { data, embeddings, origin: &origin, part, seed }, &|_, _| ())
+    };
+    let report = evaluate(data, embeddings, &trained, &seeds, &mut |trained, is_test| {
+        for (source, area) in pair_areas(data, trained, is_test) {
             match areas.iter_mut().find(|(of, _)| *of == source) {
                 Some((_, all)) => all.push(area),
                 None => areas.push((source, vec![area])),
             }
         }
         eprintln!(
-            "temperature {:.3}, ridges {:?}, scales {:?}",
-            trained.temperature, trained.ridges, trained.scales
+            "temperature {:.3}, {:?}, scales {:?}",
+            trained.temperature, trained.settings, trained.scales
         );
     })?;
     writeln!(out, "| source | prompts | `{kind}` | global fit | difference | by seed |")?;
@@ -69,19 +71,6 @@ fn main() -> Result<(), Box<dyn Error>> {
         writeln!(out, "| {source} | {mean:.3} | {} |", listed(by_seed, 1.0, 3))?;
     }
     Ok(())
-}
-
-fn train(
-    kind: &str,
-    data: &Dataset,
-    embeddings: &Mat<f32>,
-    part: &dyn Fn(&Prompt) -> Part,
-    seed: u64,
-) -> Result<Trained, TrainError> {
-    match kind {
-        "bert" => train_bert(data, embeddings, part, &BertOptions { seed }, &|_, _| ()),
-        _ => train_mf(data, embeddings, part, &MfOptions { seed, ..MfOptions::default() }, &|_, _| ()),
-    }
 }
 
 /// APGR on the held-out prompts of each source that scores both models; and where none of its models is one of the two,

@@ -4,9 +4,10 @@
 //! |-----------------------------|-----------------------|-------------------------------------------------------|
 //! | `added_mix`                 | F32, added × models   | what each model added later takes from the others     |
 //! | `added_prior`               | F64, added            | θ⁰ of each model added later                          |
+//! | `calibration_models`        | U32, moved            | the models that any prompt of the sample moves        |
 //! | `calibration_prompt_tokens` | U32, prompts          | estimated tokens of each prompt                       |
 //! | `calibration_scales`        | F32, prompts          | what each row of the sample is multiplied by          |
-//! | `calibration_shifts`        | I16, prompts × models | the calibration sample: θ(x) − θ⁰ of each model       |
+//! | `calibration_shifts`        | I16, prompts × moved  | the calibration sample: θ(x) − θ⁰ of each of these    |
 //! | `components`                | U32, models           | which part of the comparison graph each model lies in |
 //! | `prior`                     | F64, models           | θ⁰ of each model                                      |
 //! | `training_prompts`          | U8, prompts × 16      | hashes of the training prompts, ascending             |
@@ -70,7 +71,7 @@ impl Artifact {
         calibration: CalibrationSample,
     ) -> Result<Self, ArtifactProblem> {
         ratings.check()?;
-        body.check(ratings.models.len())?;
+        body.check(&ratings, &provenance.embedder)?;
         manifest::check_anchor(&provenance.anchor, &ratings.models)?;
         calibration.check(ratings.models.len())?;
         provenance.training_prompts.sort_unstable();
@@ -89,7 +90,7 @@ impl Artifact {
         tensors.extend(calibration.tensors());
         tensors.extend(added::tensors(added));
         tensors.extend(ratings.tensors());
-        tensors.extend(body.tensors());
+        tensors.extend(body.tensors()?);
         tensors.sort_unstable_by_key(|tensor| tensor.name);
         container::write(&Manifest::describe(self).to_json()?, &tensors)
     }
@@ -101,11 +102,15 @@ impl Artifact {
     /// # Errors
     /// When the bytes are no such file, of a later version, of an unknown kind, or damaged.
     pub fn from_bytes(bytes: &[u8], file: &str) -> Result<Self, ArtifactError> {
-        Self::read(bytes).map_err(|problem| problem.in_file(file))
+        Self::read(bytes, |_| true).map_err(|problem| problem.in_file(file))
     }
 
-    fn read(bytes: &[u8]) -> Result<Self, ArtifactProblem> {
+    /// Reads a file whose kind is `allowed`.
+    fn read(bytes: &[u8], allowed: impl FnOnce(&str) -> bool) -> Result<Self, ArtifactProblem> {
         let container = container::read(bytes)?;
+        if !allowed(&container.kind) {
+            return Err(ArtifactProblem::UnknownKind { found: container.kind });
+        }
         let Manifest { models, added, dim, embedder, anchor, sources, seed, metrics, .. } =
             Manifest::from_json(&container.manifest)?;
         let tensors = Tensors(container.tensors);
@@ -117,6 +122,12 @@ impl Artifact {
         let training_prompts = hashes.into_iter().map(PromptHash).collect();
         let provenance = Provenance { embedder, anchor, sources, training_prompts, seed, metrics };
         Self::new(ratings, body, provenance, calibration)?.with_added(added)
+    }
+
+    /// The file of a router within the file of a blend, by its kind; `None` when there is none.
+    #[must_use]
+    pub fn part_of<'a>(blend: &'a [u8], kind: &str) -> Option<&'a [u8]> {
+        body::part(blend, kind)
     }
 
     /// The same router with another calibration sample.
@@ -179,16 +190,19 @@ impl Artifact {
         self.body.kind()
     }
 
-    /// Checks that the router is of the kind asked for.
+    /// The router of the kind asked for: this one, or a part of this blend.
     ///
     /// # Errors
-    /// When it is of another.
-    pub fn expect_kind(&self, expected: &str, file: &str) -> Result<(), ArtifactError> {
-        if self.kind() == expected {
-            return Ok(());
-        }
-        Err(ArtifactProblem::Kind { found: self.kind().to_owned(), expected: expected.to_owned() }
-            .in_file(file))
+    /// When it is of another kind, and has no such part. `file` is what the error calls it.
+    pub fn of_kind(self, kind: &str, file: &str) -> Result<Self, ArtifactError> {
+        let found = self.kind();
+        let chosen = match self.body {
+            _ if found == kind => Some(self),
+            Body::Blend(weights) => weights.into_part(kind),
+            _ => None,
+        };
+        let expected = kind.to_owned();
+        chosen.ok_or_else(|| ArtifactProblem::Kind { found: found.to_owned(), expected }.in_file(file))
     }
 
     /// The space that the embeddings must be of.

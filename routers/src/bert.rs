@@ -28,6 +28,9 @@ pub struct LastLayer {
 }
 
 impl LastLayer {
+    /// The kind of its artefacts.
+    pub(crate) const KIND: &'static str = "bert";
+
     /// `prior` is θ⁰ of each model.
     pub(crate) fn new(weights: &BertWeights, prior: &[f64]) -> Self {
         let mixture = Mixture::new(&weights.reading, &weights.by_domain(prior));
@@ -36,7 +39,9 @@ impl LastLayer {
 }
 
 impl Shifts for LastLayer {
-    const KIND: &'static str = "bert";
+    fn kind(&self) -> &'static str {
+        Self::KIND
+    }
 
     fn cost(&self) -> CostClass {
         CostClass::Microseconds

@@ -74,7 +74,7 @@ pub struct ChoiceRow {
 }
 
 /// Trains a router on the prompts that are told apart, with a seed.
-pub type Train<'a> = &'a dyn Fn(&dyn Fn(&Prompt) -> Part, u64) -> Result<Trained, TrainError>;
+pub type Train<'a> = &'a dyn Fn(&(dyn Fn(&Prompt) -> Part + Sync), u64) -> Result<Trained, TrainError>;
 
 /// Hears of each seed what was trained, and which prompts it was measured on.
 pub type Heard<'a> = &'a mut dyn FnMut(&Trained, &dyn Fn(&Prompt) -> bool);

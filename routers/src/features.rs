@@ -39,7 +39,7 @@ pub fn has_own_spread(place: usize) -> bool {
 
 /// A count on a scale on which ten thousand is not far away.
 fn log(count: u32) -> f32 {
-    (count as f32).ln_1p()
+    if count == 0 { 0.0 } else { (count as f32).ln_1p() }
 }
 
 /// A part of a whole, 0 of nothing.

@@ -28,7 +28,7 @@ pub struct Query<'a> {
 /// Each state depends on its query alone and each shift on its state and model alone, bit for bit.
 pub trait Shifts: Send + Sync {
     /// The router's short name, and the kind of its artefacts.
-    const KIND: &'static str;
+    fn kind(&self) -> &'static str;
 
     /// How long a state takes.
     fn cost(&self) -> CostClass;
@@ -48,6 +48,36 @@ pub trait Shifts: Send + Sync {
     /// The same of a model of which nothing is known but its global skill θ⁰: by the regression of the skills of all
     /// the artefact's models on θ⁰.
     fn of_rating(&self, prior: f64, state: &[f32]) -> f64;
+}
+
+impl Shifts for Box<dyn Shifts> {
+    fn kind(&self) -> &'static str {
+        (**self).kind()
+    }
+
+    fn cost(&self) -> CostClass {
+        (**self).cost()
+    }
+
+    fn dim(&self) -> usize {
+        (**self).dim()
+    }
+
+    fn width(&self) -> usize {
+        (**self).width()
+    }
+
+    fn see(&self, query: Query<'_>, state: &mut [f32]) {
+        (**self).see(query, state);
+    }
+
+    fn of_row(&self, row: usize, state: &[f32]) -> Option<f64> {
+        (**self).of_row(row, state)
+    }
+
+    fn of_rating(&self, prior: f64, state: &[f32]) -> f64 {
+        (**self).of_rating(prior, state)
+    }
 }
 
 /// θ − θ⁰ of every prompt (rows) and each of the first `models` models; `embeddings` has a row per text.
@@ -185,7 +215,7 @@ impl<S: Shifts> Learned<S> {
 
 impl<S: Shifts> Router for Learned<S> {
     fn name(&self) -> &'static str {
-        S::KIND
+        self.shifts.kind()
     }
 
     fn needs(&self) -> Needs {

@@ -11,6 +11,7 @@ pub mod artifact;
 pub mod baseline;
 pub mod benchmark;
 pub mod bert;
+pub mod blend;
 pub mod bradley_terry;
 pub mod calibration;
 pub mod data;

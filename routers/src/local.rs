@@ -1,9 +1,6 @@
-//! Routers that fit Bradley–Terry anew at every prompt, to battles on known prompts weighted by a [`Kernel`]: `sw` by
-//! similarity (RouteLLM, arXiv 2406.18665, section 4.2, for any number of models), `knn` to the nearest prompts alike.
-//!
-//! θ(x) maximises Σ w_i [y_i log σ(s_i(θ_a − θ_b)) + (1 − y_i) log σ(s_i(θ_b − θ_a))] − (ρ/2) Σ (θ_m − θ⁰_m)² over the
-//! battles i, each at its kernel's weight times its source's, s_i its source's scale, y_i ½ for a tie; so ρ counts battles
-//! at the nearest prompt. All the artefact's models are fitted, whoever is asked for.
+//! Routers that fit skills anew at every prompt, to what is known of known prompts like it: `sw` all models together, to
+//! all battles weighted by [`Similarity`]; `knn` each model alone, to what it won on the [`Neighbours`]. All the artefact's
+//! models are fitted, whoever is asked for.
 //!
 //! Must not know how settings are chosen, nor how texts are embedded.
 
@@ -12,21 +9,21 @@ mod clusters;
 mod evidence;
 mod fit;
 mod kernel;
+mod neighbours;
+mod similarity;
 mod tally;
 #[cfg(test)]
 mod tests;
 
-use std::marker::PhantomData;
 use std::sync::Arc;
 
 pub use evidence::{ABSENT, Evidence, LocalBattle, Pair, Panel, SHARE_PARTS};
-pub use kernel::{Kernel, Neighbours, Similarity};
+pub use neighbours::Neighbours;
+pub use similarity::Similarity;
 
-use self::clusters::{Asked, Clusters};
 use self::tally::Layout;
 use crate::artifact::ArtifactProblem;
 use crate::artifact::check::refuse;
-use crate::index::Probe;
 use crate::learned::{Learned, Query, Shifts};
 use crate::rating_line::RatingLine;
 use crate::router::CostClass;
@@ -36,8 +33,6 @@ pub type Sw = Learned<LocalFit<Similarity>>;
 /// The nearest-neighbours router of an artefact.
 pub type Knn = Learned<LocalFit<Neighbours>>;
 
-/// Prompts may be left out whose weight moves no skill by more.
-const NEGLIGIBLE: f64 = 1e-4;
 /// A known prompt with this cosine is the query itself.
 const TWIN: f32 = 0.9995;
 
@@ -46,7 +41,7 @@ const TWIN: f32 = 0.9995;
 pub struct LocalWeights {
     /// The known prompts.
     pub evidence: Evidence,
-    /// The kernel's own setting.
+    /// The kernel's own setting: ln γ, or k.
     pub setting: f64,
     /// ρ.
     pub ridge: f64,
@@ -70,59 +65,58 @@ impl LocalWeights {
     }
 }
 
+/// A rule that fits skills at a prompt.
+pub trait Kernel: Send + Sync + std::fmt::Debug + Sized + 'static {
+    /// The kind of router that fits so.
+    const KIND: &'static str;
+
+    /// `prior` is θ⁰ of each model. The weights must have been checked.
+    fn new(weights: &LocalWeights, prior: &[f64]) -> Self;
+
+    /// All that a fit at an embedding needs, whatever its ρ, of the same weights; as though the prompt were not known
+    /// when `is_blind`.
+    fn sums(&self, weights: &LocalWeights, embedding: &[f32], is_blind: bool) -> Vec<f32>;
+
+    /// θ − θ⁰ of every model by such sums.
+    fn solve(&self, sums: &[f32], prior: &[f64], ridge: f64) -> Vec<f64>;
+}
+
 /// The fits of an artefact; a prompt's state is every model's shift, and the line through them over the ratings.
 #[derive(Debug)]
 pub struct LocalFit<K> {
     weights: Arc<LocalWeights>,
     prior: Vec<f64>,
     by_rating: RatingLine,
-    layout: Layout,
-    clusters: Option<Clusters>,
-    /// What may be left out.
-    least: f32,
-    kernel: PhantomData<K>,
+    kernel: K,
 }
 
 impl<K: Kernel> LocalFit<K> {
     /// `prior` is θ⁰ of each model. The weights must have been checked.
     pub(crate) fn new(weights: &Arc<LocalWeights>, prior: &[f64]) -> Self {
-        let layout = Layout::new(&weights.evidence);
-        let pull = layout.pull(&weights.evidence);
-        // All that is left out together turns the gradient by no more than √2 · pull · least, and the curvature is at
-        // least ρ.
-        let least = NEGLIGIBLE * weights.ridge / (std::f64::consts::SQRT_2 * pull.max(1.0));
-        let is_clustered = K::CLUSTERS && !weights.evidence.clusters.is_empty();
         Self {
-            clusters: is_clustered.then(|| Clusters::new(&weights.evidence, &layout)),
+            kernel: K::new(weights, prior),
             prior: prior.to_vec(),
             by_rating: RatingLine::of(prior),
-            layout,
-            least: (least as f32).clamp(1e-30, 1e-3),
             weights: Arc::clone(weights),
-            kernel: PhantomData,
         }
     }
 
     /// θ − θ⁰ of every model at an embedding; as though the prompt were not known when `is_blind`.
     pub(crate) fn shifts(&self, embedding: &[f32], is_blind: bool) -> Vec<f64> {
-        let LocalWeights { evidence, setting, ridge, temperature } = &*self.weights;
-        let probe = Probe::new(embedding);
-        let mut sums = vec![0.0; self.layout.length()];
-        if let Some(clusters) = &self.clusters {
-            let asked = Asked { embedding, probe: &probe, setting: *setting, least: self.least, is_blind };
-            clusters.add(evidence, &self.layout, &asked, &mut sums);
-        } else {
-            let mut weights = vec![0.0; evidence.index.len()];
-            evidence.index.cosines(0..weights.len(), &probe, &mut weights);
-            if is_blind {
-                hide_twins(&mut weights);
-            }
-            K::weigh(*setting, self.least, &mut weights);
-            self.layout.add(evidence, 0..weights.len(), &weights, &mut sums);
-        }
-        let mut shifts = fit::shifts(self.layout.meetings(&sums), &self.prior, *ridge);
+        let LocalWeights { ridge, temperature, .. } = *self.weights;
+        let mut shifts = self.solve(&self.sums(embedding, is_blind), ridge);
         shifts.iter_mut().for_each(|shift| *shift *= temperature);
         shifts
+    }
+
+    /// All that a fit at an embedding needs, whatever its ρ.
+    pub(crate) fn sums(&self, embedding: &[f32], is_blind: bool) -> Vec<f32> {
+        self.kernel.sums(&self.weights, embedding, is_blind)
+    }
+
+    /// θ − θ⁰ of every model by such sums, before the temperature.
+    pub(crate) fn solve(&self, sums: &[f32], ridge: f64) -> Vec<f64> {
+        self.kernel.solve(sums, &self.prior, ridge)
     }
 }
 
@@ -145,7 +139,9 @@ pub(crate) fn shifts_of_weighted(
 }
 
 impl<K: Kernel> Shifts for LocalFit<K> {
-    const KIND: &'static str = K::KIND;
+    fn kind(&self) -> &'static str {
+        K::KIND
+    }
 
     fn cost(&self) -> CostClass {
         CostClass::Milliseconds

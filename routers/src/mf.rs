@@ -46,6 +46,9 @@ struct ByRating {
 }
 
 impl Factorised {
+    /// The kind of its artefacts.
+    pub(crate) const KIND: &'static str = "mf";
+
     /// `prior` is θ⁰ of each model.
     pub(crate) fn new(weights: &MfWeights, prior: &[f64]) -> Self {
         Self {
@@ -57,7 +60,9 @@ impl Factorised {
 }
 
 impl Shifts for Factorised {
-    const KIND: &'static str = "mf";
+    fn kind(&self) -> &'static str {
+        Self::KIND
+    }
 
     fn cost(&self) -> CostClass {
         CostClass::Microseconds

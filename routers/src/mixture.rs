@@ -40,11 +40,11 @@ impl Mixture {
 
     /// Adds the result for a prompt to `into`, which is of the width's length.
     pub(crate) fn add(&self, query: Query<'_>, into: &mut [f32]) {
-        let Read { inputs, memberships } = self.reading.read(query);
+        let Read { inputs, places, memberships } = self.reading.read(query);
         for (map, &membership) in self.maps.iter().zip(&memberships) {
             // What is not a number must show, too.
             if membership > 0.0 || membership.is_nan() {
-                add_product(map, &inputs, membership, into);
+                add_product(map, &inputs, &places, membership, into);
             }
         }
     }

@@ -8,15 +8,20 @@ use faer::Mat;
 /// Values summed side by side.
 const LANES: usize = 16;
 
-/// Adds `share` · Wᵀx to `sums`; `weights` holds a row of `sums`' length for each value of x.
-pub(crate) fn add_product(weights: &[f32], values: &[f32], share: f32, sums: &mut [f32]) {
-    if sums.is_empty() {
-        return;
-    }
+/// Adds `share` · Wᵀx to `sums`; `weights` holds a row of `sums`' length for each value of x, and `places` says which values
+/// are not zero.
+pub(crate) fn add_product(weights: &[f32], values: &[f32], places: &[u32], share: f32, sums: &mut [f32]) {
+    let width = sums.len();
     pulp::Arch::new().dispatch(
         #[inline(always)]
         || {
-            for (value, weights) in values.iter().zip(weights.chunks_exact(sums.len())) {
+            for &place in places {
+                let place = place as usize;
+                let (Some(value), Some(weights)) =
+                    (values.get(place), weights.get(place * width..(place + 1) * width))
+                else {
+                    return;
+                };
                 let value = share * value;
                 for (sum, weight) in sums.iter_mut().zip(weights) {
                     *sum += value * weight;

@@ -113,6 +113,8 @@ pub(crate) struct Reading {
 pub(crate) struct Read {
     /// z(x), and the constant 1 at its end.
     pub(crate) inputs: Vec<f32>,
+    /// Where z(x) is not zero: most counts are.
+    pub(crate) places: Vec<u32>,
     /// How much the prompt belongs to each domain: 0 for most, 1 together.
     pub(crate) memberships: Vec<f32>,
 }
@@ -143,8 +145,10 @@ impl Reading {
             self.bring_to_scale(counted);
         }
         inputs.push(1.0);
-        let memberships = self.memberships(&inputs);
-        Read { inputs, memberships }
+        let places: Vec<u32> =
+            (0..).zip(&inputs).filter(|(_, value)| **value != 0.0).map(|(place, _)| place).collect();
+        let memberships = self.memberships(&inputs, &places);
+        Read { inputs, places, memberships }
     }
 
     fn bring_to_scale(&self, counted: &mut [f32]) {
@@ -159,12 +163,12 @@ impl Reading {
     }
 
     /// softmax(Gᵀz), small ones left out.
-    fn memberships(&self, inputs: &[f32]) -> Vec<f32> {
+    fn memberships(&self, inputs: &[f32], places: &[u32]) -> Vec<f32> {
         if self.domains == 1 {
             return vec![1.0];
         }
         let mut memberships = vec![0.0; self.domains];
-        add_product(&self.gate, inputs, 1.0, &mut memberships);
+        add_product(&self.gate, inputs, places, 1.0, &mut memberships);
         let largest = memberships.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         memberships.iter_mut().for_each(|value| *value = (*value - largest).exp());
         let all: f32 = memberships.iter().sum();

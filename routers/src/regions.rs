@@ -49,6 +49,9 @@ pub struct Regions {
 }
 
 impl Regions {
+    /// The kind of its artefacts.
+    pub(crate) const KIND: &'static str = "kmeans";
+
     /// `prior` is θ⁰ of each model.
     pub(crate) fn new(weights: &RegionWeights, prior: &[f64]) -> Self {
         let by_rating = RatingLine::of(prior);
@@ -64,7 +67,9 @@ impl Regions {
 }
 
 impl Shifts for Regions {
-    const KIND: &'static str = "kmeans";
+    fn kind(&self) -> &'static str {
+        Self::KIND
+    }
 
     fn cost(&self) -> CostClass {
         CostClass::Microseconds

@@ -11,44 +11,48 @@ use crate::baseline::{BestSingle, RandomRouter};
 use crate::router::Router;
 
 /// The kinds of routers that ship with this crate.
-pub const KINDS: &[&str] = &["best_single", "knn", "mf", "random", "sw"];
+pub const KINDS: &[&str] = &["best_single", "blend", "knn", "mf", "random", "sw"];
 
-static KNN: Shipped =
-    Shipped::new("knn-default.safetensors", include_bytes!("../artifacts/knn-default.safetensors"));
+/// The one file that ships: a blend, whose parts are the other routers.
+const FILE: &str = "blend-default.safetensors";
+static BYTES: &[u8] = include_bytes!("../artifacts/blend-default.safetensors");
+
+static BLEND: Shipped = Shipped::new("blend");
+static KNN: Shipped = Shipped::new("knn");
 /// `best_single` is made of its ratings.
-static MF: Shipped =
-    Shipped::new("mf-default.safetensors", include_bytes!("../artifacts/mf-default.safetensors"));
-static SW: Shipped =
-    Shipped::new("sw-default.safetensors", include_bytes!("../artifacts/sw-default.safetensors"));
+static MF: Shipped = Shipped::new("mf");
+static SW: Shipped = Shipped::new("sw");
 
-/// A file that ships with this crate; read once, when it is first asked for.
+/// A router of the file; read once, when it is first asked for.
 struct Shipped {
-    file: &'static str,
-    bytes: &'static [u8],
+    kind: &'static str,
     artifact: OnceLock<Artifact>,
     router: OnceLock<Arc<dyn Router>>,
 }
 
 impl Shipped {
-    const fn new(file: &'static str, bytes: &'static [u8]) -> Self {
-        Self { file, bytes, artifact: OnceLock::new(), router: OnceLock::new() }
+    const fn new(kind: &'static str) -> Self {
+        Self { kind, artifact: OnceLock::new(), router: OnceLock::new() }
     }
 
-    /// The file of a kind of router; `None` for a kind that is made of none, or does not ship.
+    /// That of a kind; `None` for a kind that is made of no artefact, or does not ship.
     fn of(kind: &str) -> Option<&'static Self> {
         match kind {
-            "knn" => Some(&KNN),
-            "best_single" | "mf" => Some(&MF),
-            "sw" => Some(&SW),
-            _ => None,
+            "best_single" => Some(&MF),
+            _ => [&BLEND, &KNN, &MF, &SW].into_iter().find(|shipped| shipped.kind == kind),
         }
+    }
+
+    /// The bytes of the whole file, or of the part.
+    fn bytes(&self) -> &'static [u8] {
+        Artifact::part_of(BYTES, self.kind).unwrap_or(BYTES)
     }
 
     fn artifact(&self) -> Result<&Artifact, ArtifactError> {
         match self.artifact.get() {
             Some(artifact) => Ok(artifact),
             // Two threads may both read it; one of them keeps it.
-            None => Artifact::from_bytes(self.bytes, self.file)
+            None => Artifact::from_bytes(self.bytes(), FILE)
                 .map(|artifact| self.artifact.get_or_init(|| artifact)),
         }
     }
@@ -122,16 +126,12 @@ pub fn artifact(kind: &str) -> Result<Option<&'static Artifact>, ShippedError> {
 /// Whether the file's embedder is at hand is for the caller to check, by [`crate::router::Needs`].
 ///
 /// # Errors
-/// When the kind takes no file, and when the file cannot be read or used, or holds a router of another kind.
+/// When the kind takes no file, and when the file cannot be read or used, or holds no router of this kind.
 pub fn load(kind: &str, file: &Path) -> Result<Arc<dyn Router>, ShippedError> {
     match kind {
         "random" => Err(ShippedError::NeedsNoFile { kind: "random", file: file.to_owned() }),
         "best_single" => Ok(Arc::new(BestSingle::new(&read(file)?))),
-        _ => {
-            let artifact = read(file)?;
-            artifact.expect_kind(kind, &file.display().to_string())?;
-            Ok(artifact.router())
-        }
+        _ => Ok(read(file)?.of_kind(kind, &file.display().to_string())?.router()),
     }
 }
 

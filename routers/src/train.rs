@@ -4,6 +4,7 @@
 //! every sum is taken on one thread, in the order of the data's content. Must not read files.
 
 mod assemble;
+mod blend;
 mod difficulty;
 mod evidence;
 mod factorise;
@@ -17,33 +18,59 @@ mod local;
 mod loss;
 mod options;
 mod place;
+mod recipe;
 mod sample;
 mod source;
 mod temperature;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
+
 use faer::Mat;
 
-use crate::artifact::{ArtifactProblem, Body};
+use self::heads::Heads;
+use crate::artifact::{ArtifactProblem, Body, Source};
 use crate::bert::LastLayer;
 use crate::bradley_terry::FitError;
 use crate::data::{Dataset, Prompt};
-use crate::learned::shifts_of_all;
+use crate::learned::{Shifts, shifts_of_all};
 use crate::mf::Factorised;
 use crate::ratings::GlobalFit;
 use crate::router::RouterError;
 
-pub use assemble::{DEV_SHARE, Origin, embed_prompts, routing_text, train_bert_artifact, train_mf_artifact};
+pub use assemble::{DEV_SHARE, embed_prompts, routing_text, train_artifact};
 pub use licences::licence_of_file;
-pub use local::{
-    KmeansOptions, KnnOptions, SwOptions, train_kmeans_artifact, train_knn_artifact, train_sw_artifact,
-};
 pub use loss::SourceLoss;
 pub(crate) use loss::battle_loss;
-pub use options::{BertOptions, MfOptions, balanced_weights};
+pub use options::balanced_weights;
 pub use place::{PLACE_PROMPTS_MIN, PlaceError, Placed, place_model};
+pub use recipe::Recipe;
 pub use sample::SAMPLE_PROMPTS;
+
+/// What any router is trained on.
+#[derive(Clone, Copy)]
+pub struct Material<'a> {
+    /// Prompts with their battles and outcomes, and votes.
+    pub data: &'a Dataset,
+    /// One row per prompt.
+    pub embeddings: &'a Mat<f32>,
+    /// Where they come from, for the artefact.
+    pub origin: &'a Origin,
+    /// What each prompt is used for.
+    pub part: &'a (dyn Fn(&Prompt) -> Part + Sync),
+    /// Decides all that is drawn within the training.
+    pub seed: u64,
+}
+
+/// Where the data comes from.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Origin {
+    /// The embedder's fingerprint.
+    pub embedder: String,
+    /// The files.
+    pub sources: Vec<Source>,
+}
 
 /// What a prompt is used for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -55,6 +82,9 @@ pub enum Part {
     /// Left out.
     Unused,
 }
+
+/// What a training chose, by name.
+pub type Settings = BTreeMap<&'static str, serde_json::Value>;
 
 /// Hears, from any thread, how many steps of a training are done, and of how many.
 pub type Report<'a> = &'a (dyn Fn(usize, usize) + Sync);
@@ -70,8 +100,8 @@ pub struct Trained {
     pub scales: Vec<f64>,
     /// What the shifts were multiplied by, so that they fit the dev battles.
     pub temperature: f64,
-    /// The penalties on the coefficients of text features and of embeddings chosen for each source that has battles.
-    pub ridges: Vec<Option<(f64, f64)>>,
+    /// What else was chosen, by name, as the artefact's manifest tells it.
+    pub settings: Settings,
     /// Log-loss on the dev prompts, of the router and of the global fit, by source.
     pub dev: Vec<SourceLoss>,
     /// θ of every prompt of the data (rows) and every model.
@@ -106,65 +136,45 @@ pub enum TrainError {
     Router(#[from] RouterError),
 }
 
-/// Trains the `bert` router on the prompts that `part` names, `embeddings` holding one row per prompt: a head for each
-/// domain and source, each a convex fit, and a gate.
+/// Trains a router on the prompts that the material is parted into.
 ///
 /// # Errors
 /// See [`TrainError`].
-pub fn train_bert(
-    data: &Dataset,
-    embeddings: &Mat<f32>,
-    part: &dyn Fn(&Prompt) -> Part,
-    options: &BertOptions,
-    report: Report<'_>,
-) -> Result<Trained, TrainError> {
-    let heads = train_heads(data, embeddings, part, options.seed, report)?;
-    let weights = heads.weights;
-    let shifts = LastLayer::new(&weights, &heads.learned.global.skills);
-    let shifts = shifts_of_all(&shifts, &texts(data), embeddings, data.models.len());
-    Ok(temperature::finish(data, part, &shifts, heads.learned, |temperature| {
-        Body::Bert(weights.scaled(temperature))
-    }))
-}
-
-/// Trains the `mf` router: the heads of [`train_bert`], brought to a common form of few hidden dimensions.
-///
-/// # Errors
-/// See [`TrainError`].
-pub fn train_mf(
-    data: &Dataset,
-    embeddings: &Mat<f32>,
-    part: &dyn Fn(&Prompt) -> Part,
-    options: &MfOptions,
-    report: Report<'_>,
-) -> Result<Trained, TrainError> {
-    let heads = train_heads(data, embeddings, part, options.seed, report)?;
-    let prior = &heads.learned.global.skills;
-    let texts = texts(data);
-    let whole = shifts_of_all(&LastLayer::new(&heads.weights, prior), &texts, embeddings, data.models.len());
-    let weights = factorise::factorise(data, &heads.weights, &whole, prior, options.rank)?;
-    let shifts = shifts_of_all(&Factorised::new(&weights, prior), &texts, embeddings, data.models.len());
-    Ok(temperature::finish(data, part, &shifts, heads.learned, |temperature| {
-        Body::Mf(weights.scaled(temperature))
-    }))
-}
-
-fn train_heads(
-    data: &Dataset,
-    embeddings: &Mat<f32>,
-    part: &dyn Fn(&Prompt) -> Part,
-    seed: u64,
-    report: Report<'_>,
-) -> Result<heads::Heads, TrainError> {
+pub fn train(recipe: &Recipe, material: &Material<'_>, report: Report<'_>) -> Result<Trained, TrainError> {
+    let Material { data, embeddings, .. } = material;
     if embeddings.nrows() != data.prompts.len() {
         return Err(TrainError::Embeddings { prompts: data.prompts.len(), rows: embeddings.nrows() });
     }
-    let heads = heads::train(data, embeddings, part, seed, report)?;
-    let is_finite = |head: &crate::bert::Head| head.columns.is_all_finite();
-    let finite = heads.weights.heads.iter().all(is_finite) && heads.weights.reading.gate.is_all_finite();
-    if finite { Ok(heads) } else { Err(TrainError::Diverged) }
+    match recipe {
+        Recipe::Bert => train_bert(material, report),
+        Recipe::Blend => blend::train_blend(material, report),
+        Recipe::Kmeans { clusters } => local::train_kmeans(material, *clusters, report),
+        Recipe::Knn { neighbours } => local::train_knn(material, *neighbours, report),
+        Recipe::Mf { rank } => train_mf(material, *rank, report),
+        Recipe::Sw => local::train_sw(material, report),
+    }
 }
 
-fn texts(data: &Dataset) -> Vec<String> {
-    data.prompts.iter().map(routing_text).collect()
+/// A head for each domain and source, each a convex fit, and a gate.
+fn train_bert(material: &Material<'_>, report: Report<'_>) -> Result<Trained, TrainError> {
+    let Heads { weights, learned } = heads::train(material, report)?;
+    let shifts = shifts_of(material, &LastLayer::new(&weights, &learned.global.skills));
+    Ok(temperature::finish(material, &shifts, learned, |temperature| Body::Bert(weights.scaled(temperature))))
+}
+
+/// The heads of `bert`, brought to a common form of few hidden dimensions.
+fn train_mf(material: &Material<'_>, rank: usize, report: Report<'_>) -> Result<Trained, TrainError> {
+    let Heads { weights, learned } = heads::train(material, report)?;
+    let prior = &learned.global.skills;
+    let whole = shifts_of(material, &LastLayer::new(&weights, prior));
+    let weights = factorise::factorise(material.data, &weights, &whole, prior, rank)?;
+    let shifts = shifts_of(material, &Factorised::new(&weights, prior));
+    Ok(temperature::finish(material, &shifts, learned, |temperature| Body::Mf(weights.scaled(temperature))))
+}
+
+/// θ − θ⁰ of every prompt and model.
+fn shifts_of<S: Shifts>(material: &Material<'_>, shifts: &S) -> Mat<f64> {
+    let Material { data, embeddings, .. } = material;
+    let texts: Vec<String> = data.prompts.iter().map(routing_text).collect();
+    shifts_of_all(shifts, &texts, embeddings, data.models.len())
 }

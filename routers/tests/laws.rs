@@ -9,10 +9,7 @@ use pointsman_routers::artifact::Artifact;
 use pointsman_routers::data::{DatasetBuilder, OutcomeRow, PresentationOrders, Row, Run};
 use pointsman_routers::embed::{self, Embedder, StaticEmbedder};
 use pointsman_routers::select::{Offer, Rule, hash::text_hash, rank, win_probability};
-use pointsman_routers::train::{
-    KmeansOptions, KnnOptions, Origin, SwOptions, embed_prompts, train_kmeans_artifact, train_knn_artifact,
-    train_sw_artifact,
-};
+use pointsman_routers::train::{Origin, Recipe, embed_prompts, train_artifact};
 use pointsman_routers::{Candidate, QueryBatch, Router, SkillMatrix, shipped};
 use proptest::prelude::*;
 
@@ -57,13 +54,8 @@ fn small_artifacts() -> [Artifact; 3] {
     let data = builder.finish(PresentationOrders::default());
     let embeddings = embed_prompts(&data, &*EMBEDDER, &mut |_| ()).unwrap();
     let origin = Origin { embedder: Embedder::fingerprint(&*EMBEDDER).to_owned(), sources: Vec::new() };
-    let (sw, kmeans) = (SwOptions::default(), KmeansOptions { clusters: 4, ..KmeansOptions::default() });
-    let knn = KnnOptions { neighbours: 10, ..KnnOptions::default() };
-    [
-        train_sw_artifact(&data, &embeddings, &origin, &sw, &|_, _| ()).unwrap(),
-        train_knn_artifact(&data, &embeddings, &origin, &knn, &|_, _| ()).unwrap(),
-        train_kmeans_artifact(&data, &embeddings, &origin, &kmeans, &|_, _| ()).unwrap(),
-    ]
+    [Recipe::Sw, Recipe::Knn { neighbours: 10 }, Recipe::Kmeans { clusters: 4 }]
+        .map(|recipe| train_artifact(&recipe, &data, &embeddings, &origin, 0, &|_, _| ()).unwrap())
 }
 
 fn pool(router: &dyn Router) -> Vec<Candidate> {

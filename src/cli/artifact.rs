@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use pointsman_routers::artifact::Artifact;
-use pointsman_routers::shipped::default_artifact;
+use pointsman_routers::shipped::{self, default_artifact};
 
 use super::output::Failure;
 
@@ -13,6 +13,21 @@ pub(super) fn load(file: Option<&Path>) -> Result<Artifact, Failure> {
     let name = file.display().to_string();
     let bytes = std::fs::read(file).map_err(|error| Failure::Because(format!("{name}: {error}")))?;
     Artifact::from_bytes(&bytes, &name).map_err(Failure::because)
+}
+
+/// The same of a kind: a blend serves as any of its parts.
+pub(super) fn load_kind(file: Option<&Path>, kind: Option<&str>) -> Result<Artifact, Failure> {
+    match (file, kind) {
+        (_, None) => load(file),
+        (Some(file), Some(kind)) => {
+            load(Some(file))?.of_kind(kind, &file.display().to_string()).map_err(Failure::because)
+        }
+        (None, Some(kind)) => match shipped::artifact(kind) {
+            Ok(Some(artifact)) => Ok(artifact.clone()),
+            Ok(None) => Err(Failure::Usage(format!("the router `{kind}` has no artefact"))),
+            Err(error) => Err(Failure::Usage(error.to_string())),
+        },
+    }
 }
 
 /// Names the folder of the artefacts that ship beside the binary.
@@ -31,15 +46,14 @@ pub(super) fn beside(kind: &str, fingerprint: &str) -> Option<(PathBuf, Artifact
     folders.filter_map(|folder| in_folder(&folder, kind, fingerprint)).next()
 }
 
-/// The first such file of a folder, by name. What is no artefact is passed over.
+/// The first such file of a folder, by name, or the first blend with such a part. What is no artefact is passed over.
 fn in_folder(folder: &Path, kind: &str, fingerprint: &str) -> Option<(PathBuf, Artifact)> {
     let entries = std::fs::read_dir(folder).ok()?;
     let mut files: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
     files.retain(|file| file.extension().is_some_and(|extension| extension == "safetensors"));
     files.sort_unstable();
     files.into_iter().find_map(|file| {
-        let artifact = load(Some(&file)).ok()?;
-        let fits = artifact.kind() == kind && artifact.embedder_fingerprint() == fingerprint;
-        fits.then_some((file, artifact))
+        let artifact = load(Some(&file)).ok()?.of_kind(kind, "").ok()?;
+        (artifact.embedder_fingerprint() == fingerprint).then_some((file, artifact))
     })
 }

@@ -49,9 +49,13 @@ prices). With neither --strong-share nor --budget-usd-per-1k the same of eleven 
 Exit status: 0 when solved, 1 when not, 2 for a wrong command line."
 )]
 pub(super) struct Arguments {
-    /// The router's artefact [default: the `mf` router that ships in the binary]
+    /// The router's artefact [default: the one in the binary]
     #[arg(long, value_name = "FILE")]
     artifact: Option<PathBuf>,
+
+    /// The kind of router [default: the artefact's own, or `mf`]
+    #[arg(long, value_name = "KIND")]
+    router: Option<String>,
 
     /// The encoder that the artefact was trained with, where that is not the one in the binary
     #[arg(long, value_name = "DIR", requires = "artifact")]
@@ -112,9 +116,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             "no models to choose from: give --models, or --prices of some".to_owned(),
         ));
     }
-    let artifact = artifact::load(arguments.artifact.as_deref())?;
+    let artifact = artifact::load_kind(arguments.artifact.as_deref(), arguments.router.as_deref())?;
     let embedders = Embedders::with_encoder(arguments.encoder.as_deref()).map_err(Failure::because)?;
-    let name = arguments.artifact.as_ref().map_or_else(|| "mf".to_owned(), |file| file.display().to_string());
+    let name = arguments
+        .artifact
+        .as_ref()
+        .map_or_else(|| artifact.kind().to_owned(), |file| file.display().to_string());
     let mismatched = |mismatch| Failure::Because(encoder::missing(&name, &mismatch));
     let embedder = embedders.find(artifact.embedder_fingerprint()).map_err(mismatched)?;
     let engine = Engine::new(artifact.router(), &embedders).map_err(mismatched)?;

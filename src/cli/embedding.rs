@@ -7,10 +7,9 @@ use std::thread;
 
 use clap::Args;
 use faer::Mat;
-use pointsman::routing::embedders::Embedders;
+use pointsman::routing::embedders::{self, Embedders};
 use pointsman_routers::artifact::Artifact;
-use pointsman_routers::embed::{Embedder, default_static, embed_all};
-use pointsman_routers::encoder::Encoder;
+use pointsman_routers::embed::{Embedder, embed_all};
 
 use super::encoder;
 use super::output::Failure;
@@ -30,10 +29,10 @@ pub(super) struct EmbeddingOptions {
 
 impl EmbeddingOptions {
     /// The encoder of `--encoder`, or the embedder in the binary.
-    pub(super) fn open(&self) -> Result<Box<dyn Embedder>, Failure> {
+    pub(super) fn open(&self) -> Result<Arc<dyn Embedder>, Failure> {
         match &self.encoder {
-            Some(folder) => Ok(Box::new(Encoder::load(folder).map_err(Failure::because)?)),
-            None => Ok(Box::new(default_static().map_err(Failure::because)?)),
+            Some(folder) => Ok(embedders::encoder(folder).map_err(Failure::because)?),
+            None => Ok(embedders::static_embedder().map_err(Failure::because)?),
         }
     }
 

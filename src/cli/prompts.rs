@@ -19,6 +19,9 @@ pub(super) struct Prompt {
     pub(super) turns: Vec<String>,
 }
 
+/// Lines that hold no prompt are told, up to so many.
+const REFUSED_NAMED: usize = 5;
+
 /// What a client would send that says this, turn by turn, to `model`.
 pub(super) fn request(model: &str, turns: &[String]) -> Result<Request, Failure> {
     let messages: Vec<_> =
@@ -63,24 +66,56 @@ impl<'a> Prompts<'a> {
     }
 }
 
-impl Iterator for Prompts<'_> {
-    type Item = Result<Prompt, Failure>;
-
-    fn next(&mut self) -> Option<Self::Item> {
+impl Prompts<'_> {
+    /// The next prompt, or what is wrong with its line; the failure when nothing more can be read.
+    fn read(&mut self) -> Option<Result<Result<Prompt, String>, Failure>> {
         match self {
             Self::Given(prompts) => {
-                prompts.next().map(|prompt| Ok(Prompt { id: Value::Null, turns: vec![prompt.clone()] }))
+                prompts.next().map(|prompt| Ok(Ok(Prompt { id: Value::Null, turns: vec![prompt.clone()] })))
             }
             Self::Read { name, line, lines } => loop {
                 *line += 1;
                 let prompt = match lines.next()? {
                     Ok(text) if text.trim().is_empty() => continue,
                     Ok(text) => parse(&text),
-                    Err(error) => Err(format!(" {error}")),
+                    Err(error) if error.kind() == io::ErrorKind::InvalidData => Err(format!(" {error}")),
+                    Err(error) => return Some(Err(Failure::Because(format!("{name}: {error}")))),
                 };
-                return Some(prompt.map_err(|error| Failure::Because(format!("{name}:{line}:{error}"))));
+                return Some(Ok(prompt.map_err(|problem| format!("{name}:{line}:{problem}"))));
             },
         }
+    }
+
+    /// All prompts. Lines that hold none are told on stderr, and left out; there may be one in a hundred.
+    pub(super) fn all(mut self) -> Result<Vec<Prompt>, Failure> {
+        let (mut prompts, mut refused) = (Vec::new(), Vec::new());
+        while let Some(prompt) = self.read() {
+            match prompt? {
+                Ok(prompt) => prompts.push(prompt),
+                Err(problem) => refused.push(problem),
+            }
+        }
+        let lines = prompts.len() + refused.len();
+        if refused.len() * 100 > lines {
+            let first: Vec<&str> = refused.iter().take(REFUSED_NAMED).map(String::as_str).collect();
+            let (refused, first) = (refused.len(), first.join("\n  "));
+            return Err(Failure::Because(format!(
+                "{refused} of {lines} lines hold no prompt, more than 1 %:\n  {first}"
+            )));
+        }
+        refused.iter().take(REFUSED_NAMED).for_each(|problem| tracing::warn!("{problem}"));
+        if !refused.is_empty() {
+            tracing::warn!("{} of {lines} lines hold no prompt and are left out", refused.len());
+        }
+        Ok(prompts)
+    }
+}
+
+impl Iterator for Prompts<'_> {
+    type Item = Result<Prompt, Failure>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        Some(self.read()?.and_then(|prompt| prompt.map_err(Failure::Because)))
     }
 }
 

@@ -15,7 +15,7 @@ use serde::Serialize;
 use self::explain::{Explainer, Explanation, Setup};
 use super::output::Failure;
 use super::prompts::{Prompt, Prompts};
-use super::{Format, parse, progress};
+use super::{Format, artifact, parse, progress};
 
 /// Explain which model a prompt would go to, and why
 ///
@@ -40,9 +40,9 @@ excluded {model: reason}, ranking (the choice, then the fallbacks), decision_us.
 Exit status: 0 when every prompt was routed, 1 when not, 2 for a wrong command line."
 )]
 pub(super) struct Arguments {
-    /// What scores the models
-    #[arg(long, value_name = "ROUTER", default_value = RouterKind::Mf.name(), value_parser = router_parser())]
-    router: RouterKind,
+    /// What scores the models [default: the router of --artifact, or `mf`]
+    #[arg(long, value_name = "ROUTER", value_parser = router_parser())]
+    router: Option<RouterKind>,
 
     /// The models to choose from, by any name that the router knows them by
     #[arg(long, value_name = "A,B,…", value_delimiter = ',', required = true, value_parser = parse::name)]
@@ -94,6 +94,16 @@ fn router_parser() -> impl TypedValueParser<Value = RouterKind> {
         .try_map(|name| RouterKind::from_name(&name).ok_or("no such router"))
 }
 
+/// The router asked for, or the artefact's own, or `mf`.
+fn router(arguments: &Arguments) -> Result<RouterKind, Failure> {
+    let own = match (arguments.router, &arguments.artifact) {
+        (Some(router), _) => Some(router),
+        (None, Some(file)) => RouterKind::from_name(artifact::load(Some(file))?.kind()),
+        (None, None) => None,
+    };
+    Ok(own.unwrap_or(RouterKind::Mf))
+}
+
 fn lambda(text: &str) -> Result<f64, String> {
     let number: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
     if number.is_finite() && number >= 0.0 { Ok(number) } else { Err("negative, or not finite".to_owned()) }
@@ -109,14 +119,15 @@ struct Row<'a> {
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     parse::distinct(&arguments.models)?;
-    let kind = arguments.router.name();
+    let router = router(arguments)?;
+    let kind = router.name();
     if arguments.artifact.is_none() && !shipped::KINDS.contains(&kind) {
         return Err(Failure::Usage(format!(
             "no router {kind} ships in this binary: give one with --artifact"
         )));
     }
     let explainer = Explainer::new(&Setup {
-        router: arguments.router,
+        router,
         artifact: arguments.artifact.as_deref(),
         encoder: arguments.encoder.as_deref(),
         selection: selection(arguments),

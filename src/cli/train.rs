@@ -1,9 +1,9 @@
 //! `pointsman train`: routers from data.
 //!
-//! A kind of router is a file here: its options beside those that all kinds share, and a function from
-//! [`Material`](common::Material) to an artefact.
+//! A kind of router is a file here: its options beside those that all kinds share, and the recipe that they make.
 
 mod bert;
+mod blend;
 mod common;
 mod kmeans;
 mod knn;
@@ -24,21 +24,21 @@ pub(super) struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Kind {
+    Bert(bert::Arguments),
+    Blend(blend::Arguments),
     Kmeans(kmeans::Arguments),
     Knn(knn::Arguments),
-    Bert(bert::Arguments),
     Mf(mf::Arguments),
     Sw(sw::Arguments),
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    match &arguments.kind {
-        Kind::Kmeans(arguments) => {
-            common::run(&arguments.common, |material| kmeans::train(arguments, material))
-        }
-        Kind::Knn(arguments) => common::run(&arguments.common, |material| knn::train(arguments, material)),
-        Kind::Bert(arguments) => common::run(&arguments.common, |material| bert::train(arguments, material)),
-        Kind::Mf(arguments) => common::run(&arguments.common, |material| mf::train(arguments, material)),
-        Kind::Sw(arguments) => common::run(&arguments.common, |material| sw::train(arguments, material)),
-    }
+    common::run(match &arguments.kind {
+        Kind::Bert(arguments) => arguments,
+        Kind::Blend(arguments) => arguments,
+        Kind::Kmeans(arguments) => arguments,
+        Kind::Knn(arguments) => arguments,
+        Kind::Mf(arguments) => arguments,
+        Kind::Sw(arguments) => arguments,
+    })
 }

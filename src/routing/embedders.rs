@@ -141,7 +141,10 @@ impl Embedders {
 }
 
 /// The table in the binary, decoded once: ten megabytes that every snapshot shares.
-fn static_embedder() -> Result<Arc<StaticEmbedder>, EmbedderError> {
+///
+/// # Errors
+/// When the build embedded a damaged table.
+pub fn static_embedder() -> Result<Arc<StaticEmbedder>, EmbedderError> {
     static EMBEDDER: LazyLock<Result<Arc<StaticEmbedder>, String>> =
         LazyLock::new(|| default_static().map(Arc::new).map_err(|error| error.to_string()));
     EMBEDDER.clone().map_err(EmbedderError::Static)
@@ -157,7 +160,10 @@ struct Loaded {
 type Files = BTreeMap<PathBuf, (u64, Option<SystemTime>)>;
 
 /// The encoder in a folder: the one that somebody holds already, unless a file has changed since it was read.
-fn encoder(folder: &Path) -> Result<Arc<Encoder>, EmbedderError> {
+///
+/// # Errors
+/// When it cannot be loaded.
+pub fn encoder(folder: &Path) -> Result<Arc<Encoder>, EmbedderError> {
     static LOADED: Mutex<BTreeMap<PathBuf, Loaded>> = Mutex::new(BTreeMap::new());
     // Held while one is read: whoever wants the same waits for it instead of reading it, too.
     let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);

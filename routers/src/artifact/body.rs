@@ -2,10 +2,13 @@
 //! `body/mf.rs` that says which tensors it is made of.
 
 mod bert;
+mod blend;
 mod kmeans;
 mod local;
 mod mf;
 mod reading;
+
+pub(crate) use blend::part;
 
 use std::sync::Arc;
 
@@ -13,8 +16,9 @@ use super::error::ArtifactProblem;
 use super::tensors::{OwnedTensor, Tensors};
 use super::{Artifact, Ratings};
 use crate::bert::{BertWeights, LastLayer};
+use crate::blend::{BlendWeights, Blended};
 use crate::learned::{Learned, Shifts};
-use crate::local::{LocalFit, LocalWeights, Neighbours, Similarity};
+use crate::local::{Kernel, LocalFit, LocalWeights, Neighbours, Similarity};
 use crate::mf::{Factorised, MfWeights};
 use crate::regions::{RegionWeights, Regions};
 use crate::router::Router;
@@ -22,12 +26,14 @@ use crate::router::Router;
 /// What was learned of how prompts move skills.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Body {
+    /// Of the `bert` router.
+    Bert(BertWeights),
+    /// Of the `blend` router.
+    Blend(BlendWeights),
     /// Of the `kmeans` router.
     Kmeans(RegionWeights),
     /// Of the `knn` router.
     Knn(Arc<LocalWeights>),
-    /// Of the `bert` router.
-    Bert(BertWeights),
     /// Of the `mf` router.
     Mf(MfWeights),
     /// Of the `sw` router.
@@ -39,11 +45,12 @@ impl Body {
     #[must_use]
     pub fn kind(&self) -> &'static str {
         match self {
-            Self::Kmeans(_) => Regions::KIND,
-            Self::Knn(_) => LocalFit::<Neighbours>::KIND,
             Self::Bert(_) => LastLayer::KIND,
+            Self::Blend(_) => Blended::KIND,
+            Self::Kmeans(_) => Regions::KIND,
+            Self::Knn(_) => Neighbours::KIND,
             Self::Mf(_) => Factorised::KIND,
-            Self::Sw(_) => LocalFit::<Similarity>::KIND,
+            Self::Sw(_) => Similarity::KIND,
         }
     }
 
@@ -51,30 +58,34 @@ impl Body {
     #[must_use]
     pub fn dim(&self) -> usize {
         match self {
+            Self::Bert(weights) => weights.reading.dim,
+            Self::Blend(weights) => weights.dim(),
             Self::Kmeans(weights) => weights.centres.nrows(),
             Self::Knn(weights) | Self::Sw(weights) => weights.evidence.index.dim(),
-            Self::Bert(weights) => weights.reading.dim,
             Self::Mf(weights) => weights.reading.dim,
         }
     }
 
-    /// Whether the parts fit together, for so many models.
-    pub(super) fn check(&self, models: usize) -> Result<(), ArtifactProblem> {
+    /// Whether the parts fit together, and the models and the embedder of the artefact.
+    pub(super) fn check(&self, ratings: &Ratings, embedder: &str) -> Result<(), ArtifactProblem> {
+        let models = ratings.models.len();
         match self {
+            Self::Bert(weights) => weights.check(models),
+            Self::Blend(weights) => weights.check(ratings, embedder),
             Self::Kmeans(weights) => weights.check(models),
             Self::Knn(weights) | Self::Sw(weights) => weights.check(models),
-            Self::Bert(weights) => weights.check(models),
             Self::Mf(weights) => weights.check(models),
         }
     }
 
-    pub(super) fn tensors(&self) -> Vec<OwnedTensor> {
-        match self {
+    pub(super) fn tensors(&self) -> Result<Vec<OwnedTensor>, ArtifactProblem> {
+        Ok(match self {
+            Self::Bert(weights) => bert::tensors(weights),
+            Self::Blend(weights) => blend::tensors(weights)?,
             Self::Kmeans(weights) => kmeans::tensors(weights),
             Self::Knn(weights) | Self::Sw(weights) => local::tensors(weights),
-            Self::Bert(weights) => bert::tensors(weights),
             Self::Mf(weights) => mf::tensors(weights),
-        }
+        })
     }
 
     /// Reads the body of a router of `kind` for `models` models and embeddings of `dim` dimensions.
@@ -85,27 +96,34 @@ impl Body {
         tensors: &Tensors<'_>,
     ) -> Result<Self, ArtifactProblem> {
         match kind {
-            Regions::KIND => kmeans::read(models, dim, tensors).map(Self::Kmeans),
-            LocalFit::<Neighbours>::KIND => Ok(Self::Knn(Arc::new(local::read(dim, tensors)?))),
             LastLayer::KIND => bert::read(models, dim, tensors).map(Self::Bert),
+            Blended::KIND => blend::read(tensors).map(Self::Blend),
+            Regions::KIND => kmeans::read(models, dim, tensors).map(Self::Kmeans),
+            Neighbours::KIND => Ok(Self::Knn(Arc::new(local::read(dim, tensors)?))),
             Factorised::KIND => mf::read(models, dim, tensors).map(Self::Mf),
-            LocalFit::<Similarity>::KIND => Ok(Self::Sw(Arc::new(local::read(dim, tensors)?))),
+            Similarity::KIND => Ok(Self::Sw(Arc::new(local::read(dim, tensors)?))),
             _ => Err(ArtifactProblem::UnknownKind { found: kind.to_owned() }),
         }
     }
 
-    /// The router of an artefact with this body and these ratings.
+    /// How prompts move the skills of models that have these global skills.
+    pub(crate) fn shifts(&self, prior: &[f64]) -> Box<dyn Shifts> {
+        match self {
+            Self::Bert(weights) => Box::new(LastLayer::new(weights, prior)),
+            Self::Blend(weights) => Box::new(Blended::new(weights, prior)),
+            Self::Kmeans(weights) => Box::new(Regions::new(weights, prior)),
+            Self::Knn(weights) => Box::new(LocalFit::<Neighbours>::new(weights, prior)),
+            Self::Mf(weights) => Box::new(Factorised::new(weights, prior)),
+            Self::Sw(weights) => Box::new(LocalFit::<Similarity>::new(weights, prior)),
+        }
+    }
+
+    /// The router of an artefact with this body. `mf` runs on the thread that serves the request, so it is compiled for
+    /// itself; elsewhere a call through a table is nothing beside the work.
     pub(super) fn router(&self, artifact: &Artifact, ratings: &Ratings) -> Arc<dyn Router> {
         match self {
-            Self::Kmeans(weights) => Arc::new(Learned::new(artifact, Regions::new(weights, &ratings.prior))),
-            Self::Knn(weights) => {
-                Arc::new(Learned::new(artifact, LocalFit::<Neighbours>::new(weights, &ratings.prior)))
-            }
-            Self::Sw(weights) => {
-                Arc::new(Learned::new(artifact, LocalFit::<Similarity>::new(weights, &ratings.prior)))
-            }
-            Self::Bert(weights) => Arc::new(Learned::new(artifact, LastLayer::new(weights, &ratings.prior))),
             Self::Mf(weights) => Arc::new(Learned::new(artifact, Factorised::new(weights, &ratings.prior))),
+            _ => Arc::new(Learned::new(artifact, self.shifts(&ratings.prior))),
         }
     }
 }

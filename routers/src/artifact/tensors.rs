@@ -57,6 +57,11 @@ impl OwnedTensor {
         }
     }
 
+    /// A file, as a column of bytes.
+    pub(super) fn bytes(name: &'static str, data: Vec<u8>) -> Self {
+        Self { name, dtype: Dtype::U8, shape: vec![data.len(), 1], data }
+    }
+
     pub(super) fn view(&self) -> Result<TensorView<'_>, ArtifactProblem> {
         TensorView::new(self.dtype, self.shape.clone(), &self.data).map_err(|source| {
             ArtifactProblem::Tensor { name: self.name, reason: format!("cannot be written ({source})") }
@@ -99,6 +104,16 @@ impl<'a> Tensors<'a> {
         rows: usize,
     ) -> Result<Vec<[u8; WIDTH]>, ArtifactProblem> {
         Ok(self.data(name, Dtype::U8, &[rows, WIDTH])?.as_chunks().0.to_vec())
+    }
+
+    /// Whether there is such a tensor.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.0.tensor(name).is_ok()
+    }
+
+    /// A file, as [`OwnedTensor::bytes`] holds it.
+    pub(super) fn bytes(&self, name: &'static str) -> Result<&'a [u8], ArtifactProblem> {
+        self.data(name, Dtype::U8, &[self.rows(name)?, 1])
     }
 
     pub(super) fn matrix(&self, name: &'static str, shape: [usize; 2]) -> Result<Mat<f32>, ArtifactProblem> {

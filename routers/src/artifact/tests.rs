@@ -111,7 +111,7 @@ fn a_sample_keeps_its_shifts_to_half_a_step() {
 fn a_sample_of_other_models_is_refused() {
     let sample = CalibrationSample::quantise(&Mat::zeros(1, 4), &[1]);
     let problem = small().recalibrated(sample).unwrap_err().to_string();
-    assert!(problem.contains("`calibration_shifts` has 4 columns, expected 3"), "{problem}");
+    assert!(problem.contains("`calibration_shifts` is of 4 models, expected 3"), "{problem}");
 }
 
 #[test]
@@ -183,9 +183,9 @@ fn errors_say_what_is_wrong() {
     assert_eq!(problem(&newer), ArtifactProblem::NewerFormat { found: 2 });
     let other = with_manifest(|manifest| manifest["kind"] = "augury".into());
     assert_eq!(problem(&other), ArtifactProblem::UnknownKind { found: "augury".to_owned() });
-    let kind = small().expect_kind("sw", "my.safetensors").unwrap_err();
+    let kind = small().of_kind("sw", "my.safetensors").unwrap_err();
     assert_eq!(kind.problem, ArtifactProblem::Kind { found: "mf".to_owned(), expected: "sw".to_owned() });
-    assert!(small().expect_kind("mf", "my.safetensors").is_ok());
+    assert!(small().of_kind("mf", "my.safetensors").is_ok());
     let missing = problem(&with_manifest(|_| ()));
     assert_eq!(missing, ArtifactProblem::Tensor { name: "feature_scale", reason: "is missing".to_owned() });
     let empty = problem(&with_manifest(|manifest| manifest["dim"] = 0.into())).to_string();

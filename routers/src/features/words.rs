@@ -1,6 +1,7 @@
 //! Which words a text is made of: what it asks for, in which language, with how many numbers.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasherDefault, Hasher};
 use std::sync::LazyLock;
 
 use super::{log, set, share};
@@ -56,21 +57,37 @@ pub(super) const COUNT: usize = 12 + 2 + MARKS;
 /// The first of them are not yet on one scale.
 pub(super) const OWN_SPREAD: usize = COUNT - LANGUAGES.len();
 
-/// Longest word that is looked up, in bytes: longer than any in the lists.
-const WORD_BYTES_MAX: usize = 24;
 /// A long word has more characters.
 const LONG: u32 = 8;
 
-/// The classes and languages that a word belongs to, a bit each.
-static MARKS_OF: LazyLock<HashMap<&'static str, u32>> = LazyLock::new(|| {
-    let mut marks = HashMap::new();
+/// The classes and languages that a word belongs to, a bit each, by the word's hash.
+static MARKS_OF: LazyLock<HashMap<u64, u32, BuildHasherDefault<Hashed>>> = LazyLock::new(|| {
+    let mut marks = HashMap::default();
     for (mark, line) in CLASSES.iter().chain(&LANGUAGES).enumerate() {
         for word in line.split_whitespace() {
-            *marks.entry(word).or_insert(0) |= 1 << mark;
+            *marks.entry(hash_of(word)).or_insert(0) |= 1 << mark;
         }
     }
     marks
 });
+
+/// The hash of a key that is one already.
+#[derive(Default)]
+struct Hashed(u64);
+
+impl Hasher for Hashed {
+    fn write(&mut self, bytes: &[u8]) {
+        bytes.iter().for_each(|&byte| self.0 = (self.0 ^ u64::from(byte)).wrapping_mul(HASH_FACTOR));
+    }
+
+    fn write_u64(&mut self, hash: u64) {
+        self.0 = hash;
+    }
+
+    fn finish(&self) -> u64 {
+        self.0
+    }
+}
 
 /// Counts over the words of a text.
 #[derive(Debug, Default)]
@@ -127,7 +144,7 @@ impl Words {
         if word.characters == 0 {
             return;
         }
-        let marks = MARKS_OF.get(word.text.as_str()).copied().unwrap_or_default();
+        let marks = MARKS_OF.get(&word.hash).copied().unwrap_or_default();
         if self.words == 0 {
             self.first = marks;
         }
@@ -139,11 +156,13 @@ impl Words {
             self.numbers += 1;
             self.digits_max = self.digits_max.max(word.digits);
         }
-        for (mark, count) in self.marks.iter_mut().enumerate() {
-            *count += (marks >> mark) & 1;
+        let mut left = marks;
+        while let Some(count) = self.marks.get_mut(left.trailing_zeros() as usize) {
+            *count += 1;
+            left &= left - 1;
         }
         self.hashes.push(word.hash);
-        word.clear();
+        *word = Word::default();
     }
 
     pub(super) fn write(&self, into: &mut [f32]) {
@@ -175,11 +194,10 @@ impl Words {
 /// The word being read.
 #[derive(Debug)]
 struct Word {
-    /// In lower case, as much as is looked up.
-    text: String,
     characters: u32,
     upper: u32,
     digits: u32,
+    /// Of the characters in lower case.
     hash: u64,
 }
 
@@ -189,13 +207,7 @@ const HASH_FACTOR: u64 = 0x0100_0000_01b3;
 
 impl Default for Word {
     fn default() -> Self {
-        Self {
-            text: String::with_capacity(2 * WORD_BYTES_MAX),
-            characters: 0,
-            upper: 0,
-            digits: 0,
-            hash: HASH_START,
-        }
+        Self { characters: 0, upper: 0, digits: 0, hash: HASH_START }
     }
 }
 
@@ -206,24 +218,19 @@ impl Word {
         let is_upper = character.is_uppercase();
         self.upper += u32::from(is_upper);
         if is_upper {
-            character.to_lowercase().for_each(|lower| self.append(lower));
+            character.to_lowercase().for_each(|lower| self.hash = hashed(self.hash, lower));
         } else {
-            self.append(if character == '’' { '\'' } else { character });
+            self.hash = hashed(self.hash, if character == '’' { '\'' } else { character });
         }
     }
+}
 
-    fn append(&mut self, character: char) {
-        self.hash = (self.hash ^ u64::from(u32::from(character))).wrapping_mul(HASH_FACTOR);
-        // One character beyond the longest word that is looked up makes it another word.
-        if self.text.len() <= WORD_BYTES_MAX {
-            self.text.push(character);
-        }
-    }
+fn hashed(hash: u64, character: char) -> u64 {
+    (hash ^ u64::from(u32::from(character))).wrapping_mul(HASH_FACTOR)
+}
 
-    fn clear(&mut self) {
-        self.text.clear();
-        (self.characters, self.upper, self.digits, self.hash) = (0, 0, 0, HASH_START);
-    }
+fn hash_of(word: &str) -> u64 {
+    word.chars().fold(HASH_START, hashed)
 }
 
 #[cfg(test)]
@@ -255,7 +262,9 @@ mod tests {
     }
 
     #[test]
-    fn no_listed_word_is_too_long_to_be_found() {
-        assert!(MARKS_OF.keys().all(|word| word.len() <= WORD_BYTES_MAX));
+    fn no_two_listed_words_have_one_hash() {
+        let words = CLASSES.iter().chain(&LANGUAGES).flat_map(|line| line.split_whitespace());
+        let distinct: std::collections::BTreeSet<&str> = words.collect();
+        assert_eq!(MARKS_OF.len(), distinct.len());
     }
 }

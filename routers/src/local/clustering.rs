@@ -9,7 +9,7 @@ use crate::topics::centres;
 /// Indices of fewer prompts are scanned whole.
 const CLUSTERED_MIN: usize = 131_072;
 /// Clusters of such an index.
-const CLUSTERS: usize = 384;
+const CLUSTERS: usize = 1024;
 /// Prompts that the centres are found on, at most; and that are brought to their clusters at a time.
 const SAMPLED: usize = 8_192;
 

@@ -6,12 +6,12 @@ use std::ops::Range;
 
 use super::evidence::Evidence;
 use super::hide_twins;
-use super::kernel::Similarity;
+use super::kernel::weigh_against;
 use super::tally::Layout;
 use crate::index::Probe;
 
 /// Prompts near a query.
-const NEAR_PROMPTS: usize = 98_304;
+const NEAR_PROMPTS: usize = 163_840;
 /// Prompts of a far cluster that stand for all.
 const SAMPLED: usize = 32;
 
@@ -76,7 +76,7 @@ impl Clusters {
             weights.push(cosines);
         }
         for (&cluster, weights) in near.iter().zip(&mut weights) {
-            Similarity::weigh_against(setting, nearest, least, weights);
+            weigh_against(setting, nearest, least, weights);
             layout.add(evidence, self.ranges[cluster].clone(), weights, sums);
         }
         let mut sample = [0.0; SAMPLED];
@@ -84,7 +84,7 @@ impl Clusters {
             let range = &self.ranges[cluster];
             let sample = &mut sample[..range.len().min(SAMPLED)];
             evidence.index.cosines(range.start..range.start + sample.len(), probe, sample);
-            Similarity::weigh_against(setting, nearest, least, sample);
+            weigh_against(setting, nearest, least, sample);
             let weight = sample.iter().sum::<f32>() / sample.len().max(1) as f32;
             if weight > 0.0 {
                 add_scaled(weight, &self.sums[cluster], sums);

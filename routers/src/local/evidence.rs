@@ -80,7 +80,7 @@ impl Evidence {
         let mut sums = self.pairs.len().saturating_mul(2);
         for panel in &self.panels {
             let width = panel.models.len();
-            sums = sums.saturating_add(width.saturating_mul(width + super::tally::LANES));
+            sums = sums.saturating_add((width + 2).saturating_mul(width + super::tally::LANES));
             weighed("panel_scale", panel.scale, panel.weight)?;
             if !panel.models.is_sorted_by(|a, b| a < b) || !panel.models.iter().all(|&model| is_model(model))
             {

@@ -1,5 +1,8 @@
 //! Sums of weighted wins, pair by pair: what a fit needs of any number of battles.
 //!
+//! Where all models of a panel answered and each answer is right or wrong, wins need not be summed pair by pair: with r
+//! of 0 or 1, Σ w ([r_a > r_b] + ½ [r_a = r_b]) = ½ Σ w + ½ (Σ w r_a − Σ w r_b).
+//!
 //! Sums have a fixed order and independent lanes, so the bits depend neither on the batch nor on the machine.
 
 use std::ops::Range;
@@ -23,8 +26,11 @@ pub(super) struct Layout {
 #[derive(Debug)]
 struct PanelLayout {
     start: usize,
-    /// Sums in a row, which are as many rows as models: wins of the row's model against the column's.
+    /// Sums in a row, which are as many rows as models: wins of the row's model against the column's. Two rows follow, of
+    /// the plain prompts: the weight of each model's right answers, and of all prompts.
     stride: usize,
+    /// Whether all models answered, right or wrong.
+    plain: Vec<bool>,
     /// 2/k of each prompt.
     weights: Vec<f32>,
 }
@@ -36,6 +42,8 @@ struct Slot {
     scale: f64,
     weight: f64,
     won: [usize; 2],
+    /// Of a panel: where its plain prompts' weight is, and that of the two models' right answers.
+    plain: Option<(usize, [usize; 2])>,
 }
 
 impl Layout {
@@ -46,6 +54,7 @@ impl Layout {
         for panel in &evidence.panels {
             let (start, count) = (length, panel.models.len());
             let stride = count.next_multiple_of(LANES);
+            let rights = start + count * stride;
             for (i, &model_a) in panel.models.iter().enumerate() {
                 for (j, &model_b) in panel.models.iter().enumerate().skip(i + 1) {
                     slots.push(Slot {
@@ -53,11 +62,12 @@ impl Layout {
                         scale: f64::from(panel.scale),
                         weight: f64::from(panel.weight),
                         won: [start + i * stride + j, start + j * stride + i],
+                        plain: Some((rights + stride, [rights + i, rights + j])),
                     });
                 }
             }
-            length += count * stride;
-            panels.push(PanelLayout { start, stride, weights: weights(panel) });
+            length += (count + 2) * stride;
+            panels.push(PanelLayout { start, stride, plain: plain(panel), weights: weights(panel) });
         }
         for (place, pair) in evidence.pairs.iter().enumerate() {
             slots.push(Slot {
@@ -65,6 +75,7 @@ impl Layout {
                 scale: f64::from(pair.scale),
                 weight: f64::from(pair.weight),
                 won: [length + 2 * place, length + 2 * place + 1],
+                plain: None,
             });
         }
         Self { panels, pairs: length, length: length + 2 * evidence.pairs.len(), slots }
@@ -112,8 +123,13 @@ impl Layout {
     /// The comparisons that the sums hold.
     pub(super) fn meetings(&self, sums: &[f32]) -> Vec<Meeting> {
         let meeting = |slot: &Slot| {
-            let [won, lost] = slot.won.map(|place| slot.weight * f64::from(sums[place]));
-            let total = won + lost;
+            let [mut won, mut lost] = slot.won.map(|place| f64::from(sums[place]));
+            if let Some((total, rights)) = slot.plain {
+                let [right, other] = rights.map(|place| f64::from(sums[place]));
+                won += 0.5 * (f64::from(sums[total]) + right - other);
+                lost += 0.5 * (f64::from(sums[total]) + other - right);
+            }
+            let (won, total) = (slot.weight * won, slot.weight * (won + lost));
             (total > 0.0).then_some(Meeting { models: slot.models, scale: slot.scale, won, total })
         };
         self.slots.iter().filter_map(meeting).collect()
@@ -126,11 +142,19 @@ impl PanelLayout {
         let before = |place: usize| panel.prompts.partition_point(|&prompt| (prompt as usize) < place);
         let rows = before(range.start)..before(range.end);
         let mut ranks = vec![f32::NAN; self.stride];
-        let sums = &mut sums[self.start..self.start + width * self.stride];
+        let (sums, of_plain) =
+            sums[self.start..self.start + (width + 2) * self.stride].split_at_mut(width * self.stride);
+        let (rights, total) = of_plain.split_at_mut(self.stride);
         for row in rows {
             let weight = weights[panel.prompts[row] as usize - range.start];
-            if weight > 0.0 {
-                let of_prompt = &panel.ranks[row * width..(row + 1) * width];
+            let of_prompt = &panel.ranks[row * width..(row + 1) * width];
+            if weight > 0.0 && self.plain[row] {
+                let weight = weight * self.weights[row];
+                total.iter_mut().take(1).for_each(|total| *total += weight);
+                for (right, &rank) in rights.iter_mut().zip(of_prompt) {
+                    *right += weight * f32::from(rank);
+                }
+            } else if weight > 0.0 {
                 for (rank, &stored) in ranks.iter_mut().zip(of_prompt) {
                     *rank = if stored == ABSENT { f32::NAN } else { f32::from(stored) };
                 }
@@ -155,6 +179,14 @@ fn add_wins(weight: f32, ranks: &[f32], width: usize, sums: &mut [f32]) {
             }
         },
     );
+}
+
+fn plain(panel: &Panel) -> Vec<bool> {
+    panel
+        .ranks
+        .chunks_exact(panel.models.len().max(1))
+        .map(|ranks| ranks.iter().all(|&rank| rank <= 1))
+        .collect()
 }
 
 fn weights(panel: &Panel) -> Vec<f32> {

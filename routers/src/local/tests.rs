@@ -5,8 +5,8 @@ use rand_chacha::ChaCha12Rng;
 use rand_chacha::rand_core::SeedableRng;
 
 use super::*;
-use crate::bradley_terry::{PairSum, Prior, fit};
-use crate::index::Index;
+use crate::bradley_terry::{PairSum, Prior, fit, maximum, sigmoid};
+use crate::index::{Index, Probe};
 
 const DIM: usize = 24;
 const MODELS: u32 = 7;
@@ -58,12 +58,11 @@ fn shifts<K: Kernel>(weights: &LocalWeights, embedding: &[f32]) -> Vec<f64> {
     LocalFit::<K>::new(&Arc::new(weights.clone()), &prior()).shifts(embedding, false)
 }
 
-/// Every battle as a pair of its own, at the weight that the kernel gives it.
-fn reference(weights: &LocalWeights, embedding: &[f32], weigh: impl Fn(&mut [f32])) -> Vec<f64> {
+/// Every battle as a pair of its own, at the weight of its prompt.
+fn reference(weights: &LocalWeights, embedding: &[f32]) -> Vec<f64> {
     let evidence = &weights.evidence;
-    let mut of_prompt = vec![0.0; evidence.index.len()];
-    evidence.index.cosines(0..of_prompt.len(), &Probe::new(embedding), &mut of_prompt);
-    weigh(&mut of_prompt);
+    let mut of_prompt = cosines(evidence, embedding);
+    kernel::weigh(weights.setting, 0.0, &mut of_prompt);
     let mut pairs = Vec::new();
     let mut push = |(a, b): (u32, u32), scale: f32, weight: f64, share: f64| {
         let (model_a, model_b) = (a as usize, b as usize);
@@ -92,6 +91,53 @@ fn reference(weights: &LocalWeights, embedding: &[f32], weigh: impl Fn(&mut [f32
     fit(&pairs, &centred).unwrap().iter().zip(prior()).map(|(skill, prior)| skill - prior).collect()
 }
 
+fn cosines(evidence: &Evidence, embedding: &[f32]) -> Vec<f32> {
+    let mut cosines = vec![0.0; evidence.index.len()];
+    evidence.index.cosines(0..cosines.len(), &Probe::new(embedding), &mut cosines);
+    cosines
+}
+
+/// How steeply the likelihood rises at `shift`, by the results of one model on its nearest prompts, one by one.
+fn slope(weights: &LocalWeights, embedding: &[f32], model: u32, shift: f64) -> f64 {
+    let (evidence, panel) = (&weights.evidence, &weights.evidence.panels[0]);
+    let cosines = cosines(evidence, embedding);
+    // Prompt, scale, share and expected log-odds.
+    let mut results: Vec<(u32, f64, f64, f64)> = Vec::new();
+    if let Ok(column) = panel.models.binary_search(&model) {
+        let rows = panel.prompts.iter().zip(panel.ranks.chunks_exact(panel.models.len()));
+        for (&prompt, ranks) in rows.filter(|(_, ranks)| ranks[column] != ABSENT) {
+            let others = (0..ranks.len()).filter(|&other| other != column && ranks[other] != ABSENT);
+            let shares: Vec<f64> =
+                others.map(|other| 0.5 + 0.5 * f64::from(ranks[column].cmp(&ranks[other]) as i8)).collect();
+            let share =
+                if shares.is_empty() { 0.5 } else { shares.iter().sum::<f64>() / shares.len() as f64 };
+            results.push((prompt, f64::from(panel.scale), share, 0.0));
+        }
+        let others = panel.models.iter().filter(|&&other| other != model);
+        let gaps = others.map(|&other| prior()[model as usize] - prior()[other as usize]);
+        let expected = gaps.map(|gap| sigmoid(f64::from(panel.scale) * gap)).sum::<f64>() / 4.0;
+        results.iter_mut().for_each(|result| result.3 = (expected / (1.0 - expected)).ln());
+    }
+    for battle in &evidence.battles {
+        let pair = evidence.pairs[battle.pair as usize];
+        let (own, other) =
+            if pair.model_a == model { (pair.model_a, pair.model_b) } else { (pair.model_b, pair.model_a) };
+        if own == model {
+            let (scale, first) = (f64::from(pair.scale), f64::from(battle.share) / f64::from(SHARE_PARTS));
+            let share = if pair.model_a == own { first } else { 1.0 - first };
+            let gap = prior()[own as usize] - prior()[other as usize];
+            results.push((battle.prompt, scale, share, scale * gap));
+        }
+    }
+    let cosine = |prompt: u32| cosines[prompt as usize];
+    results.sort_by(|one, other| cosine(other.0).total_cmp(&cosine(one.0)).then(one.0.cmp(&other.0)));
+    let near = results.iter().take(weights.setting as usize).filter(|result| cosine(result.0) > 0.0);
+    let pull = |&(prompt, scale, share, expected): &(u32, f64, f64, f64)| {
+        f64::from(cosine(prompt)).powi(2) * scale * (share - sigmoid(expected + scale * shift))
+    };
+    near.map(pull).sum::<f64>() - weights.ridge * shift
+}
+
 fn largest_gap(one: &[f64], other: &[f64]) -> f64 {
     one.iter().zip(other).fold(0.0, |largest, (a, b)| f64::max(largest, (a - b).abs()))
 }
@@ -99,19 +145,39 @@ fn largest_gap(one: &[f64], other: &[f64]) -> f64 {
 #[test]
 fn the_fit_at_a_prompt_is_the_weighted_ridge_fit() {
     let mut random = ChaCha12Rng::seed_from_u64(5);
-    let similar = weights(evidence(900), 9.0);
-    let near = weights(evidence(900), 100.0);
+    let weights = weights(evidence(900), 9.0);
     for direction in 0..4 {
         let query = vector(direction, &mut random);
-        let by_similarity = shifts::<Similarity>(&similar, &query);
-        let expected = reference(&similar, &query, |cosines| Similarity::weigh(9.0, 0.0, cosines));
-        assert!(largest_gap(&by_similarity, &expected) < 1e-4, "{by_similarity:?} {expected:?}");
-        let by_neighbours = shifts::<Neighbours>(&near, &query);
-        let expected = reference(&near, &query, |cosines| Neighbours::weigh(100.0, 0.0, cosines));
-        assert!(largest_gap(&by_neighbours, &expected) < 1e-5, "{by_neighbours:?} {expected:?}");
+        let found = shifts::<Similarity>(&weights, &query);
+        let expected = reference(&weights, &query);
+        assert!(largest_gap(&found, &expected) < 1e-4, "{found:?} {expected:?}");
         // The gauge; model 5 fought nowhere.
-        assert!(by_similarity.iter().sum::<f64>().abs() < 1e-9 && by_similarity[5].to_bits() == 0);
-        assert!(by_similarity.iter().any(|shift| shift.abs() > 0.05));
+        assert!(found.iter().sum::<f64>().abs() < 1e-9 && found[5].to_bits() == 0);
+        assert!(found.iter().any(|shift| shift.abs() > 0.05));
+    }
+}
+
+#[test]
+fn each_model_is_fitted_to_its_own_nearest_results() {
+    let mut random = ChaCha12Rng::seed_from_u64(5);
+    for neighbours in [40.0, 1e5] {
+        let weights = weights(evidence(900), neighbours);
+        for direction in 0..4 {
+            let query = vector(direction, &mut random);
+            let found = shifts::<Neighbours>(&weights, &query);
+            // All are moved by the same, into the gauge.
+            assert!(found.iter().sum::<f64>().abs() < 1e-9);
+            let gauge = maximum((-8.0, 8.0), 40, |shift| slope(&weights, &query, 0, shift)) - found[0];
+            // Model 5 fought nowhere.
+            for (model, &shift) in (0..MODELS).zip(&found).filter(|(model, _)| *model != 5) {
+                let (before, after) = (
+                    slope(&weights, &query, model, shift + gauge - 1e-4),
+                    slope(&weights, &query, model, shift + gauge + 1e-4),
+                );
+                assert!(before > 0.0 && after < 0.0, "{model} of {found:?}: {before} {after}");
+            }
+            assert!(found[5].to_bits() == 0 && found.iter().any(|shift| shift.abs() > 0.05));
+        }
     }
 }
 
@@ -149,7 +215,7 @@ fn far_clusters_by_their_sums_change_no_rating_by_two_elo() {
     let mut rough = LocalFit::<Similarity>::new(&Arc::new(rough), &prior());
     let elo = 400.0 / std::f64::consts::LN_10;
     for (near, bound) in [(4_000, 0.1), (2_000, 2.0)] {
-        rough.clusters.as_mut().unwrap().near_prompts = near;
+        rough.kernel.clusters.as_mut().unwrap().near_prompts = near;
         for _ in 0..12 {
             let query = vector(1, &mut random);
             let gap = elo * largest_gap(&exact.shifts(&query, false), &rough.shifts(&query, false));

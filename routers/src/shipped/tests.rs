@@ -42,18 +42,22 @@ fn the_ratings_are_the_arenas() {
 }
 
 #[test]
-fn the_shipped_files_are_as_they_would_be_written() {
-    for shipped in [&KNN, &MF, &SW] {
+fn the_shipped_file_is_as_it_would_be_written_and_its_parts_are_what_they_say() {
+    for shipped in [&BLEND, &KNN, &MF, &SW] {
+        let artifact = shipped.artifact().unwrap();
+        assert_eq!(artifact.kind(), shipped.kind);
         // Not `assert_eq`, which would print both files.
-        assert!(shipped.artifact().unwrap().to_bytes().unwrap() == shipped.bytes, "{}", shipped.file);
+        assert!(artifact.to_bytes().unwrap() == shipped.bytes(), "{}", shipped.kind);
     }
+    let table = include_bytes!("../../artifacts/static-minilm-256.safetensors");
+    assert!(table.len() + BYTES.len() <= 25_000_000, "all that is inside the binary: 25 MB at most");
 }
 
 #[test]
 fn files_are_read_by_kind_and_errors_name_them() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("mine.safetensors");
-    std::fs::write(&file, MF.bytes).unwrap();
+    std::fs::write(&file, MF.bytes()).unwrap();
     for kind in ["mf", "best_single"] {
         let (loaded, shipped) = (load(kind, &file).unwrap(), router(kind).unwrap());
         let candidates = PAIR.map(|name| loaded.place(name, None).unwrap());
@@ -63,12 +67,14 @@ fn files_are_read_by_kind_and_errors_name_them() {
     let failed = |kind: &str, file: &Path| load(kind, file).err().unwrap().to_string();
     assert!(failed("random", &file).contains("reads no artefact"));
     assert!(failed("sw", &file).contains("it holds a router of kind `mf`, expected `sw`"));
-    std::fs::write(&file, MF.bytes.get(..100_000).unwrap()).unwrap();
+    std::fs::write(&file, MF.bytes().get(..100_000).unwrap()).unwrap();
     assert!(failed("mf", &file).contains("mine.safetensors`: not a whole safetensors file"));
     assert!(failed("mf", &folder.path().join("none")).contains("none`: cannot be read"));
     let unknown = router("bert").err().unwrap().to_string();
     assert!(
-        unknown.contains("`bert` in this release, only best_single, knn, mf, random, sw: give an artefact"),
+        unknown.contains(
+            "`bert` in this release, only best_single, blend, knn, mf, random, sw: give an artefact"
+        ),
         "{unknown}"
     );
 }

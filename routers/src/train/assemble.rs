@@ -6,11 +6,11 @@ use std::num::NonZeroUsize;
 use faer::Mat;
 use serde_json::json;
 
-use super::{BertOptions, MfOptions, Part, Report, TrainError, Trained, sample, train_bert, train_mf};
-use crate::artifact::{Anchor, Artifact, CalibrationSample, Provenance, Ratings, Source};
+use super::{Material, Origin, Part, Recipe, Report, TrainError, Trained, sample, train};
+use crate::artifact::{Anchor, Artifact, Provenance, Ratings};
 use crate::data::{Dataset, Prompt};
 use crate::embed::{EmbedError, Embedder, embed_all};
-use crate::split::{PromptHash, Side, Split};
+use crate::split::{Side, Split};
 
 /// The share of prompts that the temperature is fitted on.
 pub const DEV_SHARE: f64 = 0.1;
@@ -35,45 +35,21 @@ pub fn embed_prompts(
     embed_all(embedder, &texts, NonZeroUsize::MIN, progress)
 }
 
-/// Where the data comes from.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Origin {
-    /// The embedder's fingerprint.
-    pub embedder: String,
-    /// The files.
-    pub sources: Vec<Source>,
-}
-
-/// Trains the `mf` router on nine prompts of ten, measures it on the tenth, and puts the artefact together.
+/// Trains a router on nine prompts of ten, measures it on the tenth, and puts the artefact together.
 ///
 /// # Errors
 /// See [`TrainError`].
-pub fn train_mf_artifact(
+pub fn train_artifact(
+    recipe: &Recipe,
     data: &Dataset,
     embeddings: &Mat<f32>,
     origin: &Origin,
-    options: &MfOptions,
+    seed: u64,
     report: Report<'_>,
 ) -> Result<Artifact, TrainError> {
-    let part = parts(options.seed);
-    let trained = train_mf(data, embeddings, &part, options, report)?;
-    artifact(data, embeddings, origin, options.seed, trained)
-}
-
-/// Trains the `bert` router likewise.
-///
-/// # Errors
-/// See [`TrainError`].
-pub fn train_bert_artifact(
-    data: &Dataset,
-    embeddings: &Mat<f32>,
-    origin: &Origin,
-    options: &BertOptions,
-    report: Report<'_>,
-) -> Result<Artifact, TrainError> {
-    let part = parts(options.seed);
-    let trained = train_bert(data, embeddings, &part, options, report)?;
-    artifact(data, embeddings, origin, options.seed, trained)
+    let part = parts(seed);
+    let material = Material { data, embeddings, origin, part: &part, seed };
+    artifact(&material, train(recipe, &material, report)?)
 }
 
 /// Which prompts an artefact is trained on, and which it is measured on.
@@ -85,33 +61,23 @@ fn parts(seed: u64) -> impl Fn(&Prompt) -> Part {
     }
 }
 
-fn artifact(
-    data: &Dataset,
-    embeddings: &Mat<f32>,
-    origin: &Origin,
-    seed: u64,
-    trained: Trained,
-) -> Result<Artifact, TrainError> {
+/// The artefact of a router that was trained on the material.
+pub(super) fn artifact(material: &Material<'_>, trained: Trained) -> Result<Artifact, TrainError> {
+    let Material { data, origin, part, seed, .. } = *material;
+    let is_trained_on = |prompt: &&Prompt| part(prompt) == Part::Train;
     let provenance = Provenance {
         embedder: origin.embedder.clone(),
         anchor: Anchor::arena(),
         sources: origin.sources.clone(),
-        training_prompts: training_prompts(data, &parts(seed)),
+        training_prompts: data.prompts.iter().filter(is_trained_on).map(Prompt::hash).collect(),
         seed,
         metrics: metrics(data, &trained),
     };
-    let ratings = Ratings::of(&data.models, &trained.global);
-    let empty = CalibrationSample::quantise(&Mat::zeros(0, data.models.len()), &[]);
-    let artifact = Artifact::new(ratings, trained.body, provenance, empty)?;
-    sample::calibrated(artifact, data, embeddings)
+    let (ratings, sample) = (Ratings::of(&data.models, &trained.global), sample::of(data, &trained));
+    Ok(Artifact::new(ratings, trained.body, provenance, sample)?)
 }
 
-/// The hashes of the prompts that any weight depends on.
-fn training_prompts(data: &Dataset, part: &dyn Fn(&Prompt) -> Part) -> Vec<PromptHash> {
-    data.prompts.iter().filter(|prompt| part(prompt) == Part::Train).map(Prompt::hash).collect()
-}
-
-/// What was measured on the dev prompts.
+/// What was chosen, and what was measured on the dev prompts.
 fn metrics(data: &Dataset, trained: &Trained) -> BTreeMap<String, serde_json::Value> {
     let losses: BTreeMap<&str, serde_json::Value> = trained
         .dev
@@ -122,20 +88,13 @@ fn metrics(data: &Dataset, trained: &Trained) -> BTreeMap<String, serde_json::Va
             (loss.source.as_str(), measured)
         })
         .collect();
-    let by_source = |values: Vec<serde_json::Value>| -> BTreeMap<String, serde_json::Value> {
-        data.sources.iter().cloned().zip(values).filter(|(_, value)| !value.is_null()).collect()
-    };
-    let ridge = |ridge: &Option<(f64, f64)>| match ridge {
-        Some((features, embedding)) => json!({"features": features, "embedding": embedding}),
-        None => serde_json::Value::Null,
-    };
-    BTreeMap::from([
+    let scales: BTreeMap<&String, &f64> = data.sources.iter().zip(&trained.scales).collect();
+    let mut metrics = BTreeMap::from([
         ("dev_log_loss".to_owned(), json!(losses)),
-        (
-            "label_scales".to_owned(),
-            json!(by_source(trained.scales.iter().map(|scale| json!(scale)).collect())),
-        ),
-        ("ridges".to_owned(), json!(by_source(trained.ridges.iter().map(ridge).collect()))),
+        ("label_scales".to_owned(), json!(scales)),
         ("temperature".to_owned(), json!(trained.temperature)),
-    ])
+    ]);
+    let settings = trained.settings.iter().map(|(name, value)| ((*name).to_owned(), value.clone()));
+    metrics.extend(settings);
+    metrics
 }

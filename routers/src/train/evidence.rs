@@ -11,6 +11,9 @@ use crate::local::{ABSENT, Evidence, LocalBattle, Pair, Panel, SHARE_PARTS};
 /// Prompts with so many scored models or fewer are told pair by pair.
 const PAIRED_MODELS_MAX: usize = 4;
 
+/// A set of models is rare that answered fewer than one in so many of a source's prompts.
+const RARE_SET: usize = 50;
+
 /// What the battles of a source count.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct SourceTerms<'a> {
@@ -129,21 +132,23 @@ impl Gathered<'_> {
     }
 }
 
-/// One panel for all the rows of a source where most have most of its models; else one for each set of models.
+/// A panel for each set of models that answered many of a source's prompts: where all answered, sums are quick. The other
+/// rows share one.
 fn panels(source: u16, rows: Vec<(u32, &Outcomes)>, terms: SourceTerms<'_>) -> Vec<Panel> {
-    let models =
-        |outcomes: &Outcomes| -> Vec<u32> { outcomes.scores.iter().map(|s| u32::from(s.model)).collect() };
-    let mut all: Vec<u32> = rows.iter().flat_map(|(_, outcomes)| models(outcomes)).collect();
-    let scores = all.len();
-    all.sort_unstable();
-    all.dedup();
+    let count = rows.len();
     let mut groups: BTreeMap<Vec<u32>, Vec<(u32, &Outcomes)>> = BTreeMap::new();
-    if 2 * scores >= all.len() * rows.len() {
-        groups.insert(all, rows);
-    } else {
-        for row in rows {
-            groups.entry(models(row.1)).or_default().push(row);
-        }
+    for row in rows {
+        let models = row.1.scores.iter().map(|score| u32::from(score.model)).collect();
+        groups.entry(models).or_default().push(row);
+    }
+    let (mut groups, rare): (BTreeMap<_, _>, BTreeMap<_, _>) =
+        groups.into_iter().partition(|(_, rows)| rows.len() * RARE_SET >= count);
+    let mut models: Vec<u32> = rare.keys().flatten().copied().collect();
+    models.sort_unstable();
+    models.dedup();
+    let rare: Vec<(u32, &Outcomes)> = rare.into_values().flatten().collect();
+    if !rare.is_empty() {
+        groups.entry(models).or_default().extend(rare);
     }
     let (scale, weight) =
         (terms.scales[usize::from(source)] as f32, terms.weights[usize::from(source)] as f32);

@@ -12,8 +12,8 @@ use crate::data::{Dataset, Prompt};
 /// A source is divided into its categories if those have this many training prompts on average.
 const CATEGORY_PROMPTS_MIN: usize = 100;
 /// How much more an open prompt weighs than one of an exam: exams are what there is most data of, open prompts what
-/// people ask.
-const OPEN_WEIGHT: f64 = 4.0;
+/// people ask, nine times of ten.
+const OPEN_WEIGHT: f64 = 100.0;
 /// Strength of the penalty on the gate's coefficients.
 const RIDGE: f64 = 1.0 / 30.0;
 const STOP: Stop = Stop { steps_max: 200, gain_min: 1e-5 };

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use faer::Mat;
 use rayon::prelude::*;
+use serde_json::json;
 
 use super::difficulty::{Difficulty, FOLDS};
 use super::gate::{self, Domains};
@@ -16,7 +17,7 @@ use super::head::{Problem, Ridge, Solution};
 use super::lbfgs::Stop;
 use super::source::SourceFit;
 use super::temperature::Learned;
-use super::{Part, Report, TrainError, inputs};
+use super::{Material, Part, Report, Settings, TrainError, inputs};
 use crate::bert::{BertWeights, Head};
 use crate::data::{Battle, Dataset, Prompt};
 use crate::ratings::{GlobalFit, fit_global};
@@ -54,13 +55,8 @@ struct Task {
 }
 
 /// Trains on the prompts that `part` names.
-pub(super) fn train(
-    data: &Dataset,
-    embeddings: &Mat<f32>,
-    part: &dyn Fn(&Prompt) -> Part,
-    seed: u64,
-    report: Report<'_>,
-) -> Result<Heads, TrainError> {
+pub(super) fn train(material: &Material<'_>, report: Report<'_>) -> Result<Heads, TrainError> {
+    let Material { data, embeddings, part, seed, .. } = *material;
     let is_train = |prompt: &Prompt| part(prompt) == Part::Train;
     let battles = data.battles(is_train);
     if battles.is_empty() {
@@ -71,7 +67,7 @@ pub(super) fn train(
     let chosen: Vec<usize> = (0..data.prompts.len()).filter(|&row| is_train(&data.prompts[row])).collect();
     let (mut reading, rows) = inputs::read(data, embeddings, &chosen);
     let sources = SourceFit::all(data, &battles, &global)?;
-    let material = Material {
+    let kit = Kit {
         data,
         domains: &domains,
         rows: &rows,
@@ -79,18 +75,22 @@ pub(super) fn train(
         sources: &sources,
         seed,
     };
-    let tasks = material.tasks(&battles);
+    let tasks = kit.tasks(&battles);
     let (gate, (heads, ridges)) = rayon::join(
         || gate::fit(&rows, &chosen, &domains),
         || fit(data, &tasks, &sources, &global, &Counter::new(&tasks, report)),
     );
     reading.gate = gate;
-    let scales = sources.iter().map(|source| source.told_scale).collect();
-    Ok(Heads { weights: BertWeights { reading, heads }, learned: Learned { global, scales, ridges } })
+    if !(heads.iter().all(|head| head.columns.is_all_finite()) && reading.gate.is_all_finite()) {
+        return Err(TrainError::Diverged);
+    }
+    let scales = sources.iter().map(|source| source.told.scale).collect();
+    let settings = Settings::from([("ridges", told(data, &ridges))]);
+    Ok(Heads { weights: BertWeights { reading, heads }, learned: Learned { global, scales, settings } })
 }
 
 /// What tasks are made of.
-struct Material<'a> {
+struct Kit<'a> {
     data: &'a Dataset,
     domains: &'a Domains,
     /// The inputs of every prompt, the constant at their end.
@@ -100,7 +100,7 @@ struct Material<'a> {
     seed: u64,
 }
 
-impl Material<'_> {
+impl Kit<'_> {
     /// A task for each domain and source with battles, which are sorted by prompt.
     fn tasks(&self, battles: &[Battle]) -> Vec<Task> {
         let sources = self.sources.len();
@@ -142,14 +142,15 @@ impl Material<'_> {
                 .iter()
                 .map(|of| of.iter().map(|battle| fit.meeting(battle)).collect())
                 .collect(),
-            base: fit.base.clone(),
+            base: fit.graded.base.clone(),
         };
         Task { domain, source, prompts: rows.len(), mean, problem, difficulty, parts: folds(2, PARTS) }
     }
 }
 
 impl Task {
-    /// The head's columns in units of skill, as shifts from θ⁰.
+    /// The head's columns in units of skill, as shifts from θ⁰. How models move with the prompt is what graded labels teach;
+    /// where they stand before, what the labels tell.
     fn head(&self, solution: &Solution, fit: &SourceFit, global: &GlobalFit) -> Head {
         let width = self.mean.len();
         let columns: Vec<Vec<f64>> = (0..fit.models.len())
@@ -160,9 +161,9 @@ impl Task {
                     .map(|input| solution.coefficient(input, model) + hard * guess(input))
                     .collect();
                 let at_mean: f64 = column.iter().zip(&self.mean).map(|(value, mean)| value * mean).sum();
-                column.push(fit.base[model] + solution.offsets()[model] - at_mean);
-                column.iter_mut().for_each(|value| *value /= fit.scale);
-                column[width] -= global.skills[fit.models[model]];
+                column.push(solution.offsets()[model] - at_mean);
+                column.iter_mut().for_each(|value| *value /= fit.graded.scale);
+                column[width] += fit.told.base[model] / fit.told.scale - global.skills[fit.models[model]];
                 column
             })
             .collect();
@@ -174,7 +175,16 @@ impl Task {
     }
 }
 
-type Fitted = (Vec<Head>, Vec<Option<(f64, f64)>>);
+/// The penalties of each source that has battles.
+fn told(data: &Dataset, ridges: &[Option<Ridge>]) -> serde_json::Value {
+    let of_source = |(source, ridge): (&String, &Option<Ridge>)| {
+        let Ridge { features, embedding } = (*ridge)?;
+        Some((source.clone(), json!({"features": features, "embedding": embedding})))
+    };
+    data.sources.iter().zip(ridges).filter_map(of_source).collect()
+}
+
+type Fitted = (Vec<Head>, Vec<Option<Ridge>>);
 
 /// Fits all heads, each source's at the penalties that suit it.
 fn fit(
@@ -200,7 +210,7 @@ fn fit(
             Some(task.head(&solution, &sources[task.source], global))
         })
         .collect();
-    (heads, ridges.iter().map(|ridge| ridge.map(|ridge| (ridge.features, ridge.embedding))).collect())
+    (heads, ridges)
 }
 
 /// The penalties under which the tasks' prompts of one part are best foretold by the others; `None` without tasks.

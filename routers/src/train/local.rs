@@ -5,112 +5,56 @@ mod task;
 #[cfg(test)]
 mod tests;
 
-use faer::Mat;
+use faer::{ColRef, Mat};
+use serde_json::json;
 
 use self::task::Task;
-use super::{Origin, TrainError, sample};
-use crate::artifact::{Artifact, Body};
-use crate::data::Dataset;
+use super::{Material, Report, Settings, TrainError, Trained, shifts_of, temperature};
+use crate::artifact::Body;
 use crate::local::{Neighbours, Similarity, shifts_of_weighted};
-use crate::regions::RegionWeights;
+use crate::regions::{RegionWeights, Regions};
 use crate::topics::{centres, nearest};
 
 /// ln γ that are tried: γ = 10, as RouteLLM has it, hardly routes.
-const LOG_GAMMAS: [f64; 7] = [2.3, 4.0, 6.0, 9.0, 13.0, 18.0, 25.0];
-/// ρ that are tried.
-const RIDGES: [f64; 6] = [1.0, 3.0, 10.0, 30.0, 100.0, 300.0];
+const LOG_GAMMAS: [f64; 10] = [2.3, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 11.0, 14.0, 20.0];
+/// ρ that are tried, ascending.
+const RIDGES: [f64; 8] = [0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0, 300.0];
 
-/// Settings of [`train_sw_artifact`].
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct SwOptions {
-    /// Decides which prompts are held out.
-    pub seed: u64,
-}
-
-/// Settings of [`train_knn_artifact`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KnnOptions {
-    /// Decides which prompts are held out.
-    pub seed: u64,
-    /// k, the prompts that count.
-    pub neighbours: usize,
-}
-
-impl Default for KnnOptions {
-    fn default() -> Self {
-        Self { seed: 0, neighbours: 100 }
-    }
-}
-
-/// Settings of [`train_kmeans_artifact`].
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KmeansOptions {
-    /// Decides which prompts are held out.
-    pub seed: u64,
-    /// Clusters, if there are as many prompts.
-    pub clusters: usize,
-}
-
-impl Default for KmeansOptions {
-    fn default() -> Self {
-        Self { seed: 0, clusters: 25 }
-    }
-}
-
-/// Trains the `sw` router: γ, ρ and the temperature are chosen on a tenth of the prompts, the others are remembered.
-/// `report` is told how many of how many settings are tried.
-///
-/// # Errors
-/// See [`TrainError`].
-pub fn train_sw_artifact(
-    data: &Dataset,
-    embeddings: &Mat<f32>,
-    origin: &Origin,
-    options: &SwOptions,
-    report: &dyn Fn(usize, usize),
-) -> Result<Artifact, TrainError> {
-    let task = Task::new(data, embeddings, options.seed)?;
+/// `sw`: γ, ρ and the temperature are chosen on the dev prompts, the training prompts are remembered. `report` is told how
+/// many of how many settings are tried.
+pub(super) fn train_sw(material: &Material<'_>, report: Report<'_>) -> Result<Trained, TrainError> {
+    let task = Task::new(*material)?;
     let evidence = task.evidence().clustered();
     let chosen = task.choose::<Similarity>(&evidence, &LOG_GAMMAS, report);
-    task.local_artifact::<Similarity>(chosen, "log_gamma", Body::Sw, origin)
+    Ok(task.finish::<Similarity>(chosen, "log_gamma", Body::Sw))
 }
 
-/// Trains the `knn` router likewise; the number of neighbours is given.
-///
-/// # Errors
-/// See [`TrainError`].
-pub fn train_knn_artifact(
-    data: &Dataset,
-    embeddings: &Mat<f32>,
-    origin: &Origin,
-    options: &KnnOptions,
-    report: &dyn Fn(usize, usize),
-) -> Result<Artifact, TrainError> {
-    let task = Task::new(data, embeddings, options.seed)?;
-    let evidence = task.evidence();
-    let chosen = task.choose::<Neighbours>(&evidence, &[options.neighbours as f64], report);
-    task.local_artifact::<Neighbours>(chosen, "neighbours", Body::Knn, origin)
+/// `knn` likewise; the number of neighbours is given.
+pub(super) fn train_knn(
+    material: &Material<'_>,
+    neighbours: usize,
+    report: Report<'_>,
+) -> Result<Trained, TrainError> {
+    let task = Task::new(*material)?;
+    let chosen = task.choose::<Neighbours>(&task.evidence(), &[neighbours as f64], report);
+    Ok(task.finish::<Neighbours>(chosen, "neighbours", Body::Knn))
 }
 
-/// Trains the `kmeans` router: a fit for each cluster of the training prompts.
-///
-/// # Errors
-/// See [`TrainError`].
-pub fn train_kmeans_artifact(
-    data: &Dataset,
-    embeddings: &Mat<f32>,
-    origin: &Origin,
-    options: &KmeansOptions,
-    report: &dyn Fn(usize, usize),
-) -> Result<Artifact, TrainError> {
-    let task = Task::new(data, embeddings, options.seed)?;
+/// `kmeans`: a fit for each cluster of the training prompts.
+pub(super) fn train_kmeans(
+    material: &Material<'_>,
+    clusters: usize,
+    report: Report<'_>,
+) -> Result<Trained, TrainError> {
+    let Material { data, embeddings, .. } = *material;
+    let task = Task::new(*material)?;
     let evidence = task.evidence();
     let places: Vec<usize> = (0..evidence.index.len()).collect();
     let mut vectors = Mat::<f32>::zeros(embeddings.ncols(), places.len());
     for (column, &place) in vectors.col_iter_mut().zip(&places) {
         column.iter_mut().zip(evidence.index.vector(place)).for_each(|(into, value)| *into = value);
     }
-    let centres = centres(&vectors, &places, options.clusters.max(1));
+    let centres = centres(&vectors, &places, clusters.max(1));
     let homes: Vec<usize> = vectors.col_iter().map(|vector| nearest(&centres, vector)).collect();
     let fits = |ridge: f64| -> Vec<Vec<f64>> {
         let of_cluster = |cluster: usize| {
@@ -119,10 +63,7 @@ pub fn train_kmeans_artifact(
         };
         (0..centres.ncols()).map(of_cluster).collect()
     };
-    let home = |row: usize| {
-        let embedding: Vec<f32> = embeddings.row(row).iter().copied().collect();
-        nearest(&centres, faer::ColRef::from_slice(&embedding))
-    };
+    let home = |row: usize| nearest(&centres, ColRef::from_slice(&task.embedding(row)));
     let mut best: Option<(f64, f64, Vec<Vec<f64>>)> = None;
     for (tried, &ridge) in RIDGES.iter().enumerate() {
         report(tried, RIDGES.len());
@@ -133,12 +74,16 @@ pub fn train_kmeans_artifact(
         }
     }
     let Some((_, ridge, fits)) = best else { return Err(TrainError::NoBattles) };
-    let measured = task.measure(|row| fits[home(row)].clone());
-    let shifts = Mat::from_fn(data.models.len(), centres.ncols(), |model, cluster| {
-        (measured.temperature * fits[cluster][model]) as f32
-    });
-    let settings = [("clusters", centres.ncols() as f64), ("ridge", ridge)];
-    let body = Body::Kmeans(RegionWeights { centres, shifts });
-    let artifact = task.artifact(body, &settings, &measured, origin)?;
-    sample::calibrated(artifact, data, embeddings)
+    let shifts = Mat::from_fn(data.models.len(), centres.ncols(), |model, cluster| fits[cluster][model]);
+    let weights = |temperature: f64| RegionWeights {
+        centres: centres.clone(),
+        shifts: Mat::from_fn(shifts.nrows(), shifts.ncols(), |model, cluster| {
+            (temperature * shifts[(model, cluster)]) as f32
+        }),
+    };
+    let of_all = shifts_of(material, &Regions::new(&weights(1.0), &task.global.skills));
+    let settings = Settings::from([("clusters", json!(centres.ncols())), ("ridge", json!(ridge))]);
+    Ok(temperature::finish(material, &of_all, task.learned(settings), |temperature| {
+        Body::Kmeans(weights(temperature))
+    }))
 }

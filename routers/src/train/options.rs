@@ -1,28 +1,6 @@
-//! The settings of a training and their defaults, chosen on held-out prompts.
+//! How the weights of sources are levelled.
 
 use crate::data::{Battle, Dataset};
-
-/// Settings of [`train_bert`](super::train_bert).
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct BertOptions {
-    /// Decides which prompts are held out, of the training and within it.
-    pub seed: u64,
-}
-
-/// Settings of [`train_mf`](super::train_mf).
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MfOptions {
-    /// Decides which prompts are held out, of the training and within it.
-    pub seed: u64,
-    /// Hidden dimensions.
-    pub rank: usize,
-}
-
-impl Default for MfOptions {
-    fn default() -> Self {
-        Self { seed: 0, rank: 48 }
-    }
-}
 
 /// How far sources are levelled: at 0 each has its battles' weight, at 1 all have the same.
 const BALANCE: f64 = 0.5;

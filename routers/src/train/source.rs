@@ -19,13 +19,20 @@ const SCALE_MIN: f64 = 0.05;
 pub(super) struct SourceFit {
     /// The data's numbers of its models, ascending.
     pub(super) models: Vec<usize>,
-    /// φ⁰ of each.
-    pub(super) base: Vec<f64>,
-    /// How many logits of its labels a unit of skill difference is worth: the spread of φ⁰ over that of θ⁰.
-    pub(super) scale: f64,
-    /// The same of its labels as they are told, where grades made them softer.
-    pub(super) told_scale: f64,
+    /// The ratings by its labels as heads learn them, graded.
+    pub(super) graded: Level,
+    /// The same by its labels as they are told.
+    pub(super) told: Level,
     number: u16,
+}
+
+/// Ratings of a source's models in the source's own units.
+#[derive(Debug)]
+pub(super) struct Level {
+    /// φ⁰ of each model.
+    pub(super) base: Vec<f64>,
+    /// How many logits of the labels a unit of skill difference is worth: the spread of φ⁰ over that of θ⁰.
+    pub(super) scale: f64,
 }
 
 impl SourceFit {
@@ -40,37 +47,15 @@ impl SourceFit {
     }
 
     fn new(number: u16, battles: &[Battle], global: &GlobalFit) -> Result<Self, TrainError> {
-        let mut sums: BTreeMap<(u16, u16), (f64, f64)> = BTreeMap::new();
-        for battle in battles.iter().filter(|battle| battle.source == number) {
-            let (weight, share) = (f64::from(battle.weight), graded(battle));
-            let (won_a, won_b) = sums.entry((battle.model_a, battle.model_b)).or_default();
-            *won_a += weight * share;
-            *won_b += weight * (1.0 - share);
-        }
-        let mut models: Vec<usize> =
-            sums.keys().flat_map(|(a, b)| [usize::from(*a), usize::from(*b)]).collect();
+        let own: Vec<&Battle> = battles.iter().filter(|battle| battle.source == number).collect();
+        let of_battle = |battle: &&Battle| [usize::from(battle.model_a), usize::from(battle.model_b)];
+        let mut models: Vec<usize> = own.iter().flat_map(of_battle).collect();
         models.sort_unstable();
         models.dedup();
-        let place = |model: u16| models.partition_point(|&other| other < usize::from(model));
-        let pairs: Vec<PairSum> = sums
-            .iter()
-            .map(|(&(a, b), &(won_a, won_b))| PairSum {
-                model_a: place(a),
-                model_b: place(b),
-                won_a,
-                won_b,
-                scale: 1.0,
-            })
-            .collect();
         let ratings: Vec<f64> = models.iter().map(|&model| global.skills[model]).collect();
-        let slope = if pairs.is_empty() { 1.0 } else { fit_scale(&pairs, &ratings) };
-        let centre: Vec<f64> = ratings.iter().map(|rating| slope * rating).collect();
-        let base = fit(&pairs, &Prior { precision: vec![BASE_PRECISION; centre.len()], centre })?;
-        let (own, of_all) = (spread(&base), spread(&ratings));
-        let scale = if own > 0.0 && of_all > 0.0 { (own / of_all).max(SCALE_MIN) } else { 1.0 };
-        let told = global.scales.get(usize::from(number)).copied().unwrap_or(1.0);
-        let told_scale = if slope > 0.0 { scale * told / slope } else { scale };
-        Ok(Self { models, base, scale, told_scale, number })
+        let graded = Level::new(&own, &models, &ratings, graded)?;
+        let told = Level::new(&own, &models, &ratings, |battle| f64::from(battle.share))?;
+        Ok(Self { models, graded, told, number })
     }
 
     /// A battle with its models numbered within the source.
@@ -96,6 +81,39 @@ impl SourceFit {
             Some(scores.iter().map(|score| score.score).sum::<f64>() / scores.len().max(1) as f64)
         };
         prompts.iter().map(scores).collect()
+    }
+}
+
+impl Level {
+    /// By the battles' shares as `share` tells them; `ratings` holds θ⁰ of each of the models.
+    fn new(
+        battles: &[&Battle],
+        models: &[usize],
+        ratings: &[f64],
+        share: impl Fn(&Battle) -> f64,
+    ) -> Result<Self, TrainError> {
+        let mut sums: BTreeMap<(u16, u16), (f64, f64)> = BTreeMap::new();
+        for battle in battles {
+            let (weight, share) = (f64::from(battle.weight), share(battle));
+            let (won_a, won_b) = sums.entry((battle.model_a, battle.model_b)).or_default();
+            *won_a += weight * share;
+            *won_b += weight * (1.0 - share);
+        }
+        let place = |model: u16| models.partition_point(|&other| other < usize::from(model));
+        let pair = |(&(a, b), &(won_a, won_b)): (&(u16, u16), &(f64, f64))| PairSum {
+            model_a: place(a),
+            model_b: place(b),
+            won_a,
+            won_b,
+            scale: 1.0,
+        };
+        let pairs: Vec<PairSum> = sums.iter().map(pair).collect();
+        let slope = if pairs.is_empty() { 1.0 } else { fit_scale(&pairs, ratings) };
+        let centre: Vec<f64> = ratings.iter().map(|rating| slope * rating).collect();
+        let base = fit(&pairs, &Prior { precision: vec![BASE_PRECISION; centre.len()], centre })?;
+        let (own, of_all) = (spread(&base), spread(ratings));
+        let scale = if own > 0.0 && of_all > 0.0 { (own / of_all).max(SCALE_MIN) } else { 1.0 };
+        Ok(Self { base, scale })
     }
 }
 

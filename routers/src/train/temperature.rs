@@ -4,40 +4,40 @@ use faer::Mat;
 
 use super::loss::losses;
 use super::options::balanced_weights;
-use super::{Part, Trained};
+use super::{Material, Part, Settings, Trained};
 use crate::artifact::Body;
 use crate::bradley_terry::{maximum, sigmoid};
-use crate::data::{Battle, Dataset, Prompt};
+use crate::data::{Battle, Dataset};
 use crate::ratings::GlobalFit;
 
 /// Bounds of the temperature.
-const TEMPERATURES: (f64, f64) = (0.5, 1.5);
+const TEMPERATURES: (f64, f64) = (0.2, 2.0);
 
-/// What the heads were learned with.
+/// What a router was learned with.
 #[derive(Debug)]
 pub(super) struct Learned {
     pub(super) global: GlobalFit,
     pub(super) scales: Vec<f64>,
-    pub(super) ridges: Vec<Option<(f64, f64)>>,
+    pub(super) settings: Settings,
 }
 
 /// Fits the temperature of `shifts`, θ − θ⁰ of every prompt and model, on the dev battles; `body` makes the weights with
 /// it folded in.
 pub(super) fn finish(
-    data: &Dataset,
-    part: &dyn Fn(&Prompt) -> Part,
+    material: &Material<'_>,
     shifts: &Mat<f64>,
     learned: Learned,
     body: impl FnOnce(f64) -> Body,
 ) -> Trained {
-    let Learned { global, scales, ridges } = learned;
+    let Material { data, part, .. } = *material;
+    let Learned { global, scales, settings } = learned;
     let dev = data.battles(|prompt| part(prompt) == Part::Dev);
     let temperature = if dev.is_empty() { 1.0 } else { fit(data, &dev, shifts, &global, &scales) };
     let skills = Mat::from_fn(shifts.nrows(), shifts.ncols(), |row, model| {
         global.skills[model] + temperature * shifts[(row, model)]
     });
     let dev = losses(data, &dev, &skills, &scales, &global);
-    Trained { body: body(temperature), global, scales, temperature, ridges, dev, skills }
+    Trained { body: body(temperature), global, scales, temperature, settings, dev, skills }
 }
 
 /// By bisection of the slope of the likelihood, each source's battles at a weight that levels them.

@@ -3,22 +3,20 @@
 use faer::Mat;
 use proptest::prelude::*;
 
-use super::{
-    BertOptions, MfOptions, Origin, Part, TrainError, routing_text, train_bert, train_bert_artifact,
-    train_mf, train_mf_artifact,
-};
-use crate::artifact::Artifact;
+use super::{Material, Origin, Part, Recipe, TrainError, Trained, routing_text, train, train_artifact};
+use crate::artifact::{Artifact, Body, Provenance, Ratings};
+use crate::blend::{BlendPart, BlendWeights};
 use crate::data::{
-    BattleRow, Dataset, DatasetBuilder, OutcomeRow, PresentationOrders, Row, Run, Verdict, VoteRow,
+    BattleRow, Dataset, DatasetBuilder, OutcomeRow, PresentationOrders, Prompt, Row, Run, Verdict, VoteRow,
 };
+use crate::router::QueryBatch;
 use crate::split::{Side, Split};
 
 pub(super) const ANCHOR: &str = "mixtral-8x7b-instruct-v0.1";
 pub(super) const MODELS: [&str; 3] = ["gpt-4-0314", "llama-13b", ANCHOR];
 
-fn options() -> MfOptions {
-    MfOptions { rank: 2, ..MfOptions::default() }
-}
+const MF: Recipe = Recipe::Mf { rank: 2 };
+const SEED: u64 = 0;
 
 /// Exams in which the first model is right on even questions and the second on odd ones, battles, and votes.
 pub(super) fn rows() -> Vec<Row> {
@@ -62,9 +60,24 @@ pub(super) fn embed(data: &Dataset) -> Mat<f32> {
     Mat::from_fn(data.prompts.len(), 6, |row, column| f32::from(u8::from(column == parity(row))))
 }
 
-fn artifact(data: &Dataset) -> Artifact {
-    let origin = Origin { embedder: "parity".to_owned(), sources: Vec::new() };
-    train_mf_artifact(data, &embed(data), &origin, &options(), &|_, _| ()).unwrap()
+/// An artefact of a kind.
+pub(super) fn artifact(recipe: &Recipe, data: &Dataset) -> Artifact {
+    train_artifact(recipe, data, &embed(data), &origin(), SEED, &|_, _| ()).unwrap()
+}
+
+fn origin() -> Origin {
+    Origin { embedder: "parity".to_owned(), sources: Vec::new() }
+}
+
+/// What is trained when all prompts are used for one thing.
+pub(super) fn trained(
+    recipe: &Recipe,
+    data: &Dataset,
+    embeddings: &Mat<f32>,
+    part: Part,
+) -> Result<Trained, TrainError> {
+    let (origin, part) = (origin(), |_: &Prompt| part);
+    train(recipe, &Material { data, embeddings, origin: &origin, part: &part, seed: SEED }, &|_, _| ())
 }
 
 /// The same row, told the other way round.
@@ -95,9 +108,8 @@ fn what_the_prompt_says_is_learned() {
     let is_exam = |row: &Row| matches!(row, Row::Outcome(_));
     let data = gather(rows().into_iter().filter(is_exam).collect());
     let embeddings = embed(&data);
-    let bert = train_bert(&data, &embeddings, &|_| Part::Train, &BertOptions::default(), &|_, _| ()).unwrap();
-    let mf = train_mf(&data, &embeddings, &|_| Part::Train, &options(), &|_, _| ()).unwrap();
-    for trained in [bert, mf] {
+    for recipe in [Recipe::Bert, MF] {
+        let trained = trained(&recipe, &data, &embeddings, Part::Train).unwrap();
         for row in 0..data.prompts.len() {
             let skill = |model: &str| trained.skills[(row, data.model(model).unwrap())];
             let is_odd = embeddings[(row, 1)] > 0.0;
@@ -108,16 +120,16 @@ fn what_the_prompt_says_is_learned() {
             assert!(sum.abs() < 1e-4, "prompt {row}: {sum}");
         }
         assert!((trained.temperature - 1.0).abs() < 1e-12, "no dev prompts, no temperature");
-        assert!(trained.ridges.iter().all(Option::is_some), "{:?}", trained.ridges);
+        assert!(trained.settings["ridges"].get("exam").is_some(), "{:?}", trained.settings);
     }
 }
 
 #[test]
 fn a_tenth_of_the_prompts_is_measured_and_not_listed_as_trained_on() {
     let data = gather(rows());
-    let artifact = artifact(&data);
+    let artifact = artifact(&MF, &data);
     let listed = &artifact.provenance().training_prompts;
-    let split = Split::new(options().seed);
+    let split = Split::new(SEED);
     for prompt in &data.prompts {
         let is_train = split.side(prompt.hash(), super::DEV_SHARE) == Side::Train;
         assert_eq!(listed.contains(&prompt.hash()), is_train);
@@ -132,12 +144,73 @@ fn a_tenth_of_the_prompts_is_measured_and_not_listed_as_trained_on() {
 }
 
 #[test]
+fn a_blend_is_the_weighted_sum_of_its_parts_and_holds_them_complete() {
+    let data = gather(rows());
+    let blend = artifact(&Recipe::Blend, &data);
+    let bytes = blend.to_bytes().unwrap();
+    let read = Artifact::from_bytes(&bytes, "it").unwrap();
+    assert!(read == blend);
+    let Body::Blend(BlendWeights { parts }) = blend.body() else { panic!("{}", blend.kind()) };
+    assert_eq!(parts.iter().map(|part| part.artifact.kind()).collect::<Vec<_>>(), ["knn", "mf", "sw"]);
+    assert!(parts.iter().any(|part| part.weight > 0.1), "what the parts say counts");
+    let shifts = |artifact: &Artifact| {
+        let embeddings = Some(Mat::from_fn(2, 6, |row, column| f32::from(u8::from(row == column))));
+        artifact.shifts(&*artifact.router(), &QueryBatch { texts: &["even", "odd"], embeddings }).unwrap()
+    };
+    let whole = shifts(&read);
+    for row in 0..2 {
+        for model in 0..whole.ncols() {
+            let part = |part: &BlendPart| part.weight * shifts(&part.artifact)[(row, model)];
+            let sum: f64 = parts.iter().map(part).sum();
+            assert!((whole[(row, model)] - sum).abs() < 1e-5, "{row} {model}: {} {sum}", whole[(row, model)]);
+        }
+    }
+    for kind in ["knn", "mf", "sw"] {
+        let part = Artifact::from_bytes(Artifact::part_of(&bytes, kind).unwrap(), kind).unwrap();
+        assert!(part == blend.clone().of_kind(kind, "it").unwrap(), "{kind}");
+    }
+    assert!(Artifact::part_of(&bytes, "kmeans").is_none() && blend.of_kind("kmeans", "it").is_err());
+}
+
+#[test]
+fn a_blend_of_what_does_not_belong_together_is_refused() {
+    let data = gather(rows());
+    let blend = artifact(&Recipe::Blend, &data);
+    let Body::Blend(weights) = blend.body() else { panic!("{}", blend.kind()) };
+    let fails = |spoil: &dyn Fn(&mut BlendWeights), ratings: Ratings, embedder: &str| {
+        let mut weights = weights.clone();
+        spoil(&mut weights);
+        let provenance = Provenance { embedder: embedder.to_owned(), ..blend.provenance().clone() };
+        let sample = blend.calibration().clone();
+        Artifact::new(ratings, Body::Blend(weights), provenance, sample).unwrap_err().to_string()
+    };
+    let mf = weights.parts[1].artifact.clone();
+    let ratings = || blend.ratings().clone();
+    assert!(fails(&|weights| weights.parts.clear(), ratings(), "parity").contains("no routers"));
+    assert!(
+        fails(
+            &|weights| weights.parts.fill(BlendPart { weight: 1.0, artifact: mf.clone() }),
+            ratings(),
+            "parity"
+        )
+        .contains("one kind")
+    );
+    assert!(fails(&|weights| weights.parts[0].weight = f64::NAN, ratings(), "parity").contains("NaN"));
+    assert!(fails(&|_| (), ratings(), "another").contains("another embedder"));
+    let mut others = ratings();
+    others.components[0] += 1;
+    assert!(fails(&|_| (), others, "parity").contains("other models"));
+}
+
+#[test]
 fn nothing_to_learn_from_is_an_error() {
     let data = gather(rows());
-    let nothing = train_mf(&data, &embed(&data), &|_| Part::Dev, &options(), &|_, _| ());
-    assert!(matches!(nothing, Err(TrainError::NoBattles)));
-    let misfit = train_mf(&data, &Mat::zeros(1, 6), &|_| Part::Train, &options(), &|_, _| ());
-    assert!(matches!(misfit, Err(TrainError::Embeddings { rows: 1, .. })));
+    for recipe in ["bert", "blend", "kmeans", "knn", "mf", "sw"].map(|kind| Recipe::of(kind).unwrap()) {
+        let nothing = trained(&recipe, &data, &embed(&data), Part::Dev);
+        assert!(matches!(nothing, Err(TrainError::NoBattles)), "{recipe:?}");
+        let misfit = trained(&recipe, &data, &Mat::zeros(1, 6), Part::Train);
+        assert!(matches!(misfit, Err(TrainError::Embeddings { rows: 1, .. })), "{recipe:?}");
+    }
 }
 
 proptest! {
@@ -150,11 +223,9 @@ proptest! {
     ) {
         let told = shuffled.into_iter().zip(flips).map(|(row, flip)| if flip { exchanged(row) } else { row });
         let (data, told) = (gather(rows()), gather(told.collect()));
-        prop_assert!(artifact(&data).to_bytes().unwrap() == artifact(&told).to_bytes().unwrap());
-        let bert = |data: &Dataset| {
-            let origin = Origin { embedder: "parity".to_owned(), sources: Vec::new() };
-            train_bert_artifact(data, &embed(data), &origin, &BertOptions::default(), &|_, _| ()).unwrap()
-        };
-        prop_assert!(bert(&data).to_bytes().unwrap() == bert(&told).to_bytes().unwrap());
+        for recipe in [Recipe::Bert, Recipe::Blend, MF] {
+            let bytes = |data| artifact(&recipe, data).to_bytes().unwrap();
+            prop_assert!(bytes(&data) == bytes(&told), "{recipe:?}");
+        }
     }
 }

@@ -36,8 +36,8 @@ impl Traffic {
     /// Reads and embeds the prompts of a file.
     pub(super) fn read(file: &Path, embedder: &dyn Embedder) -> Result<Self, Failure> {
         let (mut texts, mut prompt_tokens) = (Vec::new(), Vec::new());
-        for prompt in Prompts::open(Some(file), &[])? {
-            let request = request("", &prompt?.turns)?;
+        for prompt in Prompts::open(Some(file), &[])?.all()? {
+            let request = request("", &prompt.turns)?;
             let messages = request.messages().map_err(Failure::because)?;
             let tokens = request.requirements(&messages).prompt_tokens;
             let chars_max = ServerLimits::default().routing_text_chars;

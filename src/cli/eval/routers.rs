@@ -88,7 +88,7 @@ impl Subjects {
         let encoder = folder.map(|_| arguments.embedding.open()).transpose()?;
         let encoder = encoder.map(|encoder| encoder.fingerprint().to_owned());
         let mut subjects = Self { all: Vec::new(), trained: BTreeSet::new(), embedders, encoder };
-        subjects.add_files(&arguments.artifact)?;
+        subjects.add_files(&arguments.artifact, &arguments.routers)?;
         let is_baseline = |name: &String| BASELINES.contains(&name.as_str());
         for name in arguments.routers.iter().filter(|name| !is_baseline(name)) {
             if !subjects.all.iter().any(|subject| subject.kind == *name) {
@@ -108,9 +108,19 @@ impl Subjects {
         Ok(subjects)
     }
 
-    fn add_files(&mut self, files: &[PathBuf]) -> Result<(), Failure> {
+    /// The routers of files; of a blend those of its parts, too, that are asked for and in no file of their own.
+    fn add_files(&mut self, files: &[PathBuf], asked: &[String]) -> Result<(), Failure> {
         let load = |file: &PathBuf| Ok((file.display().to_string(), artifact::load(Some(file))?));
-        let artifacts: Vec<(String, Artifact)> = files.iter().map(load).collect::<Result<_, Failure>>()?;
+        let mut artifacts: Vec<(String, Artifact)> =
+            files.iter().map(load).collect::<Result<_, Failure>>()?;
+        let given: BTreeSet<&str> = artifacts.iter().map(|(_, artifact)| artifact.kind()).collect();
+        let wanted: Vec<&String> = asked.iter().filter(|kind| !given.contains(kind.as_str())).collect();
+        let parts = artifacts.iter().flat_map(|(file, artifact)| {
+            let part = |kind: &&String| Some((file.clone(), artifact.clone().of_kind(kind, file).ok()?));
+            wanted.iter().filter_map(part).collect::<Vec<_>>()
+        });
+        let parts: Vec<(String, Artifact)> = parts.collect();
+        artifacts.extend(parts);
         for (file, artifact) in &artifacts {
             let of_kind = artifacts.iter().filter(|(_, other)| other.kind() == artifact.kind());
             let name = if of_kind.count() == 1 { artifact.kind() } else { file };

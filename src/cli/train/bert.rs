@@ -1,11 +1,9 @@
 //! `pointsman train bert`.
 
 use clap::Args;
-use pointsman_routers::artifact::Artifact;
-use pointsman_routers::train::{BertOptions, train_bert_artifact};
+use pointsman_routers::train::Recipe;
 
-use super::common::{Common, Material, reported};
-use crate::cli::output::Failure;
+use super::common::{Common, Trains};
 
 /// Train the last layer of a sentence encoder on battles and outcomes
 ///
@@ -22,11 +20,15 @@ use crate::cli::output::Failure;
 Without --encoder the vectors are those of the embedder in the binary: less good, and a thousand times as fast.")]
 pub(super) struct Arguments {
     #[command(flatten)]
-    pub(super) common: Common,
+    common: Common,
 }
 
-pub(super) fn train(arguments: &Arguments, material: &Material) -> Result<Artifact, Failure> {
-    let options = BertOptions { seed: arguments.common.seed };
-    let Material { data, embeddings, origin, .. } = material;
-    reported(|report| train_bert_artifact(data, embeddings, origin, &options, report))
+impl Trains for Arguments {
+    fn common(&self) -> &Common {
+        &self.common
+    }
+
+    fn recipe(&self) -> Recipe {
+        Recipe::Bert
+    }
 }

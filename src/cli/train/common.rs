@@ -4,10 +4,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use faer::Mat;
-use pointsman_routers::artifact::Artifact;
-use pointsman_routers::data::{Dataset, ReadOptions};
-use pointsman_routers::train::{Origin, Report, TrainError, routing_text};
+use pointsman_routers::data::ReadOptions;
+use pointsman_routers::train::{Origin, Recipe, routing_text, train_artifact};
 
 use super::show::show;
 use crate::cli::embedding::EmbeddingOptions;
@@ -45,23 +43,17 @@ pub(super) struct Common {
     pub(super) format: Format,
 }
 
-/// What a kind is trained on.
-pub(super) struct Material {
-    pub(super) data: Dataset,
-    /// The routing text of every prompt.
-    #[expect(dead_code, reason = "what a kind that reads more of a prompt than its embedding takes")]
-    pub(super) texts: Vec<String>,
-    /// A row per prompt.
-    pub(super) embeddings: Mat<f32>,
-    /// The embedder and the files, for the manifest.
-    pub(super) origin: Origin,
+/// The options of a kind.
+pub(super) trait Trains {
+    fn common(&self) -> &Common;
+
+    /// What is trained.
+    fn recipe(&self) -> Recipe;
 }
 
-/// Reads, embeds, lets `train` make an artefact of it, writes that and shows what it measured.
-pub(super) fn run(
-    common: &Common,
-    train: impl FnOnce(&Material) -> Result<Artifact, Failure> + Send,
-) -> Result<(), Failure> {
+/// Reads, embeds, trains, writes the artefact and shows what was measured.
+pub(super) fn run(kind: &dyn Trains) -> Result<(), Failure> {
+    let (common, recipe) = (kind.common(), kind.recipe());
     expect_folder_of(&common.out)?;
     let options = ReadOptions { leaderboard_filter: !common.unfiltered, ..ReadOptions::default() };
     let (data, reports) = data::read(&common.data, &options)?;
@@ -70,25 +62,20 @@ pub(super) fn run(
     let texts: Vec<String> = data.prompts.iter().map(routing_text).collect();
     let embeddings = common.embedding.embed(embedder.as_ref(), &texts)?;
     let origin = Origin { embedder: embedder.fingerprint().to_owned(), sources };
-    let material = Material { data, texts, embeddings, origin };
     let threads = rayon::ThreadPoolBuilder::new().num_threads(common.embedding.threads().get()).build();
-    let artifact = threads.map_err(Failure::because)?.install(|| train(&material))?;
+    let bar = progress::bar("steps of the training", 0);
+    let report = |done: usize, total: usize| {
+        bar.set_length(total as u64);
+        bar.set_position(done as u64);
+    };
+    let trained = threads
+        .map_err(Failure::because)?
+        .install(|| train_artifact(&recipe, &data, &embeddings, &origin, common.seed, &report));
+    bar.finish_and_clear();
+    let artifact = trained.map_err(Failure::because)?;
     write_file(&common.out, &artifact.to_bytes().map_err(Failure::because)?)?;
     show(&mut io::stdout().lock(), common, &artifact)?;
     Ok(())
-}
-
-/// What `train` makes, with a bar over how much it says that it has done of how much.
-pub(super) fn reported(
-    train: impl FnOnce(Report<'_>) -> Result<Artifact, TrainError>,
-) -> Result<Artifact, Failure> {
-    let bar = progress::bar("steps of the training", 0);
-    let trained = train(&|done, total| {
-        bar.set_length(total as u64);
-        bar.set_position(done as u64);
-    });
-    bar.finish_and_clear();
-    trained.map_err(Failure::because)
 }
 
 /// Training takes minutes: a folder that is not there is told before.

@@ -1,11 +1,9 @@
 //! `pointsman train knn`.
 
 use clap::{Args, value_parser};
-use pointsman_routers::artifact::Artifact;
-use pointsman_routers::train::{KnnOptions, train_knn_artifact};
+use pointsman_routers::train::Recipe;
 
-use super::common::{Common, Material, reported};
-use crate::cli::output::Failure;
+use super::common::{Common, Trains};
 
 /// Train the nearest-neighbours router, a baseline: ratings fitted to the prompts most like a new one
 ///
@@ -17,15 +15,19 @@ use crate::cli::output::Failure;
   pointsman train knn --data outcomes.jsonl --neighbours 40 --out knn.safetensors")]
 pub(super) struct Arguments {
     #[command(flatten)]
-    pub(super) common: Common,
+    common: Common,
 
     /// Prompts that count
-    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..), default_value_t = KnnOptions::default().neighbours as u32)]
+    #[arg(long, value_name = "N", value_parser = value_parser!(u32).range(1..), default_value_t = Recipe::NEIGHBOURS as u32)]
     neighbours: u32,
 }
 
-pub(super) fn train(arguments: &Arguments, material: &Material) -> Result<Artifact, Failure> {
-    let Material { data, embeddings, origin, .. } = material;
-    let options = KnnOptions { seed: arguments.common.seed, neighbours: arguments.neighbours as usize };
-    reported(|report| train_knn_artifact(data, embeddings, origin, &options, report))
+impl Trains for Arguments {
+    fn common(&self) -> &Common {
+        &self.common
+    }
+
+    fn recipe(&self) -> Recipe {
+        Recipe::Knn { neighbours: self.neighbours as usize }
+    }
 }

@@ -1,11 +1,9 @@
 //! `pointsman train mf`.
 
 use clap::Args;
-use pointsman_routers::artifact::Artifact;
-use pointsman_routers::train::{MfOptions, train_mf_artifact};
+use pointsman_routers::train::Recipe;
 
-use super::common::{Common, Material, reported};
-use crate::cli::output::Failure;
+use super::common::{Common, Trains};
 
 /// Train the matrix-factorisation router on battles and outcomes
 ///
@@ -22,15 +20,19 @@ use crate::cli::output::Failure;
   pointsman route --artifact mf.safetensors --models gpt-4-0613,claude-1 \"What is 2 + 2?\"")]
 pub(super) struct Arguments {
     #[command(flatten)]
-    pub(super) common: Common,
+    common: Common,
 
     /// Hidden dimensions
-    #[arg(long, value_name = "N", default_value_t = MfOptions::default().rank)]
+    #[arg(long, value_name = "N", default_value_t = Recipe::RANK)]
     rank: usize,
 }
 
-pub(super) fn train(arguments: &Arguments, material: &Material) -> Result<Artifact, Failure> {
-    let options = MfOptions { seed: arguments.common.seed, rank: arguments.rank };
-    let Material { data, embeddings, origin, .. } = material;
-    reported(|report| train_mf_artifact(data, embeddings, origin, &options, report))
+impl Trains for Arguments {
+    fn common(&self) -> &Common {
+        &self.common
+    }
+
+    fn recipe(&self) -> Recipe {
+        Recipe::Mf { rank: self.rank }
+    }
 }

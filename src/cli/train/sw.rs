@@ -1,11 +1,9 @@
 //! `pointsman train sw`.
 
 use clap::Args;
-use pointsman_routers::artifact::Artifact;
-use pointsman_routers::train::{SwOptions, train_sw_artifact};
+use pointsman_routers::train::Recipe;
 
-use super::common::{Common, Material, reported};
-use crate::cli::output::Failure;
+use super::common::{Common, Trains};
 
 /// Train the similarity-weighted router: it remembers prompts, and fits ratings at each new one
 ///
@@ -18,11 +16,15 @@ use crate::cli::output::Failure;
   pointsman train sw --data battles.jsonl --encoder \"$(pointsman models pull)\" --out sw-minilm.safetensors")]
 pub(super) struct Arguments {
     #[command(flatten)]
-    pub(super) common: Common,
+    common: Common,
 }
 
-pub(super) fn train(arguments: &Arguments, material: &Material) -> Result<Artifact, Failure> {
-    let Material { data, embeddings, origin, .. } = material;
-    let options = SwOptions { seed: arguments.common.seed };
-    reported(|report| train_sw_artifact(data, embeddings, origin, &options, report))
+impl Trains for Arguments {
+    fn common(&self) -> &Common {
+        &self.common
+    }
+
+    fn recipe(&self) -> Recipe {
+        Recipe::Sw
+    }
 }

@@ -225,6 +225,20 @@ fn prompts_come_from_stdin_too_and_only_replace_the_sample_without_models() {
 }
 
 #[test]
+fn a_line_in_a_hundred_may_hold_no_prompt() {
+    let row = |number: usize| json!({"prompt": format!("What is {number} + {number}?")}).to_string();
+    let mut lines: Vec<String> = (0..200).map(row).collect();
+    lines.insert(7, "{\"prompt\": 1}".to_owned());
+    let arguments = ["calibrate", "--router", "knn", "--models", "gpt-4-0613,claude-1", "--prompts", "-"];
+    let output = run_with(&[&arguments[..], &["--format", "json"]].concat(), &lines.join("\n"));
+    assert_eq!(status(&output), 0, "{}", stderr(&output));
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&told["router"], &told["prompts"]), (&json!("knn"), &json!(200)));
+    let said = stderr(&output);
+    assert!(said.contains("stdin:8:") && said.contains("1 of 201 lines hold no prompt"), "{said}");
+}
+
+#[test]
 fn what_cannot_be_solved_is_said() {
     let desk = Desk::new();
     let prices = desk.at("prices.json");
@@ -235,7 +249,10 @@ fn what_cannot_be_solved_is_said() {
         (&["--models", "gpt-4-0613,claude-1", "--prices", &prices], "has no price of gpt-4-0613"),
         (&["--prices", &prices, "--budget-usd-per-1k", "0.01"], "even the cheapest models cost"),
         (&["--prices", &prices, "--prompts", &desk.at("empty.jsonl")], "holds no prompts"),
-        (&["--prices", &prices, "--prompts", &desk.at("bad.jsonl")], "bad.jsonl:2:"),
+        (
+            &["--prices", &prices, "--prompts", &desk.at("bad.jsonl")],
+            "1 of 2 lines hold no prompt, more than 1 %",
+        ),
         (&["--prices", &prices, "--artifact", &prices], "prices.json"),
         (&["--prices", &prices, "--artifact", "no/such"], "no/such"),
     ];
@@ -244,8 +261,10 @@ fn what_cannot_be_solved_is_said() {
         assert_eq!((status(&output), stdout(&output).as_str()), (1, ""), "{arguments:?}");
         assert!(stderr(&output).contains(said), "{arguments:?}: {}", stderr(&output));
     }
-    let wrong: [&[&str]; 7] = [
+    let wrong: [&[&str]; 9] = [
         &[],
+        &["--models", "claude-1", "--router", "augury"],
+        &["--models", "claude-1", "--router", "random"],
         &["--models", "a,a"],
         &["--models", "claude-1", "--out", "x"],
         &["--models", "claude-1", "--budget-usd-per-1k", "1"],

@@ -132,7 +132,7 @@ fn routers_of_an_encoder_are_found_beside_the_binary() {
         "{}",
         stderr(&found)
     );
-    assert_eq!(with("knn").status.code(), Some(2), "none was trained with it");
+    assert_eq!(with("kmeans").status.code(), Some(2), "none was trained with it");
     let file = run(&[&arguments[..], &["--artifact", trained.artifact().to_str().unwrap()]].concat());
     assert_eq!(file.status.code(), Some(0), "{}", stderr(&file));
 }
@@ -154,12 +154,12 @@ fn what_cannot_be_measured_is_said() {
     assert!(untrained.contains("routers/artifacts/"), "{untrained}");
     let both = [
         "--artifact",
-        "routers/artifacts/mf-default.safetensors",
-        "routers/artifacts/mf-default.safetensors",
+        "routers/artifacts/blend-default.safetensors",
+        "routers/artifacts/blend-default.safetensors",
     ];
     let both = run(&[&["eval", "--benchmark", "routellm-mmlu", "--data", data][..], &both].concat());
     assert!(
-        stdout(&both).contains("routers/artifacts/mf-default.safetensors "),
+        stdout(&both).contains("routers/artifacts/blend-default.safetensors "),
         "two of a kind go by their files"
     );
     let foreign = folder.path().join("mmlu_sums.csv");

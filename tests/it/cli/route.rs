@@ -221,6 +221,20 @@ fn files_that_are_wrong() {
 }
 
 #[test]
+fn an_artefact_says_which_router_it_is_and_a_blend_serves_as_its_parts() {
+    let routed = |arguments: &[&str]| {
+        let file = ["--artifact", "routers/artifacts/blend-default.safetensors"];
+        let models = ["route", "--models", "gpt-4-0613,claude-1", "--format", "json", "hi"];
+        let output = run(&[&models[..], &file, arguments].concat());
+        assert_eq!(status(&output), 0, "{}", stderr(&output));
+        let row: Value = serde_json::from_slice(&output.stdout).unwrap();
+        row["router"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(routed(&[]), "blend");
+    assert_eq!(routed(&["--router", "sw"]), "sw");
+}
+
+#[test]
 fn the_order_of_the_models_changes_nothing() {
     for router in ["mf", "random", "best_single"] {
         let told = |models: &[&str]| {

@@ -1,33 +1,16 @@
 //! What the remembering routers learn from small made-up data, and that rows' order and sides have no say.
 
+use std::mem::discriminant;
+
 use faer::Mat;
 use proptest::prelude::*;
 
-use super::super::tests::{ANCHOR, MODELS, embed, exchanged, gather, rows};
-use super::*;
+use super::super::Recipe;
+use super::super::tests::{ANCHOR, MODELS, artifact, exchanged, gather, rows};
+use crate::artifact::Artifact;
 use crate::router::{QueryBatch, Router};
 
-type Train = fn(&Dataset) -> Artifact;
-
-const KINDS: [(&str, Train); 3] = [("sw", sw), ("knn", knn), ("kmeans", kmeans)];
-
-fn origin() -> Origin {
-    Origin { embedder: "parity".to_owned(), sources: Vec::new() }
-}
-
-fn sw(data: &Dataset) -> Artifact {
-    train_sw_artifact(data, &embed(data), &origin(), &SwOptions::default(), &|_, _| ()).unwrap()
-}
-
-fn knn(data: &Dataset) -> Artifact {
-    let options = KnnOptions { neighbours: 1, ..KnnOptions::default() };
-    train_knn_artifact(data, &embed(data), &origin(), &options, &|_, _| ()).unwrap()
-}
-
-fn kmeans(data: &Dataset) -> Artifact {
-    let options = KmeansOptions { clusters: 3, ..KmeansOptions::default() };
-    train_kmeans_artifact(data, &embed(data), &origin(), &options, &|_, _| ()).unwrap()
-}
+const RECIPES: [Recipe; 3] = [Recipe::Sw, Recipe::Knn { neighbours: 1 }, Recipe::Kmeans { clusters: 3 }];
 
 /// θ of the three models at the vectors of even and of odd questions, and at zero.
 fn skills(router: &dyn Router) -> Mat<f64> {
@@ -41,9 +24,10 @@ fn skills(router: &dyn Router) -> Mat<f64> {
 #[test]
 fn what_the_prompt_says_is_remembered() {
     let data = gather(rows());
-    for (kind, train) in KINDS {
-        let artifact = train(&data);
-        assert_eq!(artifact.kind(), kind);
+    for recipe in RECIPES {
+        let artifact = artifact(&recipe, &data);
+        let kind = artifact.kind();
+        assert_eq!(Recipe::of(kind).map(|of| discriminant(&of)), Some(discriminant(&recipe)));
         let skills = skills(&*artifact.router());
         assert!(
             skills[(0, 0)] - skills[(0, 1)] > 0.3 + skills[(1, 0)] - skills[(1, 1)],
@@ -65,25 +49,14 @@ fn what_the_prompt_says_is_remembered() {
 #[test]
 fn what_is_written_is_read_again() {
     let data = gather(rows());
-    for (kind, train) in KINDS {
-        let artifact = train(&data);
+    for recipe in RECIPES {
+        let artifact = artifact(&recipe, &data);
+        let kind = artifact.kind();
         let bytes = artifact.to_bytes().unwrap();
         let read = Artifact::from_bytes(&bytes, "it").unwrap();
         assert!(read == artifact, "{kind}");
         assert_eq!(skills(&*read.router()), skills(&*artifact.router()), "{kind}");
     }
-}
-
-#[test]
-fn nothing_to_remember_is_an_error() {
-    let mut data = gather(rows());
-    let misfit = train_sw_artifact(&data, &Mat::zeros(1, 6), &origin(), &SwOptions::default(), &|_, _| ());
-    assert!(matches!(misfit, Err(TrainError::Embeddings { rows: 1, .. })));
-    let embeddings = embed(&data);
-    data.outcomes.clear();
-    data.judged.clear();
-    let nothing = train_sw_artifact(&data, &embeddings, &origin(), &SwOptions::default(), &|_, _| ());
-    assert!(matches!(nothing, Err(TrainError::NoBattles)));
 }
 
 proptest! {
@@ -96,8 +69,9 @@ proptest! {
     ) {
         let told = shuffled.into_iter().zip(flips).map(|(row, flip)| if flip { exchanged(row) } else { row });
         let (one, other) = (gather(rows()), gather(told.collect()));
-        for (kind, train) in KINDS {
-            prop_assert!(train(&one).to_bytes().unwrap() == train(&other).to_bytes().unwrap(), "{}", kind);
+        for recipe in RECIPES {
+            let bytes = |data| artifact(&recipe, data).to_bytes().unwrap();
+            prop_assert!(bytes(&one) == bytes(&other), "{recipe:?}");
         }
     }
 }
