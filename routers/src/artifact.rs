@@ -194,15 +194,16 @@ impl Artifact {
     ///
     /// # Errors
     /// When it is of another kind, and has no such part. `file` is what the error calls it.
-    pub fn of_kind(self, kind: &str, file: &str) -> Result<Self, ArtifactError> {
-        let found = self.kind();
-        let chosen = match self.body {
-            _ if found == kind => Some(self),
-            Body::Blend(weights) => weights.into_part(kind),
+    pub fn of_kind(&self, kind: &str, file: &str) -> Result<&Self, ArtifactError> {
+        let chosen = match &self.body {
+            _ if self.kind() == kind => Some(self),
+            Body::Blend(weights) => weights.part(kind),
             _ => None,
         };
-        let expected = kind.to_owned();
-        chosen.ok_or_else(|| ArtifactProblem::Kind { found: found.to_owned(), expected }.in_file(file))
+        chosen.ok_or_else(|| {
+            let (found, expected) = (self.kind().to_owned(), kind.to_owned());
+            ArtifactProblem::Kind { found, expected }.in_file(file)
+        })
     }
 
     /// The space that the embeddings must be of.

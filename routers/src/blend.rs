@@ -58,8 +58,8 @@ impl BlendWeights {
     }
 
     /// The router of a kind among the parts.
-    pub(crate) fn into_part(self, kind: &str) -> Option<Artifact> {
-        self.parts.into_iter().map(|part| part.artifact).find(|artifact| artifact.kind() == kind)
+    pub(crate) fn part(&self, kind: &str) -> Option<&Artifact> {
+        self.parts.iter().map(|part| &part.artifact).find(|artifact| artifact.kind() == kind)
     }
 
     /// Dimensions of an embedding.

@@ -20,7 +20,7 @@ pub(super) fn load_kind(file: Option<&Path>, kind: Option<&str>) -> Result<Artif
     match (file, kind) {
         (_, None) => load(file),
         (Some(file), Some(kind)) => {
-            load(Some(file))?.of_kind(kind, &file.display().to_string()).map_err(Failure::because)
+            load(Some(file))?.of_kind(kind, &file.display().to_string()).cloned().map_err(Failure::because)
         }
         (None, Some(kind)) => match shipped::artifact(kind) {
             Ok(Some(artifact)) => Ok(artifact.clone()),
@@ -53,7 +53,8 @@ fn in_folder(folder: &Path, kind: &str, fingerprint: &str) -> Option<(PathBuf, A
     files.retain(|file| file.extension().is_some_and(|extension| extension == "safetensors"));
     files.sort_unstable();
     files.into_iter().find_map(|file| {
-        let artifact = load(Some(&file)).ok()?.of_kind(kind, "").ok()?;
-        (artifact.embedder_fingerprint() == fingerprint).then_some((file, artifact))
+        let artifact = load(Some(&file)).ok()?;
+        let of_kind = artifact.of_kind(kind, "").ok()?;
+        (of_kind.embedder_fingerprint() == fingerprint).then(|| (file, of_kind.clone()))
     })
 }

@@ -4,11 +4,10 @@ use faer::Mat;
 
 use super::assemble::artifact;
 use super::options::balanced_weights;
-use super::temperature::{self, Learned};
+use super::temperature::{self, Learned, Stake, likeliest};
 use super::{Material, Part, Recipe, Report, Settings, TrainError, Trained, train};
 use crate::artifact::Body;
 use crate::blend::{BlendPart, BlendWeights};
-use crate::bradley_terry::{maximum, sigmoid};
 
 /// The kinds of the parts. The last knows its labels best: the blend reads labels at its scales.
 const PARTS: [&str; 3] = ["knn", "sw", "mf"];
@@ -80,19 +79,14 @@ fn weigh(material: &Material<'_>, parts: &[Trained]) -> Vec<f64> {
     }
     for _ in 0..ROUNDS {
         for place in 0..parts.len() {
-            let others: Vec<f64> = (0..dev.len())
-                .map(|battle| {
-                    let all =
-                        weights.iter().zip(&moved).map(|(weight, moved)| weight * moved[battle]).sum::<f64>();
-                    all - weights[place] * moved[place][battle]
-                })
-                .collect();
-            weights[place] = maximum(WEIGHTS, BISECTIONS, |weight| {
-                let slope = |((&(level, share, prior), moved), others): ((&(f64, f64, f64), &f64), &f64)| {
-                    level * (share - sigmoid(prior + others + weight * moved)) * moved
-                };
-                told.iter().zip(&moved[place]).zip(&others).map(slope).sum()
-            });
+            let stake = |(battle, &(weight, share, prior)): (usize, &(f64, f64, f64))| {
+                let all =
+                    weights.iter().zip(&moved).map(|(weight, moved)| weight * moved[battle]).sum::<f64>();
+                let moved = moved[place][battle];
+                Stake { weight, share, logit: prior + (all - weights[place] * moved), moved }
+            };
+            let stakes: Vec<Stake> = told.iter().enumerate().map(stake).collect();
+            weights[place] = likeliest(WEIGHTS, BISECTIONS, &stakes);
         }
     }
     weights.into_iter().map(|weight| if weight < WEIGHT_MIN { 0.0 } else { weight }).collect()

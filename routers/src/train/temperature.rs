@@ -12,6 +12,8 @@ use crate::ratings::GlobalFit;
 
 /// Bounds of the temperature.
 const TEMPERATURES: (f64, f64) = (0.2, 2.0);
+/// Bisections between them.
+const BISECTIONS: usize = 50;
 
 /// What a router was learned with.
 #[derive(Debug)]
@@ -40,18 +42,40 @@ pub(super) fn finish(
     Trained { body: body(temperature), global, scales, temperature, settings, dev, skills }
 }
 
-/// By bisection of the slope of the likelihood, each source's battles at a weight that levels them.
+/// What a battle says of how far skills should move.
+#[derive(Debug)]
+pub(super) struct Stake {
+    pub(super) weight: f64,
+    /// The first model's share of the win.
+    pub(super) share: f64,
+    /// The log-odds that it wins where nothing moves.
+    pub(super) logit: f64,
+    /// What a whole move adds to them.
+    pub(super) moved: f64,
+}
+
+/// The part of a whole move, within bounds, under which the battles are likeliest: by bisection of the slope.
+pub(super) fn likeliest(bounds: (f64, f64), bisections: usize, stakes: &[Stake]) -> f64 {
+    maximum(bounds, bisections, |part| {
+        let slope = |&Stake { weight, share, logit, moved }: &Stake| {
+            weight * (share - sigmoid(logit + part * moved)) * moved
+        };
+        stakes.iter().map(slope).sum()
+    })
+}
+
+/// Each source's battles at a weight that levels them.
 fn fit(data: &Dataset, dev: &[Battle], shifts: &Mat<f64>, global: &GlobalFit, scales: &[f64]) -> f64 {
     let weights = balanced_weights(data, dev);
-    let slope = |temperature: f64| -> f64 {
-        let of_battle = |battle: &Battle| {
-            let (a, b) = (usize::from(battle.model_a), usize::from(battle.model_b));
-            let (row, source) = (battle.prompt as usize, usize::from(battle.source));
-            let moved = scales[source] * (shifts[(row, a)] - shifts[(row, b)]);
-            let logit = scales[source] * (global.skills[a] - global.skills[b]) + temperature * moved;
-            weights[source] * f64::from(battle.weight) * (f64::from(battle.share) - sigmoid(logit)) * moved
-        };
-        dev.iter().map(of_battle).sum()
+    let stake = |battle: &Battle| {
+        let (a, b) = (usize::from(battle.model_a), usize::from(battle.model_b));
+        let (row, source) = (battle.prompt as usize, usize::from(battle.source));
+        Stake {
+            weight: weights[source] * f64::from(battle.weight),
+            share: f64::from(battle.share),
+            logit: scales[source] * (global.skills[a] - global.skills[b]),
+            moved: scales[source] * (shifts[(row, a)] - shifts[(row, b)]),
+        }
     };
-    maximum(TEMPERATURES, 50, slope)
+    likeliest(TEMPERATURES, BISECTIONS, &dev.iter().map(stake).collect::<Vec<Stake>>())
 }

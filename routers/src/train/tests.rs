@@ -167,7 +167,7 @@ fn a_blend_is_the_weighted_sum_of_its_parts_and_holds_them_complete() {
     }
     for kind in ["knn", "mf", "sw"] {
         let part = Artifact::from_bytes(Artifact::part_of(&bytes, kind).unwrap(), kind).unwrap();
-        assert!(part == blend.clone().of_kind(kind, "it").unwrap(), "{kind}");
+        assert!(part == *blend.of_kind(kind, "it").unwrap(), "{kind}");
     }
     assert!(Artifact::part_of(&bytes, "kmeans").is_none() && blend.of_kind("kmeans", "it").is_err());
 }

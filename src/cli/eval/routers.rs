@@ -111,16 +111,15 @@ impl Subjects {
     /// The routers of files; of a blend those of its parts, too, that are asked for and in no file of their own.
     fn add_files(&mut self, files: &[PathBuf], asked: &[String]) -> Result<(), Failure> {
         let load = |file: &PathBuf| Ok((file.display().to_string(), artifact::load(Some(file))?));
-        let mut artifacts: Vec<(String, Artifact)> =
-            files.iter().map(load).collect::<Result<_, Failure>>()?;
+        let files: Vec<(String, Artifact)> = files.iter().map(load).collect::<Result<_, Failure>>()?;
+        let mut artifacts: Vec<(&String, &Artifact)> =
+            files.iter().map(|(file, artifact)| (file, artifact)).collect();
         let given: BTreeSet<&str> = artifacts.iter().map(|(_, artifact)| artifact.kind()).collect();
         let wanted: Vec<&String> = asked.iter().filter(|kind| !given.contains(kind.as_str())).collect();
-        let parts = artifacts.iter().flat_map(|(file, artifact)| {
-            let part = |kind: &&String| Some((file.clone(), artifact.clone().of_kind(kind, file).ok()?));
-            wanted.iter().filter_map(part).collect::<Vec<_>>()
-        });
-        let parts: Vec<(String, Artifact)> = parts.collect();
-        artifacts.extend(parts);
+        for (file, artifact) in &files {
+            artifacts
+                .extend(wanted.iter().filter_map(|kind| Some((file, artifact.of_kind(kind, file).ok()?))));
+        }
         for (file, artifact) in &artifacts {
             let of_kind = artifacts.iter().filter(|(_, other)| other.kind() == artifact.kind());
             let name = if of_kind.count() == 1 { artifact.kind() } else { file };

@@ -43,17 +43,8 @@ pub(super) struct Common {
     pub(super) format: Format,
 }
 
-/// The options of a kind.
-pub(super) trait Trains {
-    fn common(&self) -> &Common;
-
-    /// What is trained.
-    fn recipe(&self) -> Recipe;
-}
-
 /// Reads, embeds, trains, writes the artefact and shows what was measured.
-pub(super) fn run(kind: &dyn Trains) -> Result<(), Failure> {
-    let (common, recipe) = (kind.common(), kind.recipe());
+pub(super) fn run(common: &Common, recipe: &Recipe) -> Result<(), Failure> {
     expect_folder_of(&common.out)?;
     let options = ReadOptions { leaderboard_filter: !common.unfiltered, ..ReadOptions::default() };
     let (data, reports) = data::read(&common.data, &options)?;
@@ -70,7 +61,7 @@ pub(super) fn run(kind: &dyn Trains) -> Result<(), Failure> {
     };
     let trained = threads
         .map_err(Failure::because)?
-        .install(|| train_artifact(&recipe, &data, &embeddings, &origin, common.seed, &report));
+        .install(|| train_artifact(recipe, &data, &embeddings, &origin, common.seed, &report));
     bar.finish_and_clear();
     let artifact = trained.map_err(Failure::because)?;
     write_file(&common.out, &artifact.to_bytes().map_err(Failure::because)?)?;
