@@ -95,11 +95,7 @@ fn pair_areas(data: &Dataset, trained: &Trained, is_test: &dyn Fn(&Prompt) -> bo
             if usize::from(prompt.source) != number || !is_test(prompt) {
                 continue;
             }
-            let score = |model: usize| {
-                let place =
-                    outcomes.scores.binary_search_by_key(&model, |score| usize::from(score.model)).ok()?;
-                Some(outcomes.scores[place].score)
-            };
+            let score = |model: usize| outcomes.score_of(model).map(|score| score.score);
             if let (Some(strong), Some(weak)) = (score(strong), score(weak)) {
                 pairs.push((gap_of(outcomes.prompt), strong, weak));
             }

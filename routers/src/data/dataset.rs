@@ -143,6 +143,13 @@ impl Outcomes {
         self.scores.len() * self.scores.len().saturating_sub(1) / 2
     }
 
+    /// The score of a model, by its place in the data; `None` when it has none here.
+    #[must_use]
+    pub fn score_of(&self, model: usize) -> Option<&Score> {
+        let place = self.scores.binary_search_by_key(&model, |score| usize::from(score.model)).ok()?;
+        self.scores.get(place)
+    }
+
     /// The battles that follow, of a prompt of this source.
     #[must_use]
     pub fn battles(&self, source: u16) -> Vec<Battle> {

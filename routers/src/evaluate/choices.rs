@@ -98,7 +98,8 @@ fn choose(
 ) {
     let row = outcomes.prompt as usize;
     let prompt = &setting.data.prompts[row];
-    let Some(best_single) = score_of(outcomes, learned.best_single) else { return };
+    let score_of = |model: u16| outcomes.score_of(usize::from(model)).map(|score| score.score);
+    let Some(best_single) = score_of(learned.best_single) else { return };
     let top = |value: &dyn Fn(u16) -> f64| {
         let best = outcomes.scores.iter().max_by(|a, b| value(a.model).total_cmp(&value(b.model)));
         best.map_or(0.0, |best| best.score)
@@ -115,7 +116,7 @@ fn choose(
         (Strategy::Rating, top(&|model| setting.prior[usize::from(model)])),
         (Strategy::Neighbours, top(&|model| mean(&near, model))),
         (Strategy::Clusters, top(&|model| mean(in_cluster, model))),
-        (Strategy::DatasetOracle, score_of(outcomes, of_category).unwrap_or(best_single)),
+        (Strategy::DatasetOracle, score_of(of_category).unwrap_or(best_single)),
         (Strategy::Oracle, all.clone().fold(0.0, f64::max)),
         (Strategy::Random, all.sum::<f64>() / outcomes.scores.len() as f64),
     ];
@@ -126,11 +127,6 @@ fn choose(
         score,
         best_single,
     }));
-}
-
-fn score_of(outcomes: &Outcomes, model: u16) -> Option<f64> {
-    let place = outcomes.scores.binary_search_by_key(&model, |score| score.model).ok()?;
-    outcomes.scores.get(place).map(|score| score.score)
 }
 
 /// The model with the highest mean score; of equals the last.

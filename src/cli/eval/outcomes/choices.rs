@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use pointsman_routers::SkillMatrix;
 use pointsman_routers::data::{Dataset, ReadOptions};
 
-use super::rows::{Rows, score_of};
+use super::rows::Rows;
 use crate::cli::data;
 use crate::cli::output::Failure;
 
@@ -54,7 +54,7 @@ fn best_by_category<'a>(data: &'a Dataset, pool: &[String]) -> BTreeMap<Option<&
         for of in if category.is_some() { vec![None, category] } else { vec![None] } {
             let sums = sums.entry(of).or_insert_with(|| vec![(0.0, 0.0); columns.len()]);
             for (column, sum) in columns.iter().zip(sums) {
-                if let Some(score) = column.and_then(|model| score_of(outcomes, model)) {
+                if let Some(score) = column.and_then(|model| outcomes.score_of(model)) {
                     *sum = (sum.0 + score.score, sum.1 + 1.0);
                 }
             }

@@ -13,7 +13,7 @@ use pointsman_routers::select::{Offer, Rule, rank};
 use serde::{Deserialize, Serialize};
 
 use super::choices::mean;
-use super::rows::{Rows, score_of};
+use super::rows::Rows;
 use crate::cli::output::Failure;
 
 /// Characters to a token.
@@ -158,7 +158,7 @@ impl Prices {
 /// The mean length of a model's answers.
 fn answer_tokens(data: &Dataset, model: usize) -> f64 {
     let chars: Vec<f64> =
-        data.outcomes.iter().filter_map(|outcomes| score_of(outcomes, model)?.out_chars).collect();
+        data.outcomes.iter().filter_map(|outcomes| outcomes.score_of(model)?.out_chars).collect();
     if chars.is_empty() { ANSWER_TOKENS } else { mean(chars.iter().copied()) / TOKEN_CHARS }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use pointsman_routers::data::{Dataset, Outcomes, Score};
+use pointsman_routers::data::{Dataset, Score};
 use pointsman_routers::identity;
 use pointsman_routers::split::PromptHash;
 use pointsman_routers::train::routing_text;
@@ -51,7 +51,7 @@ impl Rows {
                 dropped.trained += 1;
                 continue;
             }
-            let found: Option<Vec<&Score>> = columns.iter().map(|&model| score_of(outcomes, model)).collect();
+            let found: Option<Vec<&Score>> = columns.iter().map(|&model| outcomes.score_of(model)).collect();
             let Some(found) = found else {
                 dropped.incomplete += 1;
                 continue;
@@ -71,13 +71,6 @@ impl Rows {
     }
 }
 
-/// A model's score in a row.
-pub(super) fn score_of(outcomes: &Outcomes, model: usize) -> Option<&Score> {
-    let model = u16::try_from(model).ok()?;
-    let place = outcomes.scores.binary_search_by_key(&model, |score| score.model).ok()?;
-    outcomes.scores.get(place)
-}
-
 /// The columns of the pool: those asked for, or those that nearly every row has.
 pub(super) fn pool(data: &Dataset, asked: &[String]) -> Result<Vec<usize>, Failure> {
     let rows = data.outcomes.len();
@@ -85,7 +78,7 @@ pub(super) fn pool(data: &Dataset, asked: &[String]) -> Result<Vec<usize>, Failu
         return Err(Failure::Because("--data holds no rows of outcomes".to_owned()));
     }
     let scored =
-        |model: usize| data.outcomes.iter().filter(|outcomes| score_of(outcomes, model).is_some()).count();
+        |model: usize| data.outcomes.iter().filter(|outcomes| outcomes.score_of(model).is_some()).count();
     let columns: Vec<usize> = if asked.is_empty() {
         (0..data.models.len()).filter(|&model| scored(model) as f64 >= SCORED_SHARE * rows as f64).collect()
     } else {
