@@ -22,7 +22,7 @@ use crate::split::{Side, Split};
 use crate::train::{DEV_SHARE, Part, TrainError, Trained, battle_loss};
 
 pub use battles::{BattleMeasures, Bin, Fit, PredictedBattle, fitted_scale, measure_battles};
-pub use choices::Strategy;
+pub use choices::{Pool, Strategy};
 pub use frontier::{Frontier, Standpoint};
 pub use intervals::{Interval, bootstrap, bootstrap_together};
 pub use pair::{PairCurve, PairMeasures, PairQuality, measure_pair, measure_random, quality_band};
@@ -35,7 +35,7 @@ pub const TEST_SHARE: f64 = 0.2;
 pub struct Report {
     /// Log-losses of battles, by source.
     pub losses: Vec<LossRow>,
-    /// Scores of chosen models, by source of outcomes and by strategy.
+    /// Scores of chosen models, by source of outcomes, pool and strategy.
     pub choices: Vec<ChoiceRow>,
 }
 
@@ -61,6 +61,8 @@ pub struct LossRow {
 pub struct ChoiceRow {
     /// The source.
     pub source: String,
+    /// From which of its models.
+    pub pool: Pool,
     /// Who chooses.
     pub strategy: Strategy,
     /// Distinct prompts held out under any seed.
@@ -91,7 +93,7 @@ pub fn evaluate(
     progress: Heard<'_>,
 ) -> Result<Report, TrainError> {
     let mut losses: Vec<Ledger> = vec![Ledger::default(); data.sources.len()];
-    let mut choices: BTreeMap<(u16, Strategy), Ledger> = BTreeMap::new();
+    let mut choices: BTreeMap<(u16, Pool, Strategy), Ledger> = BTreeMap::new();
     let vectors = embeddings.transpose().to_owned();
     for seed in seeds {
         let split = Split::new(*seed);
@@ -107,7 +109,7 @@ pub fn evaluate(
             prior: &trained.global.skills,
         };
         for chosen in choices::measure(&setting) {
-            let ledger = choices.entry((chosen.source, chosen.strategy)).or_default();
+            let ledger = choices.entry((chosen.source, chosen.pool, chosen.strategy)).or_default();
             ledger.add(chosen.prompt, 1.0, chosen.score, chosen.best_single);
         }
         losses.iter_mut().chain(choices.values_mut()).for_each(Ledger::end_seed);
@@ -202,9 +204,10 @@ fn loss_rows(data: &Dataset, ledgers: &[Ledger]) -> Vec<LossRow> {
     data.sources.iter().zip(ledgers).filter(|(_, ledger)| !ledger.prompts.is_empty()).map(row).collect()
 }
 
-fn choice_rows(data: &Dataset, ledgers: &BTreeMap<(u16, Strategy), Ledger>) -> Vec<ChoiceRow> {
-    let row = |((source, strategy), ledger): (&(u16, Strategy), &Ledger)| ChoiceRow {
+fn choice_rows(data: &Dataset, ledgers: &BTreeMap<(u16, Pool, Strategy), Ledger>) -> Vec<ChoiceRow> {
+    let row = |((source, pool, strategy), ledger): (&(u16, Pool, Strategy), &Ledger)| ChoiceRow {
         source: data.sources[usize::from(*source)].clone(),
+        pool: *pool,
         strategy: *strategy,
         prompts: ledger.prompts.len(),
         score: ledger.means().0,

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use faer::Mat;
 
 use super::{clusters, neighbours};
-use crate::data::{Dataset, Outcomes, Prompt};
+use crate::data::{Dataset, Outcomes, Prompt, Score};
 
 /// Who chooses among a source's models.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -30,6 +30,15 @@ pub enum Strategy {
     Random,
 }
 
+/// Which of a source's models are there to choose from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Pool {
+    /// All.
+    Whole,
+    /// The best fifth left out, by mean score on the training side; of two models none is left to choose from.
+    WithoutBestFifth,
+}
+
 /// What choices are made from.
 pub(super) struct Setting<'a> {
     pub(super) data: &'a Dataset,
@@ -43,6 +52,7 @@ pub(super) struct Setting<'a> {
 /// A strategy's choice on a test prompt.
 pub(super) struct Chosen {
     pub(super) source: u16,
+    pub(super) pool: Pool,
     pub(super) strategy: Strategy,
     pub(super) prompt: u32,
     pub(super) score: f64,
@@ -57,7 +67,7 @@ struct Learned<'a> {
     clusters: clusters::Clusters,
 }
 
-/// Every strategy's choice on every test prompt.
+/// Every strategy's choice on every test prompt, from the whole pool and from what is left without its best models.
 pub(super) fn measure(setting: &Setting<'_>) -> Vec<Chosen> {
     let data = setting.data;
     let prompt_of = |outcomes: &Outcomes| &data.prompts[outcomes.prompt as usize];
@@ -66,12 +76,44 @@ pub(super) fn measure(setting: &Setting<'_>) -> Vec<Chosen> {
         let of_source = data.outcomes.iter().filter(|outcomes| prompt_of(outcomes).source == source);
         let (test, train): (Vec<&Outcomes>, Vec<&Outcomes>) =
             of_source.partition(|outcomes| (setting.is_test)(prompt_of(outcomes)));
-        let Some(learned) = learn(setting, &train) else { continue };
-        for outcomes in test {
-            choose(setting, &learned, outcomes, source, &mut chosen);
-        }
+        choose_from(setting, Pool::Whole, &test, &train, &mut chosen);
+        let best = best_fifth(&train);
+        let left = |of: &[&Outcomes]| of.iter().map(|outcomes| without(outcomes, &best)).collect::<Vec<_>>();
+        let (test, train) = (left(&test), left(&train));
+        let (test, train): (Vec<&Outcomes>, Vec<&Outcomes>) = (test.iter().collect(), train.iter().collect());
+        choose_from(setting, Pool::WithoutBestFifth, &test, &train, &mut chosen);
     }
     chosen
+}
+
+fn choose_from(
+    setting: &Setting<'_>,
+    pool: Pool,
+    test: &[&Outcomes],
+    train: &[&Outcomes],
+    chosen: &mut Vec<Chosen>,
+) {
+    let has_choice = |of: &[&Outcomes]| of.iter().any(|outcomes| outcomes.scores.len() > 1);
+    if !has_choice(train) {
+        return;
+    }
+    let Some(learned) = learn(setting, train) else { return };
+    for outcomes in test {
+        choose(setting, &learned, outcomes, pool, chosen);
+    }
+}
+
+/// A fifth of the models, rounded up: those with the highest mean scores.
+fn best_fifth(train: &[&Outcomes]) -> Vec<u16> {
+    let mut ranked: Vec<(u16, f64)> = mean_scores(train.iter().copied()).into_iter().collect();
+    ranked.sort_by(|one, other| other.1.total_cmp(&one.1).then(one.0.cmp(&other.0)));
+    let count = ranked.len().div_ceil(5);
+    ranked.into_iter().take(count).map(|(model, _)| model).collect()
+}
+
+fn without(outcomes: &Outcomes, models: &[u16]) -> Outcomes {
+    let is_left = |score: &&Score| !models.contains(&score.model);
+    Outcomes { prompt: outcomes.prompt, scores: outcomes.scores.iter().filter(is_left).copied().collect() }
 }
 
 fn learn<'a>(setting: &Setting<'a>, train: &[&Outcomes]) -> Option<Learned<'a>> {
@@ -93,7 +135,7 @@ fn choose(
     setting: &Setting<'_>,
     learned: &Learned<'_>,
     outcomes: &Outcomes,
-    source: u16,
+    pool: Pool,
     chosen: &mut Vec<Chosen>,
 ) {
     let row = outcomes.prompt as usize;
@@ -121,7 +163,8 @@ fn choose(
         (Strategy::Random, all.sum::<f64>() / outcomes.scores.len() as f64),
     ];
     chosen.extend(scores.map(|(strategy, score)| Chosen {
-        source,
+        source: prompt.source,
+        pool,
         strategy,
         prompt: outcomes.prompt,
         score,

@@ -9,7 +9,7 @@ use crate::data::Outcomes;
 use crate::topics::{centres, nearest};
 
 /// Clusters, if there are prompts enough.
-const CLUSTERS: usize = 32;
+const CLUSTERS: usize = 25;
 
 /// Cluster centres and each model's mean score among the prompts of each.
 pub(super) struct Clusters {
