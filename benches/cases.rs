@@ -18,12 +18,13 @@ use pointsman::{
     },
     snapshot::Tenant,
     stream::{
-        body::{StreamObserver, commit},
+        body::{Rescue, Rescuer, StreamObserver, commit},
         fault::StreamFault,
-        relay::{Relay, RelaySettings},
+        relay::{Limits, Relay, RelaySettings},
+        transcript::Transcript,
     },
 };
-use tokio::runtime::Runtime;
+use tokio::{runtime::Runtime, time::Instant};
 
 use crate::{pool, prompts, wire};
 
@@ -31,7 +32,7 @@ use crate::{pool, prompts, wire};
 pub(crate) fn parse_and_rewrite(body: &Bytes) -> (Requirements, Segments) {
     let request = Request::parse(body.clone()).expect("the body is a chat request");
     let messages = request.messages().expect("the body has messages");
-    (request.requirements(&messages), request.forward("upstream-model-2024-06-01", true))
+    (request.requirements(&messages), request.forward("upstream-model-2024-06-01", true, None))
 }
 
 /// Decisions about prompts of one length, taken in turns, for a pool of one size.
@@ -98,7 +99,12 @@ fn settings() -> RelaySettings {
         choices: 1,
         model_json: Some(Bytes::from_static(b"\"local-model\"")),
         drop_usage_event: true,
-        silence_max: Duration::from_secs(60),
+        limits: Limits {
+            first_token_at: Instant::now() + Duration::from_secs(60),
+            between_tokens: Duration::from_secs(60),
+            request_at: Instant::now() + Duration::from_secs(60),
+        },
+        transcript: None,
         event_bytes_max: 16 << 20,
         redactor: Arc::default(),
     }
@@ -109,6 +115,16 @@ fn settings() -> RelaySettings {
 struct Seen {
     usage: Option<Usage>,
     whole: bool,
+}
+
+impl<B> Rescuer<B> for &mut Seen {
+    type Found = ();
+
+    fn rescue(&mut self, _: &StreamFault, _: Transcript) -> Option<Rescue<B, ()>> {
+        None
+    }
+
+    fn rescued(&mut self, (): ()) {}
 }
 
 impl StreamObserver for &mut Seen {

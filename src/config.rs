@@ -6,6 +6,7 @@
 
 pub mod base_url;
 mod decode;
+pub mod delivery;
 pub mod diagnostic;
 mod expand;
 pub mod model;
@@ -29,11 +30,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 pub use base_url::{HttpBaseUrl, Scheme};
+pub use delivery::{Continuation, Delivery, StreamRecovery, Timeouts};
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
 pub use model::{ClientIdentity, FeatureSet, ModelConfig, Provider, ResponseModel, UpstreamTls, UsageMode};
 pub use price::{Price, TokenPrice};
 pub use probability::Probability;
-pub use route::{EmbedderConfig, RouteConfig, RoutedConfig, RouterKind, RoutingText, Selection};
+pub use route::{EmbedderConfig, RouteChoice, RouteConfig, RoutedConfig, RouterKind, RoutingText, Selection};
 pub use server::{ListenerTls, ServerLimits};
 pub use source::Source;
 pub use tenant::{KeyDigest, TenantConfig};

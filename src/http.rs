@@ -11,6 +11,7 @@ mod exchange;
 mod forward;
 mod meta;
 mod observe;
+mod pursuit;
 mod refuse;
 mod respond;
 mod serve;

@@ -6,6 +6,7 @@ pub mod gateway;
 pub mod http;
 pub mod hub;
 pub mod openai;
+pub mod resilience;
 pub mod routing;
 pub mod secret;
 pub mod server;

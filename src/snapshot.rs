@@ -10,7 +10,12 @@ use std::{collections::BTreeMap, sync::Arc};
 
 pub use build::{BuildContext, RouteFault, build};
 
-use crate::{config::ServerLimits, routing::plan::PoolPlans, tenancy::Keyring, upstream::model::Model};
+use crate::{
+    config::{Delivery, ServerLimits},
+    routing::plan::PoolPlans,
+    tenancy::Keyring,
+    upstream::model::Model,
+};
 
 /// Everything that a configuration decides.
 #[derive(Debug)]
@@ -33,6 +38,17 @@ pub struct Tenant {
     pub plans: PoolPlans,
     /// The route that `auto` stands for.
     pub default_route: Arc<str>,
+    /// How each route's requests are delivered.
+    pub deliveries: Arc<BTreeMap<String, Delivery>>,
+}
+
+impl Tenant {
+    /// How a route's requests are delivered; those that name a model, or a router, as the default route's.
+    #[must_use]
+    pub fn delivery(&self, route: &str) -> Delivery {
+        let of = |route: &str| self.deliveries.get(route).copied();
+        of(route).or_else(|| of(&self.default_route)).unwrap_or_default()
+    }
 }
 
 impl Snapshot {

@@ -8,4 +8,5 @@ pub mod fault;
 pub mod progress;
 pub mod relay;
 pub mod sse;
+pub mod transcript;
 pub mod whole;

@@ -2,6 +2,7 @@
 //!
 //! Models are read first, then routes, then tenants, so that each can check the names it uses.
 
+mod delivery;
 mod model;
 mod route;
 mod server;

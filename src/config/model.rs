@@ -1,12 +1,13 @@
 //! An upstream model: where it is, how it is spoken to, what it costs and can do.
 
 use std::path::PathBuf;
-use std::time::Duration;
 
 use http::{HeaderName, HeaderValue, Uri};
 
 use super::base_url::HttpBaseUrl;
+use super::delivery::{Continuation, Timeouts};
 use super::price::Price;
+use crate::resilience::breaker::BreakerRules;
 use crate::secret::Secret;
 
 /// One entry of `models`.
@@ -40,10 +41,12 @@ pub struct ModelConfig {
     pub usage: UsageMode,
     /// Whose name the answer's `model` carries.
     pub response_model: ResponseModel,
-    /// The longest silence: until the answer's head, and then between any two of its frames.
-    pub timeout: Duration,
-    /// For the TCP and TLS handshakes.
-    pub connect_timeout: Duration,
+    /// How long it may take for each part of an answer.
+    pub timeouts: Timeouts,
+    /// When it is left alone.
+    pub breaker: BreakerRules,
+    /// How it is given an answer to go on with.
+    pub continuation: Continuation,
     /// How its certificate is checked and ours is shown.
     pub tls: UpstreamTls,
     /// Speak HTTP/2 without asking first; needed for cleartext HTTP/2, since TLS negotiates it anyway.
@@ -51,11 +54,6 @@ pub struct ModelConfig {
 }
 
 impl ModelConfig {
-    /// The OpenAI SDKs' own timeout: a slow non-streamed answer that a client would wait for is not cut short.
-    pub const TIMEOUT: Duration = Duration::from_secs(600);
-    /// Enough for a handshake across the world with one lost packet.
-    pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-
     /// A model with every default, called `name` by itself and by its upstream.
     #[must_use]
     pub fn new(name: &str, base_url: HttpBaseUrl) -> Self {
@@ -74,8 +72,9 @@ impl ModelConfig {
             query: None,
             usage: UsageMode::Request,
             response_model: ResponseModel::Pool,
-            timeout: Self::TIMEOUT,
-            connect_timeout: Self::CONNECT_TIMEOUT,
+            timeouts: Timeouts::default(),
+            breaker: BreakerRules::default(),
+            continuation: Continuation::None,
             tls: UpstreamTls::default(),
             http2: false,
         }

@@ -3,11 +3,35 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::delivery::Delivery;
 use super::probability::Probability;
 
 /// One entry of `routes`.
 #[derive(Debug, Clone, PartialEq)]
-pub enum RouteConfig {
+pub struct RouteConfig {
+    /// How a request is given a model.
+    pub choice: RouteChoice,
+    /// How it is brought there.
+    pub delivery: Delivery,
+}
+
+impl RouteConfig {
+    /// A route that chooses so and delivers as usual.
+    #[must_use]
+    pub fn new(choice: RouteChoice) -> Self {
+        Self { choice, delivery: Delivery::default() }
+    }
+
+    /// The route that exists as `auto` where the file has no `routes`.
+    #[must_use]
+    pub fn standard() -> Self {
+        Self::new(RouteChoice::Routed(RoutedConfig::standard()))
+    }
+}
+
+/// How a request is given a model.
+#[derive(Debug, Clone, PartialEq)]
+pub enum RouteChoice {
     /// A router scores the candidates and a rule chooses.
     Routed(RoutedConfig),
     /// No router: these models in this order, the rest as fallbacks.
@@ -38,8 +62,7 @@ impl RoutedConfig {
     /// How long a decision may take where the file does not say.
     pub const TIMEOUT: Duration = Duration::from_millis(50);
 
-    /// The route that exists as `auto` where the file has no `routes`: half of the calibration sample goes to the
-    /// dearest model.
+    /// What there is where the file says nothing: half of the calibration sample goes to the dearest model.
     #[must_use]
     pub fn standard() -> Self {
         Self {

@@ -8,7 +8,7 @@ use std::sync::{
 use arc_swap::ArcSwap;
 use tokio::sync::Semaphore;
 
-use crate::{snapshot::Snapshot, telemetry::metrics::Metrics};
+use crate::{resilience::budget::RetryBudgets, snapshot::Snapshot, telemetry::metrics::Metrics};
 
 /// The state of a running gateway.
 pub struct App {
@@ -20,6 +20,8 @@ pub struct App {
     pub permits: Arc<Semaphore>,
     ready: AtomicBool,
     watcher: Option<Watcher>,
+    /// What each route has left for retries.
+    pub(super) retry_budgets: RetryBudgets,
 }
 
 /// Is told of every decision; for people who watch.
@@ -50,6 +52,7 @@ impl App {
             permits,
             ready: AtomicBool::new(false),
             watcher,
+            retry_budgets: RetryBudgets::default(),
         }
     }
 

@@ -1,21 +1,23 @@
 //! One call of one upstream, up to the point where its answer is certain to begin well.
 
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode, header, response};
 use hyper::body::Incoming;
+use tokio::time::{Instant, timeout_at};
 
 use super::error::AttemptFault;
 use crate::{
-    openai::{answer, chunk::Dialect, endpoint::Endpoint, request::Request},
+    openai::{self, answer, chunk::Dialect, endpoint::Endpoint, request::Request},
     stream::{
         body::{Committed, commit},
         fault::StreamFault,
-        relay::{Relay, RelaySettings},
-        whole::{self, Held},
+        relay::{Limits, Relay, RelaySettings},
+        transcript::Transcript,
+        whole::{self, Held, Patience},
     },
-    upstream::model::Model,
+    upstream::model::{Model, SendFault},
 };
 
 /// Longest event of a stream, well above the longest that a tool call or an image makes.
@@ -24,12 +26,24 @@ const EVENT_BYTES_MAX: usize = 16 << 20;
 const ERROR_BYTES_MAX: usize = 256 << 10;
 
 /// A request as every attempt sends it.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Call<'a> {
+#[derive(Debug)]
+pub(super) struct Call {
     pub(super) endpoint: Endpoint,
-    pub(super) headers: &'a HeaderMap,
-    pub(super) request: &'a Request,
+    pub(super) headers: HeaderMap,
+    pub(super) request: Request,
     pub(super) response_buffer: usize,
+}
+
+impl Call {
+    /// Its answer is a stream.
+    fn streams(&self) -> bool {
+        self.request.stream() && self.endpoint.dialect() != Dialect::Embeddings
+    }
+
+    /// Its answer is a stream of one text, which another model can go on with.
+    pub(super) fn can_be_gone_on_with(&self) -> bool {
+        self.endpoint == Endpoint::Chat && self.request.stream() && self.request.asks_for_text()
+    }
 }
 
 /// What an upstream did with a call.
@@ -70,21 +84,69 @@ pub(super) struct Refusal {
     pub(super) body: Bytes,
 }
 
-/// Calls `model`.
-pub(super) async fn attempt(model: &Model, call: Call<'_>) -> Attempt {
+impl Refusal {
+    /// The prompt does not fit into the model's context.
+    pub(super) fn is_too_long_for_the_context(&self) -> bool {
+        openai::error::is_too_long_for_the_context(&self.body)
+    }
+}
+
+/// Times that a call is sent again which an upstream says it has not begun with.
+const UNPROCESSED_MAX: usize = 3;
+
+/// Calls `model`; the answer must be over by `deadline`. With a transcript of an answer that broke, for the rest of it.
+pub(super) async fn attempt(
+    model: &Model,
+    call: &Call,
+    deadline: Instant,
+    transcript: Option<Transcript>,
+) -> Attempt {
     let called = Instant::now();
-    let response = match model.send(call.endpoint, call.headers, call.request).await {
+    let sending = send(model, call, deadline, transcript.as_ref());
+    let sent = if call.streams() {
+        let in_time = timeout_at(called + model.timeouts.first_token, sending).await;
+        in_time.map_err(|_| StreamFault::FirstToken.into()).and_then(|sent| sent.map_err(AttemptFault::from))
+    } else {
+        sending.await.map_err(AttemptFault::from)
+    };
+    let response = match sent {
         Ok(response) => response,
-        Err(fault) => return Attempt::Failed(fault.into()),
+        Err(fault) => return Attempt::Failed(fault),
     };
     let first_byte_seconds = called.elapsed().as_secs_f64();
     if !response.status().is_success() {
-        return refused_or_failed(response, model).await;
+        let patience = Patience { silence_max: model.timeouts.between_tokens, request_at: deadline };
+        return refused_or_failed(response, model, patience).await;
     }
     let (head, body) = response.into_parts();
-    match read_answer(&head, body, model, call).await {
+    let times = Times { called, deadline };
+    match read_answer(&head, body, model, call, times, transcript).await {
         Ok(body) => Attempt::Answered(Answer { head, body, called, first_byte_seconds }),
         Err(fault) => Attempt::Failed(fault.into()),
+    }
+}
+
+/// When an attempt began, and when the request must be over.
+#[derive(Debug, Clone, Copy)]
+struct Times {
+    called: Instant,
+    deadline: Instant,
+}
+
+async fn send(
+    model: &Model,
+    call: &Call,
+    deadline: Instant,
+    transcript: Option<&Transcript>,
+) -> Result<Response<Incoming>, SendFault> {
+    let written = transcript.and_then(Transcript::given);
+    let mut unprocessed = 0;
+    loop {
+        let body = model.body(call.endpoint, &call.request, written);
+        match model.send(call.endpoint, &call.headers, body, deadline).await {
+            Err(SendFault::Unprocessed) if unprocessed < UNPROCESSED_MAX => unprocessed += 1,
+            sent => return sent,
+        }
     }
 }
 
@@ -92,7 +154,9 @@ async fn read_answer(
     head: &response::Parts,
     body: Incoming,
     model: &Model,
-    call: Call<'_>,
+    call: &Call,
+    times: Times,
+    transcript: Option<Transcript>,
 ) -> Result<AnswerBody, StreamFault> {
     let encodings = head.headers.get_all(header::CONTENT_ENCODING);
     if let Some(encoding) = encodings.iter().find(|value| *value != "identity") {
@@ -101,16 +165,17 @@ async fn read_answer(
             "it is encoded as {encoding}, which was not asked for"
         )));
     }
-    if call.request.stream() && call.endpoint.dialect() != Dialect::Embeddings {
+    if call.streams() {
         if is_other_than_events(&head.headers) {
             return Err(StreamFault::NotAnAnswer(
                 "a stream was asked for, and something else came".to_owned(),
             ));
         }
-        let relay = Relay::new(body, relay_settings(model, call));
+        let relay = Relay::new(body, relay_settings(model, call, times, transcript));
         return Ok(AnswerBody::Stream(Box::new(commit(relay).await?)));
     }
-    match whole::hold(body, call.response_buffer, model.timeout).await? {
+    let patience = Patience { silence_max: model.timeouts.between_tokens, request_at: times.deadline };
+    match whole::hold(body, call.response_buffer, patience).await? {
         Held::Overflow(first, rest) => {
             let span = answer::read_beginning(&first).map_err(no_answer)?;
             Ok(AnswerBody::Passing(named(model, first, span), rest))
@@ -135,13 +200,18 @@ fn named(model: &Model, bytes: Bytes, span: Option<std::ops::Range<usize>>) -> B
     }
 }
 
-fn relay_settings(model: &Model, call: Call<'_>) -> RelaySettings {
+fn relay_settings(model: &Model, call: &Call, times: Times, transcript: Option<Transcript>) -> RelaySettings {
     RelaySettings {
         dialect: call.endpoint.dialect(),
         choices: call.request.choices(),
         model_json: model.answer_model.clone(),
         drop_usage_event: call.endpoint.has_stream_options() && !call.request.wants_usage(),
-        silence_max: model.timeout,
+        limits: Limits {
+            first_token_at: times.called + model.timeouts.first_token,
+            between_tokens: model.timeouts.between_tokens,
+            request_at: times.deadline,
+        },
+        transcript,
         event_bytes_max: EVENT_BYTES_MAX,
         redactor: Arc::clone(&model.redactor),
     }
@@ -162,7 +232,7 @@ fn replace(bytes: &Bytes, span: std::ops::Range<usize>, with: &[u8]) -> Bytes {
 }
 
 /// A status that is no success: the request's fault, ours, or the upstream's.
-async fn refused_or_failed(response: Response<Incoming>, model: &Model) -> Attempt {
+async fn refused_or_failed(response: Response<Incoming>, model: &Model, patience: Patience) -> Attempt {
     let (head, body) = response.into_parts();
     let retry_after = || head.headers.get(header::RETRY_AFTER).cloned();
     let fault = match head.status {
@@ -176,12 +246,12 @@ async fn refused_or_failed(response: Response<Incoming>, model: &Model) -> Attem
         | StatusCode::MISDIRECTED_REQUEST
         | StatusCode::UPGRADE_REQUIRED => {
             tracing::error!(model = %model.name, status = head.status.as_u16(), "upstream refuses the gateway: check its api_key, account, base_url and model");
-            AttemptFault::Misconfigured
+            AttemptFault::Misconfigured { status: head.status.as_u16() }
         }
         StatusCode::TOO_MANY_REQUESTS => AttemptFault::RateLimited { retry_after: retry_after() },
         StatusCode::SERVICE_UNAVAILABLE => AttemptFault::Unavailable { retry_after: retry_after() },
         status if status.is_client_error() && status != StatusCode::REQUEST_TIMEOUT => {
-            return match whole::hold(body, ERROR_BYTES_MAX, model.timeout).await {
+            return match whole::hold(body, ERROR_BYTES_MAX, patience).await {
                 Ok(Held::Whole(body)) => Attempt::Refused(Refusal { head, body }),
                 Ok(Held::Overflow(..)) | Err(_) => Attempt::Failed(AttemptFault::Status(status.as_u16())),
             };

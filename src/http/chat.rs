@@ -31,11 +31,10 @@ pub(super) async fn chat(mut exchange: Exchange<'_>) -> Response<ResponseBody> {
 
 /// The models to ask, best first.
 async fn choose(exchange: &mut Exchange<'_>) -> Result<Vec<usize>, Failure> {
-    let request = exchange.call.request;
+    let (target, route) = target::resolve(exchange.tenant, exchange.call.request.model())?;
+    exchange.set_route(&route);
+    let request = &exchange.call.request;
     let messages = request.messages()?;
-    let (target, route) = target::resolve(exchange.tenant, request.model())?;
-    exchange.guards.account.set_route(&route);
-    exchange.trail.route = Some(route.to_string());
     let needs = request.requirements(&messages);
     exchange.guards.account.set_prompt_estimate(needs.prompt_tokens);
     let asked = Asked { messages: &messages, needs: &needs };

@@ -1,10 +1,13 @@
 //! Every way a request can fail, and the one place where failures become statuses and outcomes.
 
+use std::time::{Duration, SystemTime};
+
 use http::{HeaderValue, StatusCode};
 
 use super::refuse::HeadFault;
 use crate::{
     openai::{error::ErrorBody, request::RequestError},
+    resilience::{backoff, breaker::Verdict},
     stream::fault::StreamFault,
     telemetry::outcome::Outcome,
     tenancy::AuthError,
@@ -82,7 +85,7 @@ pub(super) enum AttemptFault {
     Unavailable { retry_after: Option<HeaderValue> },
     /// 401, 403, 404: our configuration is wrong, not the client's request (law 12).
     #[error("the gateway is misconfigured for this upstream")]
-    Misconfigured,
+    Misconfigured { status: u16 },
     #[error("the upstream failed with status {0}")]
     Status(u16),
 }
@@ -95,14 +98,68 @@ impl AttemptFault {
             Self::Stream(fault) => fault.code(),
             Self::RateLimited { .. } => "rate_limit_exceeded",
             Self::Unavailable { .. } => "upstream_unavailable",
-            Self::Misconfigured => "upstream_misconfigured",
+            Self::Misconfigured { .. } => "upstream_misconfigured",
             Self::Status(_) => "upstream_failed",
         }
     }
 
+    /// Another try at the same upstream may do better.
+    pub(super) fn may_pass(&self) -> bool {
+        match self {
+            Self::Send(_) | Self::RateLimited { .. } | Self::Unavailable { .. } => true,
+            Self::Stream(fault) => *fault != StreamFault::Differs,
+            Self::Misconfigured { .. } => false,
+            Self::Status(status) => *status >= 500 || *status == StatusCode::REQUEST_TIMEOUT.as_u16(),
+        }
+    }
+
+    /// Nothing is left to be tried.
+    pub(super) fn ends_the_request(&self) -> bool {
+        matches!(
+            self,
+            Self::Send(SendFault::RequestTimeout)
+                | Self::Stream(StreamFault::RequestTimeout | StreamFault::Differs)
+        )
+    }
+
+    /// Why the rest of a broken answer did not come, where that says more than why it broke.
+    pub(super) fn of_stream(self) -> Option<StreamFault> {
+        match self {
+            Self::Stream(fault @ (StreamFault::Differs | StreamFault::RequestTimeout)) => Some(fault),
+            _ => None,
+        }
+    }
+
+    /// How long the upstream asks to be left alone.
+    pub(super) fn pause(&self) -> Duration {
+        let (Self::RateLimited { retry_after } | Self::Unavailable { retry_after }) = self else {
+            return Duration::ZERO;
+        };
+        let text = retry_after.as_ref().and_then(|value| value.to_str().ok());
+        text.and_then(|text| backoff::retry_after(text, SystemTime::now())).unwrap_or_default()
+    }
+
+    /// What it says of the upstream. A client must not be able to have an upstream left alone: only what no request
+    /// is to blame for counts.
+    pub(super) fn verdict(&self) -> Verdict {
+        let is_failure = match self {
+            Self::Send(_) | Self::Stream(_) => !self.ends_the_request(),
+            Self::Unavailable { .. } => true,
+            // It works, and has too much to do.
+            Self::RateLimited { .. } => false,
+            // Our key or account; not what some upstreams answer to certain prompts or paths.
+            Self::Misconfigured { status } => matches!(status, 401 | 402),
+            Self::Status(_) => self.may_pass(),
+        };
+        if is_failure { Verdict::Failure } else { Verdict::Neither }
+    }
+
     fn status(&self) -> StatusCode {
         match self {
-            Self::Send(SendFault::Timeout) | Self::Stream(StreamFault::Silent) => StatusCode::GATEWAY_TIMEOUT,
+            Self::Send(SendFault::ConnectTimeout | SendFault::HeadersTimeout | SendFault::RequestTimeout)
+            | Self::Stream(StreamFault::FirstToken | StreamFault::Stalled | StreamFault::RequestTimeout) => {
+                StatusCode::GATEWAY_TIMEOUT
+            }
             Self::RateLimited { .. } => StatusCode::TOO_MANY_REQUESTS,
             Self::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
             _ => StatusCode::BAD_GATEWAY,
@@ -176,12 +233,7 @@ impl Failure {
 
     /// Whether a retry by the client's SDK would only multiply ours.
     pub(super) fn forbids_retry(&self) -> bool {
-        match self {
-            // No retry mends a configuration; whatever else failed once may succeed, and ours were none.
-            Self::Exhausted { fault: AttemptFault::Misconfigured, .. } => true,
-            Self::Exhausted { attempts, .. } => *attempts > 1,
-            _ => false,
-        }
+        matches!(self, Self::Exhausted { .. })
     }
 }
 
@@ -191,7 +243,7 @@ mod tests {
 
     #[test]
     fn an_upstreams_refusal_of_our_key_is_never_the_clients() {
-        let failure = Failure::Exhausted { fault: AttemptFault::Misconfigured, attempts: 1 };
+        let failure = Failure::Exhausted { fault: AttemptFault::Misconfigured { status: 403 }, attempts: 1 };
         assert_eq!(failure.status(), StatusCode::BAD_GATEWAY);
         assert_eq!(failure.outcome(), Outcome::UpstreamError);
         assert!(failure.forbids_retry());
@@ -205,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn a_single_rate_limit_is_passed_on_with_its_delay() {
+    fn a_rate_limit_is_passed_on_with_its_delay() {
         let retry_after = Some(HeaderValue::from_static("7"));
         let failure = Failure::Exhausted {
             fault: AttemptFault::RateLimited { retry_after: retry_after.clone() },
@@ -214,6 +266,6 @@ mod tests {
         assert_eq!(failure.status(), StatusCode::TOO_MANY_REQUESTS);
         assert_eq!(failure.outcome(), Outcome::Limited);
         assert_eq!(failure.retry_after(), retry_after);
-        assert!(!failure.forbids_retry());
+        assert!(failure.forbids_retry());
     }
 }

@@ -1,5 +1,4 @@
-//! The part that every forwarded request has in common: one attempt after another until an upstream answers,
-//! and the answer on its way.
+//! The part that every forwarded request has in common: an upstream is found, and its answer sent on its way.
 
 use std::sync::Arc;
 
@@ -8,126 +7,133 @@ use http_body_util::BodyExt;
 
 use super::{
     app::App,
-    attempt::{Answer, AnswerBody, Attempt, Call, Refusal, attempt},
-    error::{AttemptFault, Failure},
-    observe::{AnswerObserver, Guards},
+    attempt::{AnswerBody, Call, Refusal},
+    error::Failure,
+    observe::{AnswerObserver, Guards, Source},
+    pursuit::{Answered, Found, Pursuit},
     respond::{BodyError, ResponseBody, Trail, failure, full, json_text},
 };
 use crate::{
     openai::{chunk::Dialect, error::ErrorBody},
     snapshot::Tenant,
-    stream::{body::StreamObserver, fault::StreamFault, whole::PassingBody},
+    stream::{
+        body::StreamObserver,
+        fault::StreamFault,
+        whole::{PassingBody, Patience},
+    },
     telemetry::outcome::Outcome,
     upstream::{headers, model::Model},
 };
 
-/// A request whose models are chosen, in their order.
+/// A request on its way to its models.
 pub(super) struct Exchange<'a> {
-    pub(super) app: &'a App,
-    pub(super) tenant: &'a Tenant,
-    pub(super) call: Call<'a>,
+    pub(super) app: &'a Arc<App>,
+    pub(super) tenant: &'a Arc<Tenant>,
+    pub(super) call: Call,
     pub(super) guards: Guards,
     pub(super) trail: Trail,
 }
 
 impl Exchange<'_> {
-    /// Asks the models of `ranking`, one attempt each, until one answers.
-    pub(super) async fn run(mut self, ranking: &[usize]) -> Response<ResponseBody> {
-        let mut last = None;
-        for (attempts, model) in
-            ranking.iter().filter_map(|&place| self.tenant.upstreams.get(place)).enumerate()
-        {
-            self.guards.account.set_model(&model.name, model.price);
-            self.trail.model = Some(model.name.to_string());
-            self.trail.attempts = Some(attempts + 1);
-            match attempt(model, self.call).await {
-                Attempt::Answered(answer) => return self.answer(model, answer),
-                Attempt::Refused(refusal) => return self.refuse(model, refusal),
-                Attempt::Failed(fault) => {
-                    tracing::warn!(model = %model.name, code = fault.code(), %fault, "attempt failed");
-                    self.count_attempt(model, fault.code());
-                    last = Some(fault);
-                }
+    /// The request's route is known.
+    pub(super) fn set_route(&mut self, route: &Arc<str>) {
+        self.guards.account.set_route(route);
+        self.trail.route = Some(route.to_string());
+    }
+
+    /// Asks the models of `ranking` until one answers.
+    pub(super) async fn run(self, ranking: &[usize]) -> Response<ResponseBody> {
+        let Self { app, tenant, call, mut guards, mut trail } = self;
+        let route = trail.route.as_deref().unwrap_or_default();
+        let mut pursuit = Pursuit::new(app, tenant, call, (route, &tenant.delivery(route)), ranking);
+        let found = pursuit
+            .next_answer(None, &mut |model, asked| {
+                guards.account.set_model(&model.name, model.price);
+                trail.model = Some(model.name.to_string());
+                trail.attempts = Some(asked);
+            })
+            .await;
+        match found {
+            Found::Answer(answered) => answer(app, pursuit, answered, guards, &trail),
+            Found::Refusal(model, refusal) => refuse(&model, refusal, guards, &trail),
+            Found::Nothing(fault) => {
+                fail(&Failure::Exhausted { fault, attempts: pursuit.asked() }, guards, &trail)
             }
         }
-        let attempts = self.trail.attempts.unwrap_or(0);
-        let fault = last.unwrap_or(AttemptFault::Status(0));
-        self.fail(&Failure::Exhausted { fault, attempts })
     }
 
     /// Answers with a failure, and books it.
-    pub(super) fn fail(mut self, why: &Failure) -> Response<ResponseBody> {
-        self.guards.account.ended(why.outcome());
-        let mut response = failure(why);
-        self.trail.write(response.headers_mut());
-        response
+    pub(super) fn fail(self, why: &Failure) -> Response<ResponseBody> {
+        fail(why, self.guards, &self.trail)
     }
+}
 
-    fn count_attempt(&self, model: &Model, result: &str) {
-        self.app.metrics.attempts.with_label_values(&[&*model.name, result]).inc();
-    }
+fn fail(why: &Failure, mut guards: Guards, trail: &Trail) -> Response<ResponseBody> {
+    guards.account.ended(why.outcome());
+    let mut response = failure(why);
+    trail.write(response.headers_mut());
+    response
+}
 
-    fn answer(self, model: &Model, answer: Answer) -> Response<ResponseBody> {
-        self.count_attempt(model, "ok");
-        let metrics = &self.app.metrics;
-        metrics
-            .upstream_first_byte_seconds
-            .with_label_values(&[&*model.name])
-            .observe(answer.first_byte_seconds);
-        let mut observer = AnswerObserver {
-            guards: self.guards,
-            metrics: Arc::clone(metrics),
-            model: Arc::clone(&model.name),
-            called: answer.called,
-            writes: self.call.endpoint.dialect() != Dialect::Embeddings,
-        };
-        let is_stream = matches!(answer.body, AnswerBody::Stream(_));
-        let body = match answer.body {
-            AnswerBody::Stream(committed) => {
-                committed.into_body(observer).map_err(|never| match never {}).boxed_unsync()
-            }
-            AnswerBody::Passing(first, rest) => {
-                PassingBody::new(first, rest, model.timeout, observer).map_err(BodyError).boxed_unsync()
-            }
-            AnswerBody::Whole(bytes, answer) => {
-                observer.written(answer.characters);
-                if let Some(usage) = answer.usage {
-                    observer.usage(usage);
-                }
-                observer.ended(answer.failed.then_some(&StreamFault::Failed));
-                full(bytes)
-            }
-        };
-        let mut response = Response::new(body);
-        *response.status_mut() = answer.head.status;
-        *response.headers_mut() = headers::for_client(&answer.head.headers);
-        if is_stream {
-            say_event_stream(&mut response);
+fn answer(
+    app: &App,
+    pursuit: Pursuit,
+    answered: Answered,
+    guards: Guards,
+    trail: &Trail,
+) -> Response<ResponseBody> {
+    let Answered { place, model, answer, admission } = answered;
+    let metrics = &app.metrics;
+    metrics.upstream_first_byte_seconds.with_label_values(&[&*model.name]).observe(answer.first_byte_seconds);
+    let patience = Patience { silence_max: model.timeouts.between_tokens, request_at: pursuit.deadline() };
+    let mut observer = AnswerObserver {
+        guards,
+        metrics: Arc::clone(metrics),
+        source: Source { place, model, called: answer.called, admission: Some(admission) },
+        writes: pursuit.call().endpoint.dialect() != Dialect::Embeddings,
+        pursuit: pursuit.recovers().then_some(pursuit),
+    };
+    let is_stream = matches!(answer.body, AnswerBody::Stream(_));
+    let body = match answer.body {
+        AnswerBody::Stream(committed) => {
+            committed.into_body(observer).map_err(|never| match never {}).boxed_unsync()
         }
-        self.trail.write(response.headers_mut());
-        response
+        AnswerBody::Passing(first, rest) => {
+            PassingBody::new(first, rest, patience, observer).map_err(BodyError).boxed_unsync()
+        }
+        AnswerBody::Whole(bytes, answer) => {
+            observer.written(answer.characters);
+            if let Some(usage) = answer.usage {
+                observer.usage(usage);
+            }
+            observer.ended(answer.failed.then_some(&StreamFault::Failed));
+            full(bytes)
+        }
+    };
+    let mut response = Response::new(body);
+    *response.status_mut() = answer.head.status;
+    *response.headers_mut() = headers::for_client(&answer.head.headers);
+    if is_stream {
+        say_event_stream(&mut response);
     }
+    trail.write(response.headers_mut());
+    response
+}
 
-    /// An upstream's own 4xx: in its words when they are OpenAI's error object and tell no secret, else in ours.
-    fn refuse(mut self, model: &Model, refusal: Refusal) -> Response<ResponseBody> {
-        self.count_attempt(model, "refused");
-        self.guards.account.ended(Outcome::ClientError);
-        let mut response = if is_error_object(&refusal.body) && !model.redactor.finds_in(&refusal.body) {
-            json_text(refusal.head.status, refusal.body)
-        } else {
-            let message =
-                format!("the upstream refused the request with status {}", refusal.head.status.as_u16());
-            let body = ErrorBody {
-                message,
-                kind: "invalid_request_error",
-                param: None,
-                code: Some("upstream_refused"),
-            };
-            json_text(refusal.head.status, body.to_json())
-        };
-        self.trail.write(response.headers_mut());
-        response
-    }
+/// An upstream's own 4xx: in its words when they are OpenAI's error object and tell no secret, else in ours.
+fn refuse(model: &Model, refusal: Refusal, mut guards: Guards, trail: &Trail) -> Response<ResponseBody> {
+    guards.account.ended(Outcome::ClientError);
+    let mut response = if is_error_object(&refusal.body) && !model.redactor.finds_in(&refusal.body) {
+        json_text(refusal.head.status, refusal.body)
+    } else {
+        let message =
+            format!("the upstream refused the request with status {}", refusal.head.status.as_u16());
+        let body =
+            ErrorBody { message, kind: "invalid_request_error", param: None, code: Some("upstream_refused") };
+        json_text(refusal.head.status, body.to_json())
+    };
+    trail.write(response.headers_mut());
+    response
 }
 
 fn is_error_object(body: &[u8]) -> bool {

@@ -12,9 +12,8 @@ use super::{
 pub(super) async fn forward(mut exchange: Exchange<'_>) -> Response<ResponseBody> {
     match target::resolve_model(exchange.tenant, exchange.call.request.model()) {
         Ok((Target::Model(place), route)) => {
-            exchange.guards.account.set_route(&route);
+            exchange.set_route(&route);
             exchange.guards.account.set_prompt_estimate(exchange.call.request.input_tokens());
-            exchange.trail.route = Some(route.to_string());
             exchange.run(&[place]).await
         }
         Ok(_) => exchange.run(&[]).await,

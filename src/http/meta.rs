@@ -2,12 +2,13 @@
 
 use http::{HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
+use tokio::time::Instant;
 
 use super::{
     app::App,
     respond::{ResponseBody, full, json, json_text},
 };
-use crate::snapshot::Tenant;
+use crate::{resilience::breaker::Position, snapshot::Tenant};
 
 #[derive(Serialize)]
 struct List<'a> {
@@ -61,8 +62,22 @@ pub(super) fn ready(app: &App) -> Response<ResponseBody> {
     }
 }
 
+/// Breakers move with time alone: they are looked at when somebody asks.
+fn show_breakers(app: &App) {
+    let now = Instant::now();
+    for model in app.snapshot.load().tenants().flat_map(|tenant| &tenant.upstreams) {
+        let open = match model.breaker(now) {
+            Position::Closed => 0.0,
+            Position::HalfOpen => 0.5,
+            Position::Open => 1.0,
+        };
+        app.metrics.breaker_open.with_label_values(&[&*model.name]).set(open);
+    }
+}
+
 /// `GET /metrics`, in the text format of Prometheus.
 pub(super) fn metrics(app: &App) -> Response<ResponseBody> {
+    show_breakers(app);
     match app.metrics.render() {
         Ok(text) => {
             let mut response = Response::new(full(text));

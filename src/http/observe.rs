@@ -1,13 +1,24 @@
 //! What an answer's end does to the books: law 13's guards, carried by the response body.
 
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
 
-use tokio::sync::OwnedSemaphorePermit;
+use hyper::body::Incoming;
+use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
+use super::{
+    attempt::AnswerBody,
+    pursuit::{Answered, Found, Pursuit},
+};
 use crate::{
     openai::usage::Usage,
-    stream::{body::StreamObserver, fault::StreamFault},
+    resilience::{breaker::Verdict, health::Admission},
+    stream::{
+        body::{Rescue, Rescuer, StreamObserver},
+        fault::StreamFault,
+        transcript::Transcript,
+    },
     telemetry::{account::Account, metrics::Metrics, outcome::Outcome},
+    upstream::model::Model,
 };
 
 /// What lives as long as a request: its account, and its permit.
@@ -17,15 +28,39 @@ pub(super) struct Guards {
     pub(super) permit: Option<OwnedSemaphorePermit>,
 }
 
-/// Watches the answer of an upstream to its end.
+/// The call that an answer comes from.
+#[derive(Debug)]
+pub(super) struct Source {
+    pub(super) place: usize,
+    pub(super) model: Arc<Model>,
+    pub(super) called: Instant,
+    /// Until its verdict is in.
+    pub(super) admission: Option<Admission>,
+}
+
+/// Watches the answer of an upstream to its end, and looks for another should it break.
 #[derive(Debug)]
 pub(super) struct AnswerObserver {
     pub(super) guards: Guards,
     pub(super) metrics: Arc<Metrics>,
-    pub(super) model: Arc<str>,
-    pub(super) called: Instant,
+    pub(super) source: Source,
     /// The endpoint is one where models write.
     pub(super) writes: bool,
+    /// Those that may be asked for the rest; with a rescue while it is on its way.
+    pub(super) pursuit: Option<Pursuit>,
+}
+
+impl AnswerObserver {
+    /// The call is over.
+    fn call_ended(&mut self, fault: Option<&StreamFault>) {
+        let Source { model, called, .. } = &self.source;
+        let seconds = called.elapsed().as_secs_f64();
+        self.metrics.upstream_seconds.with_label_values(&[&*model.name]).observe(seconds);
+        if let Some(fault) = fault {
+            tracing::warn!(model = %model.name, code = fault.code(), "answer broke off");
+            self.metrics.attempts.with_label_values(&[&*model.name, fault.code()]).inc();
+        }
+    }
 }
 
 impl StreamObserver for AnswerObserver {
@@ -38,18 +73,56 @@ impl StreamObserver for AnswerObserver {
     }
 
     fn ended(&mut self, fault: Option<&StreamFault>) {
-        let seconds = self.called.elapsed().as_secs_f64();
-        self.metrics.upstream_seconds.with_label_values(&[&*self.model]).observe(seconds);
-        let outcome = match fault {
-            None => Outcome::Ok,
-            Some(fault) => {
-                tracing::warn!(model = %self.model, code = fault.code(), "answer broke off");
-                self.metrics.attempts.with_label_values(&[&*self.model, fault.code()]).inc();
-                Outcome::UpstreamError
-            }
-        };
-        self.guards.account.ended(outcome);
+        // None where a rescue was looked for in vain: its attempts are counted as they end.
+        if let Some(admission) = self.source.admission.take() {
+            self.call_ended(fault);
+            let is_failure = fault.is_some_and(|fault| *fault != StreamFault::RequestTimeout);
+            admission.settle(Instant::now(), if is_failure { Verdict::Failure } else { Verdict::Success });
+        }
+        self.guards.account.ended(if fault.is_some() { Outcome::UpstreamError } else { Outcome::Ok });
         // The permit is for the next request as soon as the last byte is on its way.
         self.guards.permit = None;
+    }
+}
+
+impl Rescuer<Incoming> for AnswerObserver {
+    type Found = (Pursuit, Source);
+
+    fn rescue(
+        &mut self,
+        fault: &StreamFault,
+        mut transcript: Transcript,
+    ) -> Option<Rescue<Incoming, Self::Found>> {
+        if matches!(fault, StreamFault::RequestTimeout | StreamFault::Differs) {
+            return None;
+        }
+        let mut pursuit = self.pursuit.take()?;
+        self.call_ended(Some(fault));
+        if let Some(admission) = self.source.admission.take() {
+            pursuit.broke(self.source.place, fault.clone(), admission);
+        }
+        transcript.add_usage(self.guards.account.used());
+        let fault = fault.clone();
+        Some(Box::pin(async move {
+            match pursuit.next_answer(Some(&transcript), &mut |_, _| ()).await {
+                Found::Answer(Answered { place, model, answer, admission }) => match answer.body {
+                    AnswerBody::Stream(committed) => {
+                        let source =
+                            Source { place, model, called: answer.called, admission: Some(admission) };
+                        Ok((*committed, (pursuit, source)))
+                    }
+                    AnswerBody::Whole(..) | AnswerBody::Passing(..) => Err(fault),
+                },
+                Found::Refusal(..) => Err(fault),
+                Found::Nothing(last) => Err(last.of_stream().unwrap_or(fault)),
+            }
+        }))
+    }
+
+    fn rescued(&mut self, (pursuit, source): Self::Found) {
+        self.guards.account.set_model(&source.model.name, source.model.price);
+        self.metrics.streams_rescued.with_label_values(&[&*source.model.name]).inc();
+        self.source = source;
+        self.pursuit = Some(pursuit);
     }
 }

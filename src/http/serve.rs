@@ -156,7 +156,7 @@ fn admit<'a>(snapshot: &'a Snapshot, headers: &HeaderMap) -> Result<&'a Arc<Tena
 async fn endpoint_answer(
     app: &Arc<App>,
     snapshot: &Snapshot,
-    (tenant, mut account): (&Tenant, Account),
+    (tenant, mut account): (&Arc<Tenant>, Account),
     endpoint: Endpoint,
     request: Request<Incoming>,
 ) -> Response<ResponseBody> {
@@ -179,12 +179,7 @@ async fn endpoint_answer(
     let exchange = Exchange {
         app,
         tenant,
-        call: Call {
-            endpoint,
-            headers: &head.headers,
-            request: &request,
-            response_buffer: limits.response_buffer,
-        },
+        call: Call { endpoint, headers: head.headers, request, response_buffer: limits.response_buffer },
         guards: Guards { account, permit: Some(permit) },
         trail: Trail::default(),
     };

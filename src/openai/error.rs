@@ -1,6 +1,6 @@
 //! OpenAI's error object: the one shape in which this gateway says no.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The body of an error answer, `{"error": {…}}`, and of an error event in a stream.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -39,9 +39,43 @@ impl ErrorBody {
     }
 }
 
+/// Whether an upstream's error object says that the prompt is longer than the model's context. OpenAI has a code for it; others
+/// say so in words alone.
+#[must_use]
+pub fn is_too_long_for_the_context(body: &[u8]) -> bool {
+    #[derive(Deserialize)]
+    struct Wire {
+        error: Inner,
+    }
+    #[derive(Deserialize)]
+    struct Inner {
+        #[serde(default)]
+        code: serde_json::Value,
+        #[serde(default)]
+        message: String,
+    }
+    const WORDS: [&str; 4] = ["context length", "context window", "context size", "prompt is too long"];
+    serde_json::from_slice::<Wire>(body).is_ok_and(|Wire { error: Inner { code, message } }| {
+        let message = message.to_lowercase();
+        code == "context_length_exceeded" || WORDS.iter().any(|words| message.contains(words))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_prompt_too_long_is_told_from_other_refusals() {
+        let told = |body: &str| is_too_long_for_the_context(body.as_bytes());
+        assert!(told(r#"{"error":{"message":"no","code":"context_length_exceeded"}}"#));
+        assert!(told(
+            r#"{"error":{"message":"This model's maximum context length is 4096 tokens.","code":400}}"#
+        ));
+        assert!(!told(r#"{"error":{"message":"bad temperature","code":"invalid_value"}}"#));
+        assert!(!told(r#"{"error":"context length"}"#));
+        assert!(!told("<html>context length</html>"));
+    }
 
     #[test]
     fn has_all_four_fields_even_when_empty() {

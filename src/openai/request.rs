@@ -107,6 +107,7 @@ struct Asked {
     tools_bytes: usize,
     json_schema: bool,
     audio: bool,
+    logprobs: bool,
     answer_tokens: u64,
     input_bytes: usize,
 }
@@ -131,6 +132,8 @@ struct Wire<'a> {
     response_format: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]
     modalities: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    logprobs: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]
     max_tokens: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]
@@ -170,6 +173,7 @@ impl Request {
             tools_bytes: wire.tools.map_or(0, |raw| raw.get().len()),
             json_schema: wire.response_format.is_some_and(is_json_schema),
             audio: wire.modalities.is_some_and(|raw| raw.get().contains("\"audio\"")),
+            logprobs: wire.logprobs.is_some_and(|raw| !matches!(raw.get(), "null" | "false")),
             answer_tokens: number(wire.max_completion_tokens)
                 .or_else(|| number(wire.max_tokens))
                 .unwrap_or(0),
@@ -210,6 +214,18 @@ impl Request {
         let span = self.asked.messages.clone().ok_or(RequestError::Missing("messages"))?;
         let json = self.body.get(span).and_then(|bytes| std::str::from_utf8(bytes).ok()).unwrap_or_default();
         Ok(messages::parse(json)?)
+    }
+
+    /// Where `messages` stands.
+    pub(super) fn messages_span(&self) -> Option<Range<usize>> {
+        self.asked.messages.clone()
+    }
+
+    /// An answer to it is one text and nothing else: one choice, no tools, no log probabilities, no JSON schema, no audio.
+    #[must_use]
+    pub fn asks_for_text(&self) -> bool {
+        let Asked { messages, tools, json_schema, audio, logprobs, .. } = &self.asked;
+        messages.is_some() && self.choices == 1 && !(*tools || *json_schema || *audio || *logprobs)
     }
 
     /// The estimated tokens of a request that has a `prompt` or an `input` in place of messages.

@@ -9,6 +9,15 @@ use super::request::{Request, StreamOptions};
 /// A body as slices of the client's, with the replaced bytes between them: nothing is copied.
 pub type Segments = VecDeque<Bytes>;
 
+/// An answer that broke off, for another model to go on with.
+#[derive(Debug, Clone, Copy)]
+pub struct Partial<'a> {
+    /// What was written of it.
+    pub text: &'a str,
+    /// Asked for as vLLM does.
+    pub vllm: bool,
+}
+
 /// One replacement; an empty range inserts.
 struct Edit {
     span: Range<usize>,
@@ -17,10 +26,10 @@ struct Edit {
 
 impl Request {
     /// The body for an upstream that calls the model `upstream_model`; with `ask_usage`, a streamed request
-    /// also asks for the usage event.
+    /// also asks for the usage event; with `partial`, for an answer that goes on from there.
     #[must_use]
-    pub fn forward(&self, upstream_model: &str, ask_usage: bool) -> Segments {
-        let mut edits = Vec::with_capacity(2);
+    pub fn forward(&self, upstream_model: &str, ask_usage: bool, partial: Option<Partial<'_>>) -> Segments {
+        let mut edits = Vec::with_capacity(4);
         if upstream_model != self.model() {
             let name = serde_json::Value::from(upstream_model).to_string();
             edits.push(Edit { span: self.model_span.clone(), bytes: name.into() });
@@ -28,9 +37,34 @@ impl Request {
         if ask_usage && self.stream() {
             edits.extend(self.usage_edit());
         }
+        if let Some(partial) = partial {
+            edits.extend(self.partial_edits(partial));
+        }
         // Both orders occur, since a client may write its keys in any.
         edits.sort_by_key(|edit| (edit.span.start, edit.span.end));
         apply(&self.body, edits)
+    }
+
+    /// The assistant's message is appended to the others; vLLM's keys stand before the first key.
+    fn partial_edits(&self, partial: Partial<'_>) -> Vec<Edit> {
+        let Some((span, is_empty)) = self.messages_end() else { return Vec::new() };
+        let message = serde_json::json!({"role": "assistant", "content": partial.text});
+        let text = if is_empty { message.to_string() } else { format!(",{message}") };
+        let mut edits = vec![Edit { span, bytes: text.into() }];
+        if partial.vllm {
+            let start = self.body.iter().position(|&byte| byte == b'{').map_or(0, |brace| brace + 1);
+            let keys = br#""continue_final_message":true,"add_generation_prompt":false,"#;
+            edits.push(Edit { span: start..start, bytes: Bytes::from_static(keys) });
+        }
+        edits
+    }
+
+    /// Where another message can be appended, and whether it would be the first.
+    fn messages_end(&self) -> Option<(Range<usize>, bool)> {
+        let span = self.messages_span()?;
+        let end = span.end.checked_sub(1)?;
+        let inside = self.body.get(span.start + 1..end)?;
+        Some((end..end, inside.trim_ascii().is_empty()))
     }
 
     fn usage_edit(&self) -> Option<Edit> {
@@ -81,7 +115,7 @@ mod tests {
 
     fn forward(json: &str, model: &str, ask: bool) -> String {
         let request = Request::parse(Bytes::copy_from_slice(json.as_bytes())).unwrap();
-        let bytes: Vec<u8> = request.forward(model, ask).into_iter().flatten().collect();
+        let bytes: Vec<u8> = request.forward(model, ask, None).into_iter().flatten().collect();
         String::from_utf8(bytes).unwrap()
     }
 

@@ -73,6 +73,12 @@ impl PoolModel {
         }
     }
 
+    /// How many tokens prompt and answer may have together, as far as the configuration says.
+    #[must_use]
+    pub fn context_tokens(&self) -> Option<u32> {
+        self.context_tokens
+    }
+
     /// Why this model cannot serve a request; `None` when it can.
     #[must_use]
     pub fn exclusion(&self, needs: &Requirements) -> Option<Exclusion> {

@@ -11,7 +11,7 @@ use pointsman_routers::CostClass;
 
 use super::{Snapshot, Tenant, routes::Routes};
 use crate::{
-    config::{Config, Diagnostics, EmbedderConfig, RouteConfig, RoutedConfig, RouterKind},
+    config::{Config, Delivery, Diagnostics, EmbedderConfig, RouteChoice, RoutedConfig, RouterKind},
     routing::{candidates::PoolModel, engine::Engine, worker::Worker},
     tenancy::Keyring,
     upstream::{client::Clients, model::Model},
@@ -62,6 +62,8 @@ pub fn build(config: &Config, context: &BuildContext<'_>) -> Result<(Snapshot, D
     if found.has_errors() {
         return Err(found);
     }
+    let deliveries = config.routes.iter().map(|(name, route)| (name.clone(), route.delivery));
+    let deliveries: Arc<BTreeMap<String, Delivery>> = Arc::new(deliveries.collect());
     let mut tenants = BTreeMap::new();
     for (name, tenant) in &config.tenants {
         let pool: Arc<[PoolModel]> = tenant
@@ -79,6 +81,7 @@ pub fn build(config: &Config, context: &BuildContext<'_>) -> Result<(Snapshot, D
                 .collect(),
             plans,
             default_route: tenant.default_route.as_str().into(),
+            deliveries: Arc::clone(&deliveries),
         };
         tenants.insert(Arc::clone(&built.name), Arc::new(built));
     }
@@ -167,7 +170,7 @@ fn load_engines(config: &Config, context: &BuildContext<'_>, found: &mut Diagnos
         }
     }
     for (name, route) in &config.routes {
-        let RouteConfig::Routed(route) = route else { continue };
+        let RouteChoice::Routed(route) = &route.choice else { continue };
         if engines.of_route(route).is_some() {
             continue;
         }

@@ -6,7 +6,7 @@ use pointsman_routers::Candidate;
 
 use super::build::{Engines, Prepared};
 use crate::{
-    config::{Config, Diagnostics, RouteConfig, RoutedConfig, Selection, TenantConfig},
+    config::{Config, Diagnostics, RouteChoice, RoutedConfig, Selection, TenantConfig},
     routing::{
         candidates::PoolModel,
         plan::{Costs, LearnedPlan, Plan, PoolPlans, RulePlan},
@@ -27,9 +27,9 @@ impl Routes<'_> {
     pub(super) fn plan(&self, found: &mut Diagnostics) -> PoolPlans {
         let mut routes: BTreeMap<Arc<str>, Arc<Plan>> = BTreeMap::new();
         for (name, route) in &self.config.routes {
-            let plan = match route {
-                RouteConfig::Static { models } => self.static_plan(name, models, found),
-                RouteConfig::Routed(routed) => self.routed_plan(name, routed, found),
+            let plan = match &route.choice {
+                RouteChoice::Static { models } => self.static_plan(name, models, found),
+                RouteChoice::Routed(routed) => self.routed_plan(name, routed, found),
             };
             if let Some(plan) = plan {
                 routes.insert(name.as_str().into(), Arc::new(plan));

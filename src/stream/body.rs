@@ -3,7 +3,7 @@
 use std::{
     collections::VecDeque,
     convert::Infallible,
-    future::poll_fn,
+    future::{Future, poll_fn},
     pin::Pin,
     task::{Context, Poll, ready},
 };
@@ -14,6 +14,7 @@ use http_body::{Body, Frame};
 use super::{
     fault::StreamFault,
     relay::{Relay, Step},
+    transcript::Transcript,
 };
 use crate::openai::{error::ErrorBody, usage::Usage};
 
@@ -29,6 +30,22 @@ pub trait StreamObserver: Send + Unpin {
     /// The stream ended: whole, or with a fault.
     fn ended(&mut self, fault: Option<&StreamFault>);
 }
+
+/// Goes on with an answer that broke after its first content.
+pub trait Rescuer<B> {
+    /// What a rescue brings beside the stream, for [`Rescuer::rescued`].
+    type Found: Send;
+
+    /// Looks for another upstream to give the rest; `None` where there is none to be asked. The books of the attempt that
+    /// broke have been told all that is known of it.
+    fn rescue(&mut self, fault: &StreamFault, transcript: Transcript) -> Option<Rescue<B, Self::Found>>;
+
+    /// The rest comes from there.
+    fn rescued(&mut self, found: Self::Found);
+}
+
+/// A rescue on its way: the stream that gives the rest, or why there is none.
+pub type Rescue<B, F> = Pin<Box<dyn Future<Output = Result<(Committed<B>, F), StreamFault>> + Send>>;
 
 /// A stream whose first content has arrived, with what came before it.
 #[derive(Debug)]
@@ -65,70 +82,83 @@ pub async fn commit<B: Body<Data = Bytes>>(mut relay: Relay<B>) -> Result<Commit
 
 impl<B> Committed<B> {
     /// The body for the client, watched by `observer` to its end.
-    pub fn into_body<O: StreamObserver>(self, mut observer: O) -> RelayBody<B, O>
+    pub fn into_body<O: StreamObserver + Rescuer<B>>(self, mut observer: O) -> RelayBody<B, O>
     where
         B: Body<Data = Bytes>,
     {
         observer.written(self.relay.progress().characters());
         RelayBody {
-            relay: self.relay,
+            relay: Some(self.relay),
             held: self.held,
             observer: Some(observer),
             whole: self.whole,
             stage: Stage::Streaming,
+            rescue: None,
         }
     }
 }
 
 /// A streamed answer: the held events, then each event as it comes, then an honest end.
-#[derive(Debug)]
-pub struct RelayBody<B, O> {
-    relay: Relay<B>,
+pub struct RelayBody<B, O: Rescuer<B>> {
+    /// Not there while another is looked for, nor after none was found.
+    relay: Option<Relay<B>>,
     held: VecDeque<Bytes>,
     /// Let go with the answer's last event: its books are closed before the upstream's body ends.
     observer: Option<O>,
     /// The answer was whole before the body was first polled.
     whole: bool,
     stage: Stage,
+    /// While the stage is that.
+    rescue: Option<Rescue<B, O::Found>>,
+}
+
+impl<B, O: Rescuer<B>> std::fmt::Debug for RelayBody<B, O> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("RelayBody").field("stage", &self.stage).finish_non_exhaustive()
+    }
 }
 
 /// How far a body has come.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
     /// The answer is coming.
     Streaming,
+    /// It broke, and another upstream is looked for.
+    Rescuing,
     /// The client has all of it; the upstream's body has not ended yet.
     Lingering,
     /// There is nothing more to send.
     Over,
 }
 
-impl<B: Body<Data = Bytes>, O: StreamObserver> RelayBody<B, O> {
+impl<B: Body<Data = Bytes>, O: StreamObserver + Rescuer<B>> RelayBody<B, O> {
     fn end(&mut self, fault: Option<&StreamFault>) {
         self.stage = if fault.is_none() { Stage::Lingering } else { Stage::Over };
         self.note_usage();
         // Passed on as it came, and no success for it.
-        let failed = self.relay.progress().has_failed().then_some(StreamFault::Failed);
+        let has_failed = self.relay.as_ref().is_some_and(|relay| relay.progress().has_failed());
+        let failed = has_failed.then_some(StreamFault::Failed);
         if let Some(mut observer) = self.observer.take() {
             observer.ended(fault.or(failed.as_ref()));
         }
     }
 
     fn note_usage(&mut self) {
-        let Some(observer) = &mut self.observer else { return };
-        observer.written(self.relay.progress().characters());
-        if let Some(usage) = self.relay.usage() {
+        let (Some(observer), Some(relay)) = (&mut self.observer, &self.relay) else { return };
+        observer.written(relay.progress().characters());
+        if let Some(usage) = relay.usage() {
             observer.usage(usage);
         }
     }
 
-    /// The next frame, while the answer is coming.
+    /// The next frame, while the answer is coming. Empty where there is nothing to send now.
     fn poll_answer(&mut self, context: &mut Context<'_>) -> Poll<Bytes> {
         if self.whole {
             self.end(None);
             return Poll::Ready(Bytes::new());
         }
-        let step = self.relay.poll_step(context);
+        let Some(relay) = &mut self.relay else { return Poll::Ready(Bytes::new()) };
+        let step = relay.poll_step(context);
         // Also while nothing is to be sent: a client may leave between the usage event, which is not for it, and
         // the end.
         self.note_usage();
@@ -138,7 +168,43 @@ impl<B: Body<Data = Bytes>, O: StreamObserver> RelayBody<B, O> {
                 self.end(None);
                 bytes
             }
-            Step::Broken(fault) => {
+            Step::Broken(fault) => self.broken(&fault),
+        })
+    }
+
+    /// The answer broke: another upstream is looked for, or the client is told.
+    fn broken(&mut self, fault: &StreamFault) -> Bytes {
+        // Dropped here: the call is over, whatever comes of the answer.
+        let transcript = self.relay.take().and_then(Relay::into_transcript).filter(Transcript::can_go_on);
+        if let (Some(transcript), Some(observer)) = (transcript, &mut self.observer) {
+            self.rescue = observer.rescue(fault, transcript);
+        }
+        if self.rescue.is_some() {
+            self.stage = Stage::Rescuing;
+            return Bytes::new();
+        }
+        self.end(Some(fault));
+        error_event(fault)
+    }
+
+    /// What there is to send once the rescue is over.
+    fn poll_rescue(&mut self, context: &mut Context<'_>) -> Poll<Bytes> {
+        let Some(rescue) = &mut self.rescue else { return Poll::Ready(Bytes::new()) };
+        let found = ready!(rescue.as_mut().poll(context));
+        self.rescue = None;
+        Poll::Ready(match found {
+            Ok((Committed { relay, held, whole }, found)) => {
+                if let Some(observer) = &mut self.observer {
+                    observer.rescued(found);
+                }
+                self.relay = Some(relay);
+                self.held = held;
+                self.whole = whole;
+                self.stage = Stage::Streaming;
+                self.note_usage();
+                self.held.pop_front().unwrap_or_default()
+            }
+            Err(fault) => {
                 self.end(Some(&fault));
                 error_event(&fault)
             }
@@ -146,7 +212,7 @@ impl<B: Body<Data = Bytes>, O: StreamObserver> RelayBody<B, O> {
     }
 }
 
-impl<B: Body<Data = Bytes>, O: StreamObserver> Body for RelayBody<B, O> {
+impl<B: Body<Data = Bytes>, O: StreamObserver + Rescuer<B>> Body for RelayBody<B, O> {
     type Data = Bytes;
     type Error = Infallible;
 
@@ -155,20 +221,26 @@ impl<B: Body<Data = Bytes>, O: StreamObserver> Body for RelayBody<B, O> {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let this = &mut *self;
-        if let Some(bytes) = this.held.pop_front() {
-            return Poll::Ready(Some(Ok(Frame::data(bytes))));
-        }
-        if this.stage == Stage::Streaming {
-            let bytes = ready!(this.poll_answer(context));
+        loop {
+            if let Some(bytes) = this.held.pop_front() {
+                return Poll::Ready(Some(Ok(Frame::data(bytes))));
+            }
+            let bytes = match this.stage {
+                Stage::Streaming => ready!(this.poll_answer(context)),
+                Stage::Rescuing => ready!(this.poll_rescue(context)),
+                Stage::Lingering => {
+                    if let Some(relay) = &mut this.relay {
+                        ready!(relay.poll_linger(context));
+                    }
+                    this.stage = Stage::Over;
+                    continue;
+                }
+                Stage::Over => return Poll::Ready(None),
+            };
             if !bytes.is_empty() {
                 return Poll::Ready(Some(Ok(Frame::data(bytes))));
             }
         }
-        if this.stage == Stage::Lingering {
-            ready!(this.relay.poll_linger(context));
-            this.stage = Stage::Over;
-        }
-        Poll::Ready(None)
     }
 
     fn is_end_stream(&self) -> bool {

@@ -10,9 +10,18 @@ pub enum StreamFault {
     /// The upstream closed the stream, or its connection broke, before the answer was whole.
     #[error("the upstream ended its answer early")]
     Truncated,
-    /// Nothing came for longer than the model's timeout.
-    #[error("the upstream fell silent")]
-    Silent,
+    /// No content came in time.
+    #[error("the upstream's first token did not come in time")]
+    FirstToken,
+    /// Nothing more came in time.
+    #[error("the upstream fell silent in the middle of its answer")]
+    Stalled,
+    /// The request's own time was over before the answer was.
+    #[error("the request took longer than it may")]
+    RequestTimeout,
+    /// Another upstream was asked for the rest of a broken answer, and wrote another one.
+    #[error("the upstream's answer broke off, and another one differs from what was sent of it")]
+    Differs,
     /// An event was not what the protocol says.
     #[error("the upstream sent a malformed event")]
     Malformed,
@@ -39,7 +48,10 @@ impl StreamFault {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Truncated => "upstream_truncated",
-            Self::Silent => "upstream_timeout",
+            Self::FirstToken => "upstream_first_token_timeout",
+            Self::Stalled => "upstream_between_tokens_timeout",
+            Self::RequestTimeout => "upstream_request_timeout",
+            Self::Differs => "upstream_replay_differs",
             Self::Malformed => "upstream_malformed",
             Self::Reported(_) => "upstream_reported_error",
             Self::Failed => "upstream_answer_failed",

@@ -16,6 +16,7 @@ use super::{
     fault::StreamFault,
     progress::Progress,
     sse::{Decoder, Event},
+    transcript::{Taken, Transcript},
 };
 use crate::{
     openai::{
@@ -36,12 +37,37 @@ pub struct RelaySettings {
     pub model_json: Option<Bytes>,
     /// Drop the event that reports usage alone: the client did not ask for it.
     pub drop_usage_event: bool,
-    /// Longest silence of the upstream.
-    pub silence_max: Duration,
+    /// How long it may take.
+    pub limits: Limits,
+    /// What the client has of the answer, where it could be gone on with should this stream break.
+    pub transcript: Option<Transcript>,
     /// Longest event.
     pub event_bytes_max: usize,
     /// Takes secrets out of errors that the upstream reports.
     pub redactor: Arc<Redactor>,
+}
+
+/// How long a stream may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// When its first content must be there.
+    pub first_token_at: Instant,
+    /// Longest time between two of its events.
+    pub between_tokens: Duration,
+    /// When the request must be over.
+    pub request_at: Instant,
+}
+
+impl Limits {
+    /// When a stream that showed a sign of life `now` is given up, and why.
+    fn due(&self, now: Instant, has_content: bool) -> (Instant, StreamFault) {
+        let own = if has_content {
+            (now + self.between_tokens, StreamFault::Stalled)
+        } else {
+            (self.first_token_at, StreamFault::FirstToken)
+        };
+        if self.request_at <= own.0 { (self.request_at, StreamFault::RequestTimeout) } else { own }
+    }
 }
 
 /// One step of a stream.
@@ -68,6 +94,11 @@ pub struct Relay<B> {
     progress: Progress,
     settings: RelaySettings,
     silence: Pin<Box<Sleep>>,
+    /// What it is when that is over.
+    silence_is: StreamFault,
+    has_content: bool,
+    /// An event of the answer has come since that was set.
+    has_moved: bool,
     usage: Option<Usage>,
     ended: bool,
     /// Bytes that may still come after the end of the answer; `None` before it.
@@ -83,11 +114,15 @@ impl<B: Body<Data = Bytes>> Relay<B> {
     /// A relay at the start of `body`.
     #[must_use]
     pub fn new(body: B, settings: RelaySettings) -> Self {
+        let (due, silence_is) = settings.limits.due(Instant::now(), false);
         Self {
             body: Box::pin(body),
             decoder: Decoder::new(settings.event_bytes_max),
             progress: Progress::new(settings.dialect, settings.choices),
-            silence: Box::pin(tokio::time::sleep(settings.silence_max)),
+            silence: Box::pin(tokio::time::sleep_until(due)),
+            silence_is,
+            has_content: false,
+            has_moved: false,
             settings,
             usage: None,
             ended: false,
@@ -152,8 +187,6 @@ impl<B: Body<Data = Bytes>> Relay<B> {
                 if let Some(bytes) = frame.data_ref() {
                     self.decoder.push(bytes);
                 }
-                let deadline = Instant::now() + self.settings.silence_max;
-                self.silence.as_mut().reset(deadline);
                 Poll::Ready(None)
             }
             // A connection that breaks after the last choice's end takes nothing from the answer.
@@ -165,11 +198,36 @@ impl<B: Body<Data = Bytes>> Relay<B> {
                 Poll::Ready(if cut { Some(self.end()) } else { last })
             }
             Poll::Pending => {
+                if std::mem::take(&mut self.has_moved) {
+                    let (due, silence_is) = self.settings.limits.due(Instant::now(), self.has_content);
+                    self.silence.as_mut().reset(due);
+                    self.silence_is = silence_is;
+                }
                 ready!(self.silence.as_mut().poll(context));
                 let whole = self.progress.is_whole();
-                Poll::Ready(Some(if whole { self.end() } else { Step::Broken(StreamFault::Silent) }))
+                Poll::Ready(Some(if whole { self.end() } else { Step::Broken(self.silence_is.clone()) }))
             }
         }
+    }
+
+    /// An event of these data, under the pool's name for the model.
+    fn rewritten(&self, data: &str) -> Bytes {
+        let model = chunk::observe(self.settings.dialect, data).ok().and_then(|seen| seen.model);
+        let data = match (&self.settings.model_json, model) {
+            (Some(name), Some(span)) => {
+                let (before, after) = (data.get(..span.start), data.get(span.end..));
+                let parts =
+                    [before.unwrap_or_default().as_bytes(), name, after.unwrap_or_default().as_bytes()];
+                parts.concat()
+            }
+            _ => data.as_bytes().to_vec(),
+        };
+        [b"data: ", &data[..], b"\n\n"].concat().into()
+    }
+
+    /// What the client has of the answer, once the stream has broken.
+    pub fn into_transcript(self) -> Option<Transcript> {
+        self.settings.transcript
     }
 
     fn end(&self) -> Step {
@@ -197,8 +255,19 @@ impl<B: Body<Data = Bytes>> Relay<B> {
         }
         self.progress.observe(&seen);
         self.usage = seen.usage.or(self.usage);
+        self.has_content |= seen.content || seen.terminal;
+        self.has_moved = true;
         if seen.usage_only && self.settings.drop_usage_event {
             return None;
+        }
+        match self.settings.transcript.as_mut().map_or(Taken::AsItIs, |transcript| transcript.take(text)) {
+            Taken::AsItIs => {}
+            Taken::Known => return None,
+            Taken::Differs => return Some(Step::Broken(StreamFault::Differs)),
+            Taken::With(text) => {
+                let bytes = self.rewritten(&text);
+                return Some(Step::Forward { bytes, commits: seen.content || seen.terminal });
+            }
         }
         let bytes = match (&self.settings.model_json, seen.model) {
             (Some(name), Some(span)) if text.as_bytes().get(span.clone()) != Some(name) => {

@@ -10,7 +10,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
-use tokio::time::{Instant, Sleep, sleep, timeout};
+use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 
 use super::{body::StreamObserver, fault::StreamFault};
 use crate::openai::{scan::UsageScanner, usage::Usage};
@@ -24,18 +24,40 @@ pub enum Held<B> {
     Overflow(Bytes, B),
 }
 
-/// Reads up to `bytes_max` bytes of `body`, waiting at most `silence_max` for each frame.
+/// How long a body may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// Longest wait for each frame.
+    pub silence_max: Duration,
+    /// When the request must be over.
+    pub request_at: Instant,
+}
+
+impl Patience {
+    /// When a body that showed a sign of life `now` is given up, and why.
+    fn due(&self, now: Instant) -> (Instant, StreamFault) {
+        let silent_at = now + self.silence_max;
+        if self.request_at <= silent_at {
+            (self.request_at, StreamFault::RequestTimeout)
+        } else {
+            (silent_at, StreamFault::Stalled)
+        }
+    }
+}
+
+/// Reads up to `bytes_max` bytes of `body`.
 ///
 /// # Errors
 /// When the body breaks off or falls silent.
-pub async fn hold<B>(mut body: B, bytes_max: usize, silence_max: Duration) -> Result<Held<B>, StreamFault>
+pub async fn hold<B>(mut body: B, bytes_max: usize, patience: Patience) -> Result<Held<B>, StreamFault>
 where
     B: Body<Data = Bytes> + Unpin,
 {
     let mut held = BytesMut::new();
     let mut only: Option<Bytes> = None;
     loop {
-        let frame = timeout(silence_max, body.frame()).await.map_err(|_| StreamFault::Silent)?;
+        let (due, silence_is) = patience.due(Instant::now());
+        let frame = timeout_at(due, body.frame()).await.map_err(|_| silence_is)?;
         let Some(frame) = frame else { break };
         let Ok(bytes) = frame.map_err(|_| StreamFault::Truncated)?.into_data() else { continue };
         // Most answers come in one frame: that one is not copied.
@@ -60,21 +82,25 @@ where
 pub struct PassingBody<B, O> {
     first: Option<Bytes>,
     rest: B,
-    silence_max: Duration,
+    patience: Patience,
     silence: Pin<Box<Sleep>>,
+    /// What it is when that is over.
+    silence_is: StreamFault,
     scanner: UsageScanner,
     observer: O,
     ended: bool,
 }
 
 impl<B, O> PassingBody<B, O> {
-    /// Passes `first` and then `rest`, waiting at most `silence_max` for each frame.
-    pub fn new(first: Bytes, rest: B, silence_max: Duration, observer: O) -> Self {
+    /// Passes `first` and then `rest`.
+    pub fn new(first: Bytes, rest: B, patience: Patience, observer: O) -> Self {
+        let (due, silence_is) = patience.due(Instant::now());
         Self {
             first: Some(first),
             rest,
-            silence_max,
-            silence: Box::pin(sleep(silence_max)),
+            patience,
+            silence: Box::pin(sleep_until(due)),
+            silence_is,
             scanner: UsageScanner::default(),
             observer,
             ended: false,
@@ -135,7 +161,9 @@ where
                     this.scanner.push(bytes);
                     this.observer.written(this.scanner.characters());
                 }
-                this.silence.as_mut().reset(Instant::now() + this.silence_max);
+                let (due, silence_is) = this.patience.due(Instant::now());
+                this.silence.as_mut().reset(due);
+                this.silence_is = silence_is;
                 // The server drops a body of known length after its last byte, without asking for more.
                 if this.rest.is_end_stream() {
                     if !this.scanner.is_whole() {
@@ -154,7 +182,8 @@ where
             }
             Poll::Pending => {
                 ready!(this.silence.as_mut().poll(context));
-                this.broken(StreamFault::Silent)
+                let fault = this.silence_is.clone();
+                this.broken(fault)
             }
         }
     }

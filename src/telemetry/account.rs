@@ -18,19 +18,33 @@ pub struct Account {
     metrics: Arc<Metrics>,
     tenant: Arc<str>,
     route: Arc<str>,
-    model: Option<Billed>,
-    usage: Option<Usage>,
     prompt_tokens: u64,
-    /// Once an answer has begun.
-    written_characters: Option<u64>,
+    /// The attempt that is on its way, or was the last.
+    attempt: Option<Billed>,
+    /// Attempts before it whose answers had begun: they are charged for too.
+    earlier: Vec<Billed>,
     outcome: Outcome,
 }
 
-/// The model that answers, and what it charges.
+/// An attempt: the model that was asked, what it charges, and what it did.
 #[derive(Debug, Clone)]
 struct Billed {
     name: Arc<str>,
     price: Option<Price>,
+    usage: Option<Usage>,
+    /// Once an answer has begun.
+    written_characters: Option<u64>,
+}
+
+impl Billed {
+    /// What was used, and whether that is an estimate. Nothing is known of a model that did not begin.
+    fn used(&self, prompt_tokens: u64) -> Option<(Usage, bool)> {
+        if let Some(reported) = self.usage {
+            return Some((reported, false));
+        }
+        let completion_tokens = characters::tokens(self.written_characters?);
+        Some((Usage { prompt_tokens, completion_tokens }, true))
+    }
 }
 
 impl Account {
@@ -42,10 +56,9 @@ impl Account {
             metrics,
             tenant: NONE.into(),
             route: NONE.into(),
-            model: None,
-            usage: None,
             prompt_tokens: 0,
-            written_characters: None,
+            attempt: None,
+            earlier: Vec::new(),
             outcome: Outcome::Cancelled,
         }
     }
@@ -60,14 +73,24 @@ impl Account {
         self.route = Arc::clone(route);
     }
 
-    /// A model is asked.
+    /// A model is asked. What the one before it used stays on the books.
     pub fn set_model(&mut self, name: &Arc<str>, price: Option<Price>) {
-        self.model = Some(Billed { name: Arc::clone(name), price });
+        let next = Billed { name: Arc::clone(name), price, usage: None, written_characters: None };
+        let before = self.attempt.replace(next);
+        self.earlier.extend(before.filter(|before| before.used(0).is_some()));
     }
 
     /// The upstream reported usage; the last report counts.
     pub fn set_usage(&mut self, usage: Usage) {
-        self.usage = Some(usage);
+        if let Some(attempt) = &mut self.attempt {
+            attempt.usage = Some(usage);
+        }
+    }
+
+    /// What the attempt on its way has used so far: as reported, or else estimated.
+    #[must_use]
+    pub fn used(&self) -> Usage {
+        self.attempt.as_ref().and_then(|attempt| attempt.used(self.prompt_tokens)).unwrap_or_default().0
     }
 
     /// The prompt has about so many tokens; counts where no usage is reported.
@@ -77,22 +100,14 @@ impl Account {
 
     /// An answer has begun, and the model has written so many characters of it; counts where no usage is reported.
     pub fn set_written(&mut self, characters: u64) {
-        self.written_characters = Some(characters);
+        if let Some(attempt) = &mut self.attempt {
+            attempt.written_characters = Some(characters);
+        }
     }
 
     /// The request ended so.
     pub fn ended(&mut self, outcome: Outcome) {
         self.outcome = outcome;
-    }
-
-    /// What was used, and why that is an estimate if it is one. Nothing is known of a model that did not begin.
-    fn usage(&self) -> Option<(Usage, Option<Estimated>)> {
-        if let Some(reported) = self.usage {
-            return Some((reported, None));
-        }
-        let completion_tokens = characters::tokens(self.written_characters?);
-        let usage = Usage { prompt_tokens: self.prompt_tokens, completion_tokens };
-        Some((usage, Some(Estimated::after(self.outcome))))
     }
 
     fn record_usage(&self, model: &Billed, usage: Usage) {
@@ -118,7 +133,7 @@ fn cost_pico_usd(price: Price, usage: Usage) -> f64 {
 impl Drop for Account {
     fn drop(&mut self) {
         self.metrics.in_flight.dec();
-        let model = self.model.as_ref().map_or(NONE, |model| &model.name);
+        let model = self.attempt.as_ref().map_or(NONE, |attempt| &attempt.name);
         let labels = [&*self.tenant, &*self.route, model, self.outcome.label()];
         let counted = self.metrics.requests.with_label_values(&labels);
         counted.inc();
@@ -126,10 +141,13 @@ impl Drop for Account {
         if counted.get() == 1 {
             self.metrics.seed_outcomes(&self.tenant, &self.route, model);
         }
-        if let (Some(model), Some((usage, estimated))) = (&self.model, self.usage()) {
-            self.record_usage(model, usage);
-            if let Some(why) = estimated {
-                self.metrics.usage_estimated.with_label_values(&[&*model.name, why.label()]).inc();
+        let broke_off = self.earlier.iter().map(|attempt| (attempt, Estimated::Truncated));
+        let last = self.attempt.iter().map(|attempt| (attempt, Estimated::after(self.outcome)));
+        for (attempt, why) in broke_off.chain(last) {
+            let Some((usage, is_estimate)) = attempt.used(self.prompt_tokens) else { continue };
+            self.record_usage(attempt, usage);
+            if is_estimate {
+                self.metrics.usage_estimated.with_label_values(&[&*attempt.name, why.label()]).inc();
             }
         }
     }
@@ -160,6 +178,26 @@ mod tests {
         assert_eq!(metrics.tokens.with_label_values(&["t", "m", "prompt"]).get(), 1000);
         let cost = metrics.cost_usd.with_label_values(&["t", "m"]).get();
         assert!((cost - 0.0035).abs() < 1e-12, "{cost}");
+    }
+
+    #[test]
+    fn every_attempt_that_began_is_billed() {
+        let metrics = Arc::new(Metrics::new().unwrap());
+        let mut account = Account::open(Arc::clone(&metrics));
+        account.set_prompt_estimate(10);
+        account.set_model(&"never-began".into(), None);
+        account.set_model(&"broke".into(), None);
+        account.set_written(40);
+        assert_eq!(account.used(), Usage { prompt_tokens: 10, completion_tokens: 10 });
+        account.set_model(&"rest".into(), None);
+        account.set_usage(Usage { prompt_tokens: 12, completion_tokens: 3 });
+        account.ended(Outcome::Ok);
+        drop(account);
+        let tokens = |model, kind| metrics.tokens.with_label_values(&["none", model, kind]).get();
+        assert_eq!((tokens("broke", "prompt"), tokens("broke", "completion")), (10, 10));
+        assert_eq!((tokens("rest", "prompt"), tokens("rest", "completion")), (12, 3));
+        assert_eq!(tokens("never-began", "prompt"), 0);
+        assert_eq!(metrics.usage_estimated.with_label_values(&["broke", "truncated"]).get(), 1);
     }
 
     #[test]

@@ -4,8 +4,8 @@
 //! histogram has a tenant label: buckets times tenants would outgrow everything else.
 
 use prometheus::{
-    CounterVec, Encoder, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
-    core::Collector,
+    CounterVec, Encoder, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry,
+    TextEncoder, core::Collector,
 };
 
 use super::outcome::{Estimated, FailOpen, Outcome};
@@ -23,8 +23,12 @@ const FIRST_BYTE_SECONDS: &[f64] =
 const ANSWER_SECONDS: &[f64] =
     &[0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0, 640.0];
 
+const REQUESTS: &[&str] = &["tenant", "route", "model", "outcome"];
+const ATTEMPTS: &[&str] = &["model", "result"];
 const TOKENS: &[&str] = &["tenant", "model", "kind"];
 const ESTIMATES: &[&str] = &["model", "reason"];
+const MODEL: &[&str] = &["model"];
+const ROUTER: &[&str] = &["router"];
 
 /// All the metrics of one gateway.
 #[derive(Debug)]
@@ -36,6 +40,10 @@ pub struct Metrics {
     pub in_flight: IntGauge,
     /// `pointsman_attempts_total{model,result}`: calls of upstreams by what came of them.
     pub attempts: IntCounterVec,
+    /// `pointsman_streams_rescued_total{model}`: broken streams that this model went on with.
+    pub streams_rescued: IntCounterVec,
+    /// `pointsman_breaker_open{model}`: 1 while the model's upstream is left alone after failures, 0.5 while it is probed.
+    pub breaker_open: GaugeVec,
     /// `pointsman_decisions_total{router,model}`: routing decisions by the model chosen.
     pub decisions: IntCounterVec,
     /// `pointsman_decision_seconds{router}`: time from the parsed request to the chosen model.
@@ -77,30 +85,21 @@ impl Metrics {
             let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
             HistogramVec::new(options, labels).and_then(|metric| register(&registry, metric))
         };
+        let breaker_options = Opts::new("breaker_open", "Whether an upstream is left alone after failures");
         let cost_options = Opts::new("cost_usd_total", "Cost in USD: tokens times configured prices");
         Ok(Self {
-            requests: counter(
-                "requests_total",
-                "Requests by how they ended",
-                &["tenant", "route", "model", "outcome"],
-            )?,
+            requests: counter("requests_total", "Requests by how they ended", REQUESTS)?,
             in_flight: gauge("requests_in_flight", "Requests admitted and not ended")?,
-            attempts: counter(
-                "attempts_total",
-                "Calls of upstreams by what came of them",
-                &["model", "result"],
-            )?,
+            attempts: counter("attempts_total", "Calls of upstreams by what came of them", ATTEMPTS)?,
+            streams_rescued: counter("streams_rescued_total", "Broken streams that it went on with", MODEL)?,
+            breaker_open: GaugeVec::new(breaker_options, MODEL)
+                .and_then(|metric| register(&registry, metric))?,
             decisions: counter(
                 "decisions_total",
                 "Routing decisions by the model chosen",
                 &["router", "model"],
             )?,
-            decision_seconds: histogram(
-                "decision_seconds",
-                "Time to choose a model",
-                &["router"],
-                DECISION_SECONDS,
-            )?,
+            decision_seconds: histogram("decision_seconds", "Time to choose", ROUTER, DECISION_SECONDS)?,
             fail_open: counter(
                 "fail_open_total",
                 "Decisions that a router did not make",
@@ -109,13 +108,13 @@ impl Metrics {
             upstream_first_byte_seconds: histogram(
                 "upstream_first_byte_seconds",
                 "From the call of an upstream to the head of its answer",
-                &["model"],
+                MODEL,
                 FIRST_BYTE_SECONDS,
             )?,
             upstream_seconds: histogram(
                 "upstream_seconds",
                 "From the call of an upstream to the end of its answer",
-                &["model"],
+                MODEL,
                 ANSWER_SECONDS,
             )?,
             tokens: counter("tokens_total", "Tokens, reported or estimated", TOKENS)?,

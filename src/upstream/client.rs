@@ -19,7 +19,10 @@ use super::{
     egress::{Deadline, Egress},
     tls::{self, TlsError},
 };
-use crate::config::{ModelConfig, UpstreamTls};
+use crate::{
+    config::{ModelConfig, UpstreamTls},
+    resilience::health::{Health, Healths},
+};
 
 /// An HTTP/1.1 and HTTP/2 client with a pool of connections.
 pub type HttpClient = Client<Deadline<HttpsConnector<Egress>>, SegmentsBody>;
@@ -27,10 +30,12 @@ pub type HttpClient = Client<Deadline<HttpsConnector<Egress>>, SegmentsBody>;
 /// Idle connections are closed before common load balancers (60 s) would close them under a request.
 const IDLE_MAX: Duration = Duration::from_secs(55);
 
-/// The clients of a process. They outlive any configuration, and so do their open connections (law 9).
+/// The clients of a process. They outlive any configuration, and so do their open connections and what is known of the
+/// upstreams' condition (law 9).
 pub struct Clients {
     proxies: Arc<Matcher>,
     made: Mutex<HashMap<Way, Made>>,
+    healths: Healths,
 }
 
 impl std::fmt::Debug for Clients {
@@ -60,7 +65,7 @@ impl Way {
         let identity = client.iter().flat_map(|client| [client.cert.clone(), client.key.clone()]);
         Self {
             files: ca_file.iter().cloned().chain(identity).collect(),
-            connect_timeout: model.connect_timeout,
+            connect_timeout: model.timeouts.connect,
             http2_only: model.http2,
         }
     }
@@ -87,13 +92,18 @@ impl Clients {
     /// Clients that go out past `proxies`.
     #[must_use]
     pub fn new(proxies: Matcher) -> Self {
-        Self { proxies: Arc::new(proxies), made: Mutex::default() }
+        Self { proxies: Arc::new(proxies), made: Mutex::default(), healths: Healths::default() }
     }
 
     /// The proxies on the way out.
     #[must_use]
     pub fn proxies(&self) -> &Matcher {
         &self.proxies
+    }
+
+    /// The condition of a model's upstream: what is at that address under that name, whatever pools call it.
+    pub fn health(&self, model: &ModelConfig) -> Arc<Health> {
+        self.healths.of(&format!("{} {}", model.base_url, model.upstream_model))
     }
 
     /// The client for a model: the one there is, unless its TLS material has changed since.
@@ -116,7 +126,7 @@ impl Clients {
     fn make(&self, model: &ModelConfig) -> Result<HttpClient, TlsError> {
         let builder =
             HttpsConnectorBuilder::new().with_tls_config(tls::client_config(&model.tls)?).https_or_http();
-        let egress = Egress::new(Arc::clone(&self.proxies), model.connect_timeout);
+        let egress = Egress::new(Arc::clone(&self.proxies), model.timeouts.connect);
         let connector = if model.http2 {
             builder.enable_http2().wrap_connector(egress)
         } else {
@@ -128,6 +138,6 @@ impl Clients {
             .timer(TokioTimer::new())
             .http2_only(model.http2)
             .http2_keep_alive_interval(Duration::from_secs(30))
-            .build(Deadline::new(connector, model.connect_timeout)))
+            .build(Deadline::new(connector, model.timeouts.connect)))
     }
 }

@@ -145,6 +145,11 @@ impl Write for Via {
     }
 }
 
+/// The connection took longer than it may.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("connecting took longer than `timeouts.connect`")]
+pub struct ConnectTimeout;
+
 /// A connector with a deadline for everything it does: name lookup, TCP, proxy, TLS.
 #[derive(Debug, Clone)]
 pub struct Deadline<C> {
@@ -177,10 +182,7 @@ where
     fn call(&mut self, destination: Uri) -> Self::Future {
         let connecting = tokio::time::timeout(self.limit, self.inner.call(destination));
         Box::pin(async move {
-            connecting
-                .await
-                .map_err(|_| ConnectError::from("connecting took longer than connect_timeout"))?
-                .map_err(Into::into)
+            connecting.await.map_err(|_| ConnectError::from(ConnectTimeout))?.map_err(Into::into)
         })
     }
 }

@@ -1,6 +1,6 @@
 //! A model as the gateway calls it.
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{error::Error, fmt, io, sync::Arc};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header};
@@ -10,12 +10,21 @@ use tokio::time::{Instant, timeout_at};
 use super::{
     body::SegmentsBody,
     client::{Clients, HttpClient},
+    egress::ConnectTimeout,
     headers,
     tls::TlsError,
 };
 use crate::{
-    config::{ModelConfig, Price, ResponseModel, Scheme, UsageMode},
-    openai::{endpoint::Endpoint, request},
+    config::{Continuation, ModelConfig, Price, ResponseModel, Scheme, Timeouts, UsageMode},
+    openai::{
+        endpoint::Endpoint,
+        request,
+        rewrite::{Partial, Segments},
+    },
+    resilience::{
+        breaker::{BreakerRules, Position},
+        health::{Admission, Health, LeftAlone},
+    },
     secret::{Redactor, Secret},
 };
 
@@ -26,8 +35,8 @@ pub struct Model {
     pub name: Arc<str>,
     /// What its tokens cost.
     pub price: Option<Price>,
-    /// Longest silence: until the answer's head, and then between any two of its frames.
-    pub timeout: Duration,
+    /// How long it may take for each part of an answer.
+    pub timeouts: Timeouts,
     /// The JSON text that takes the place of the upstream's `model` in answers.
     pub answer_model: Option<Bytes>,
     /// Takes our keys out of what the upstream says.
@@ -35,6 +44,9 @@ pub struct Model {
     upstream_model: String,
     ask_usage: bool,
     client: HttpClient,
+    health: Arc<Health>,
+    breaker: BreakerRules,
+    continuation: Continuation,
     uris: Uris,
     headers: HeaderMap,
 }
@@ -84,9 +96,18 @@ pub enum SendFault {
     /// No connection.
     #[error("the upstream cannot be reached")]
     Connect,
+    /// No connection in time.
+    #[error("the upstream could not be connected to in time")]
+    ConnectTimeout,
     /// No answer's head in time.
-    #[error("the upstream did not answer in time")]
-    Timeout,
+    #[error("the upstream did not begin to answer in time")]
+    HeadersTimeout,
+    /// No answer's head before the request's own time was over.
+    #[error("the request took longer than it may")]
+    RequestTimeout,
+    /// It says that it has not begun with the call, and will not.
+    #[error("the upstream did not take the request")]
+    Unprocessed,
     /// The connection broke before the answer's head.
     #[error("the upstream closed the connection before answering")]
     Broken,
@@ -98,7 +119,10 @@ impl SendFault {
     pub const fn code(&self) -> &'static str {
         match self {
             Self::Connect => "upstream_unreachable",
-            Self::Timeout => "upstream_timeout",
+            Self::ConnectTimeout => "upstream_connect_timeout",
+            Self::HeadersTimeout => "upstream_headers_timeout",
+            Self::RequestTimeout => "upstream_request_timeout",
+            Self::Unprocessed => "upstream_unprocessed",
             Self::Broken => "upstream_closed",
         }
     }
@@ -120,7 +144,8 @@ impl Model {
         Ok(Self {
             name: name.into(),
             price: config.price,
-            timeout: config.timeout,
+            timeouts: config.timeouts,
+            continuation: config.continuation,
             answer_model: match config.response_model {
                 ResponseModel::Pool => Some(Bytes::from(serde_json::Value::from(name).to_string())),
                 ResponseModel::Upstream => None,
@@ -129,40 +154,94 @@ impl Model {
             upstream_model: config.upstream_model.clone(),
             ask_usage: config.usage == UsageMode::Request,
             client: clients.client(config)?,
+            health: clients.health(config),
+            breaker: config.breaker,
             headers: own_headers(config, clients, &uris.chat)?,
             uris,
         })
     }
 
+    /// A request as it goes to this model; with `written`, as one to go on from there.
+    #[must_use]
+    pub fn body(&self, endpoint: Endpoint, request: &request::Request, written: Option<&str>) -> Segments {
+        let ask_usage = self.ask_usage && endpoint.has_stream_options();
+        let partial = match (written, self.continuation) {
+            (None, _) | (_, Continuation::None) => None,
+            (Some(text), Continuation::Prefill) => Some(Partial { text, vllm: false }),
+            (Some(text), Continuation::Vllm) => Some(Partial { text, vllm: true }),
+        };
+        request.forward(&self.upstream_model, ask_usage, partial)
+    }
+
+    /// It can be given an answer to go on with.
+    #[must_use]
+    pub fn continues(&self) -> bool {
+        self.continuation != Continuation::None
+    }
+
+    /// Lets a call pass, if the upstream is not to be left alone.
+    ///
+    /// # Errors
+    /// Why it is, and until when.
+    pub fn admit(&self, now: Instant) -> Result<Admission, LeftAlone> {
+        self.health.admit(&self.breaker, now)
+    }
+
+    /// How its breaker stands.
+    #[must_use]
+    pub fn breaker(&self, now: Instant) -> Position {
+        self.health.position(now)
+    }
+
     /// Sends a request and waits for the head of the answer. Dropping the future cancels the call.
     ///
     /// # Errors
-    /// When there is no connection, or no head within `timeout`.
+    /// When there is no connection, or no head in time.
     pub async fn send(
         &self,
         endpoint: Endpoint,
         client_headers: &HeaderMap,
-        request: &request::Request,
+        body: Segments,
+        deadline: Instant,
     ) -> Result<Response<Incoming>, SendFault> {
-        let deadline = Instant::now() + self.timeout;
-        let segments = request.forward(&self.upstream_model, self.ask_usage && endpoint.has_stream_options());
-        let mut call = Request::new(SegmentsBody(segments));
+        let headers_at = Instant::now() + self.timeouts.response_headers;
+        let mut call = Request::new(SegmentsBody(body));
         *call.method_mut() = Method::POST;
         *call.uri_mut() = self.uris.of(endpoint).clone();
         *call.headers_mut() = headers::for_upstream(client_headers);
         for (name, value) in &self.headers {
             call.headers_mut().insert(name, value.clone());
         }
-        match timeout_at(deadline, self.client.request(call)).await {
+        match timeout_at(headers_at.min(deadline), self.client.request(call)).await {
             Ok(Ok(response)) => Ok(response),
             Ok(Err(error)) => {
                 // The cause stays here: a client is told that the call failed, not how the network looks.
                 tracing::info!(model = %self.name, error = %ErrorChain(&error), "upstream call failed");
-                Err(if error.is_connect() { SendFault::Connect } else { SendFault::Broken })
+                Err(fault_of(&error))
             }
-            Err(_) => Err(SendFault::Timeout),
+            Err(_) if deadline <= headers_at => Err(SendFault::RequestTimeout),
+            Err(_) => Err(SendFault::HeadersTimeout),
         }
     }
+}
+
+/// What a call's error says of the call.
+fn fault_of(error: &hyper_util::client::legacy::Error) -> SendFault {
+    let causes = || std::iter::successors(error.source(), |cause| Error::source(*cause));
+    if error.is_connect() {
+        let took_too_long = |cause: &(dyn Error + 'static)| {
+            cause.is::<ConnectTimeout>()
+                || cause.downcast_ref::<io::Error>().is_some_and(|of| of.kind() == io::ErrorKind::TimedOut)
+        };
+        return if causes().any(took_too_long) { SendFault::ConnectTimeout } else { SendFault::Connect };
+    }
+    // RFC 9113, 8.7: a refused stream, and one above the last that a GOAWAY names, were not processed.
+    let is_unprocessed = |cause: &h2::Error| {
+        (cause.is_reset() && cause.is_remote() && cause.reason() == Some(h2::Reason::REFUSED_STREAM))
+            || (cause.is_go_away() && cause.is_remote() && cause.reason() == Some(h2::Reason::NO_ERROR))
+    };
+    let unprocessed = causes().filter_map(|cause| cause.downcast_ref()).any(is_unprocessed);
+    if unprocessed { SendFault::Unprocessed } else { SendFault::Broken }
 }
 
 /// All that is sent to an upstream and is nobody else's business.

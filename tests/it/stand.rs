@@ -21,7 +21,7 @@ use crate::{
 };
 
 /// What a gateway is made of. Without more, one tenant with every model in its pool, and the models in the order of
-/// their addition as the route `auto`.
+/// their addition as the route `auto`, which asks none of them twice.
 #[derive(Default)]
 pub(crate) struct Setup {
     models: Vec<(String, String)>,
@@ -40,7 +40,7 @@ impl Setup {
         Self::default()
     }
 
-    /// A model at this address, with YAML fields of its own (`usage: as_is, timeout: 1s`).
+    /// A model at this address, with YAML fields of its own (`usage: as_is, features: []`).
     pub(crate) fn model(mut self, name: &str, base_url: &str, fields: &str) -> Self {
         self.models.push((name.to_owned(), format!("{{base_url: \"{base_url}\", {fields}}}")));
         self
@@ -93,7 +93,10 @@ impl Setup {
         let names: Vec<&str> = self.models.iter().map(|(name, _)| name.as_str()).collect();
         let all = names.join(", ");
         let models: String = self.models.iter().map(|(name, body)| format!("  {name}: {body}\n")).collect();
-        let routes = self.routes.clone().unwrap_or_else(|| format!("{{auto: {{models: [{all}]}}}}"));
+        let routes = self
+            .routes
+            .clone()
+            .unwrap_or_else(|| format!("{{auto: {{models: [{all}], retry: {{max: 0}}}}}}"));
         let tenants = self
             .tenants
             .clone()

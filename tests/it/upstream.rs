@@ -16,7 +16,7 @@ use tokio::{
     net::TcpListener,
     sync::Notify,
     task::JoinSet,
-    time::{error::Elapsed, timeout},
+    time::{Instant, error::Elapsed, timeout},
 };
 
 pub(crate) use script::{Gate, Script, chunk};
@@ -36,6 +36,8 @@ pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
 pub(crate) struct Received {
     /// Which connection it came by, counted from zero.
     pub(crate) connection: usize,
+    /// When it was there whole.
+    pub(crate) at: Instant,
     /// The head, line by line as sent, without the blank line.
     pub(crate) head: String,
     /// The body.
@@ -205,7 +207,7 @@ async fn accept(
 async fn converse(mut wire: Wire, connection: usize, log: &Log, scripts: &[Script]) {
     while let Some((head, body)) = wire.request().await {
         let place = log.note(|seen| {
-            seen.requests.push(Received { connection, head, body });
+            seen.requests.push(Received { connection, at: Instant::now(), head, body });
             seen.requests.len() - 1
         });
         let script = scripts.get(place).or_else(|| scripts.last()).cloned().unwrap_or_default();

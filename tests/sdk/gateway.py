@@ -31,7 +31,9 @@ ROUTES = ["auto", "cautious", "eager", "priced", "dice", "best", "fixed", "after
 def configuration(url, extra: str = "") -> str:
     """The YAML file of the suites. `url` gives the base URL of the upstream of a name."""
     hashed = hashlib.sha256(HASHED_KEY.encode()).hexdigest()
-    everything = "features: [tools, json_schema, vision], context_tokens: 128000"
+    # The suites break upstreams one after the other: none of them is to be left alone for it.
+    breaker = "breaker: {failures: 1000000, calls_min: 1000000}"
+    everything = f"features: [tools, json_schema, vision], context_tokens: 128000, {breaker}"
     return f"""
 listen: 127.0.0.1:0
 {extra}
@@ -51,22 +53,22 @@ models:
   # Nobody listens on port 1.
   down:    {{ provider: openai, base_url: "http://127.0.0.1:1/v1", price: {{input: 1.00, output: 1.00}}, {everything} }}
   # Waits no longer than a second for the first token.
-  hasty:   {{ provider: openai, base_url: "{url("hasty")}", timeout: 1s, price: {{input: 1.00, output: 1.00}}, {everything} }}
+  hasty:   {{ provider: openai, base_url: "{url("hasty")}", timeouts: {{response_headers: 1s, first_token: 1s, between_tokens: 1s}}, price: {{input: 1.00, output: 1.00}}, {everything} }}
   private: {{ provider: openai, base_url: "{url("private")}", rated_as: gpt-4-1106-preview,
               price: {{input: 10.00, output: 30.00}}, {everything} }}
   # The dearest of its pool and no use for images, tools or long prompts.
   texter:  {{ provider: openai, base_url: "{url("texter")}", rated_as: gpt-4-1106-preview,
               price: {{input: 90.00, output: 90.00}}, features: [], context_tokens: 2000 }}
 routes:
-  auto:       {{ router: mf, strong_share: 0.3, timeout: 5s }}
+  auto:       {{ router: mf, strong_share: 0.3, timeout: 5s, retry: {{max: 0}} }}
   cautious:   {{ router: mf, threshold: 1.0, timeout: 5s }}
   eager:      {{ router: mf, threshold: 0.0, timeout: 5s }}
   priced:     {{ router: mf, utility: 100, timeout: 5s }}
   dice:       {{ router: random, threshold: 0.5 }}
   best:       {{ router: best_single, threshold: 0.5 }}
-  fixed:      {{ models: [small, large] }}
-  after_down: {{ models: [down, large] }}
-  after_hasty: {{ models: [hasty, large] }}
+  fixed:      {{ models: [small, large], retry: {{max: 0}} }}
+  after_down: {{ models: [down, large], retry: {{max: 0}} }}
+  after_hasty: {{ models: [hasty, large], retry: {{max: 0}} }}
 tenants:
   research: {{ keys: [ {{key: {KEY}}}, {{hash: "sha256:{hashed}"}} ], pool: [{", ".join(POOL)}], default_route: auto, default_model: small }}
   ops:      {{ keys: [ {{key: {OPS_KEY}}} ], pool: [private, small], default_route: fixed, default_model: small }}

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use pointsman::config::{
-    Config, HttpBaseUrl, ModelConfig, RouteConfig, RoutedConfig, RouterKind, Selection, TenantConfig,
+    Config, HttpBaseUrl, ModelConfig, RouteChoice, RouteConfig, RoutedConfig, RouterKind, Selection,
+    TenantConfig,
 };
 use pointsman::gateway::{StartError, snapshot_with};
 use pointsman::routing::candidates::{Exclusion, PoolModel};
@@ -176,7 +177,7 @@ fn configuration(setup: &Setup<'_>) -> Result<Config, Failure> {
     Ok(Config::in_memory(
         NAME,
         setup.models.iter().map(model).collect(),
-        BTreeMap::from([(NAME.to_owned(), RouteConfig::Routed(route))]),
+        BTreeMap::from([(NAME.to_owned(), RouteConfig::new(RouteChoice::Routed(route)))]),
         BTreeMap::from([(NAME.to_owned(), tenant)]),
     ))
 }

@@ -3,11 +3,11 @@
 mod headers;
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
 use http::header;
 
-use super::{AUTO, check_not_reserved, named};
+use super::{AUTO, check_not_reserved, delivery, named};
+use crate::config::Continuation;
 use crate::config::base_url::{HttpBaseUrl, Scheme};
 use crate::config::model::{
     ClientIdentity, FeatureSet, ModelConfig, Provider, ResponseModel, UpstreamTls, UsageMode,
@@ -69,14 +69,16 @@ fn model(name: &str, value: &Value<'_>) -> Option<ModelConfig> {
 }
 
 fn connection(fields: &mut Fields<'_>, model: &mut ModelConfig) {
-    const HOUR: Duration = Duration::from_secs(3600);
     model.auth_header = fields.read("auth_header", headers::name).unwrap_or(header::AUTHORIZATION);
     model.api_key = fields.read("api_key", |value| headers::secret(value, "a key")).map(|(key, _)| key);
     model.headers = fields.take("headers").map(|value| headers::headers(&value, model)).unwrap_or_default();
     model.query = fields.read("query", headers::query);
-    model.timeout = fields.read("timeout", |value| value.duration(HOUR)).unwrap_or(model.timeout);
-    model.connect_timeout =
-        fields.read("connect_timeout", |value| value.duration(HOUR)).unwrap_or(model.connect_timeout);
+    model.timeouts = fields.read("timeouts", delivery::timeouts).unwrap_or_default();
+    model.breaker = fields.read("breaker", delivery::breaker).unwrap_or_default();
+    let continuations =
+        [("none", Continuation::None), ("prefill", Continuation::Prefill), ("vllm", Continuation::Vllm)];
+    model.continuation =
+        fields.read("continuation", |value| value.choice(&continuations)).unwrap_or(model.continuation);
     model.http2 = fields.read("http2", Value::boolean).unwrap_or(model.http2);
     if let Some(value) = fields.take("tls") {
         model.tls = tls(&value).unwrap_or_default();

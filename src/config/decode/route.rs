@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::{AUTO, check_not_reserved, named};
+use super::{AUTO, check_not_reserved, delivery::delivery, named};
 use crate::config::probability::Probability;
-use crate::config::route::{EmbedderConfig, RouteConfig, RoutedConfig, RouterKind, RoutingText, Selection};
+use crate::config::route::{
+    EmbedderConfig, RouteChoice, RouteConfig, RoutedConfig, RouterKind, RoutingText, Selection,
+};
 use crate::config::value::{Fields, Value};
 
 /// The keys of a route with a router; of a static one they mean nothing.
@@ -23,7 +25,7 @@ const ROUTER_KEYS: [&str; 9] = [
 
 /// What there is when the file has no `routes`.
 pub(super) fn standard() -> BTreeMap<String, RouteConfig> {
-    BTreeMap::from([(AUTO.to_owned(), RouteConfig::Routed(RoutedConfig::standard()))])
+    BTreeMap::from([(AUTO.to_owned(), RouteConfig::standard())])
 }
 
 pub(super) fn routes(value: &Value<'_>, models: &BTreeSet<&str>) -> BTreeMap<String, RouteConfig> {
@@ -35,7 +37,7 @@ pub(super) fn routes(value: &Value<'_>, models: &BTreeSet<&str>) -> BTreeMap<Str
             entry.error_at_name("a model has the same name", hint);
         }
         // A broken route keeps its place, so that its name is known to tenants.
-        let route = route(&entry, models).unwrap_or_else(|| RouteConfig::Routed(RoutedConfig::standard()));
+        let route = route(&entry, models).unwrap_or_else(RouteConfig::standard);
         routes.insert(name.to_owned(), route);
     }
     routes
@@ -43,24 +45,13 @@ pub(super) fn routes(value: &Value<'_>, models: &BTreeSet<&str>) -> BTreeMap<Str
 
 fn route(value: &Value<'_>, models: &BTreeSet<&str>) -> Option<RouteConfig> {
     let mut fields = value.fields("`{router: …}` or `{models: […]}`")?;
-    stream_recovery(&mut fields);
-    let route = match fields.take("models") {
-        Some(listed) => RouteConfig::Static { models: fixed(&mut fields, &listed, models) },
-        None => RouteConfig::Routed(routed(&mut fields)),
+    let delivery = delivery(&mut fields);
+    let choice = match fields.take("models") {
+        Some(listed) => RouteChoice::Static { models: fixed(&mut fields, &listed, models) },
+        None => RouteChoice::Routed(routed(&mut fields)),
     };
     fields.finish();
-    Some(route)
-}
-
-fn stream_recovery(fields: &mut Fields<'_>) {
-    fields.read("stream_recovery", |value| {
-        let recoveries = [("error", true), ("replay", false), ("continue", false)];
-        if !value.choice(&recoveries)? {
-            let hint = "`error`, the default, ends the stream with an error".to_owned();
-            value.error("is not supported by this version", hint);
-        }
-        Some(())
-    });
+    Some(RouteConfig { choice, delivery })
 }
 
 fn fixed(fields: &mut Fields<'_>, listed: &Value<'_>, models: &BTreeSet<&str>) -> Vec<String> {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{AUTO, named};
-use crate::config::route::RouteConfig;
+use crate::config::route::{RouteChoice, RouteConfig};
 use crate::config::tenant::{KeyDigest, TenantConfig};
 use crate::config::value::{Fields, Value};
 
@@ -148,7 +148,7 @@ fn default_route(fields: &mut Fields<'_>, pool: &[String], names: &Names<'_>) ->
             return None;
         }
     };
-    if let Some(RouteConfig::Static { models }) = names.routes.get(name)
+    if let Some(RouteChoice::Static { models }) = names.routes.get(name).map(|route| &route.choice)
         && !pool.is_empty()
         && !models.iter().any(|model| pool.contains(model))
     {

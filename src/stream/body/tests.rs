@@ -7,9 +7,13 @@ use std::{
 
 use futures_util::stream;
 use http_body_util::{BodyExt, StreamBody};
+use tokio::time::Instant;
 
 use super::*;
-use crate::{openai::chunk::Dialect, stream::relay::RelaySettings};
+use crate::{
+    openai::chunk::Dialect,
+    stream::relay::{Limits, RelaySettings},
+};
 
 #[derive(Debug, Default, PartialEq, Clone)]
 struct Told {
@@ -19,6 +23,16 @@ struct Told {
 
 #[derive(Debug, Clone, Default)]
 struct Watch(Arc<Mutex<Told>>);
+
+impl<B> Rescuer<B> for Watch {
+    type Found = ();
+
+    fn rescue(&mut self, _: &StreamFault, _: Transcript) -> Option<Rescue<B, ()>> {
+        None
+    }
+
+    fn rescued(&mut self, (): ()) {}
+}
 
 impl StreamObserver for Watch {
     fn usage(&mut self, usage: Usage) {
@@ -40,7 +54,12 @@ fn settings() -> RelaySettings {
         choices: 1,
         model_json: Some(Bytes::from_static(b"\"pool\"")),
         drop_usage_event: true,
-        silence_max: Duration::from_secs(5),
+        limits: Limits {
+            first_token_at: Instant::now() + Duration::from_secs(5),
+            between_tokens: Duration::from_secs(5),
+            request_at: Instant::now() + Duration::from_secs(60),
+        },
+        transcript: None,
         event_bytes_max: 1 << 20,
         redactor: Arc::default(),
     }
@@ -172,8 +191,8 @@ async fn before_the_commit_a_fault_goes_to_the_caller() {
 
 #[tokio::test(start_paused = true)]
 async fn silence_ends_a_stream() {
-    assert_eq!(run(vec![role()], End::Silent, settings()).await.unwrap_err(), StreamFault::Silent);
+    assert_eq!(run(vec![role()], End::Silent, settings()).await.unwrap_err(), StreamFault::FirstToken);
     let (got, told) = run(vec![word("a")], End::Silent, settings()).await.unwrap();
-    assert!(got.contains("upstream_timeout"));
-    assert_eq!(told.ended, Some(Some(StreamFault::Silent)));
+    assert!(got.contains("upstream_between_tokens_timeout"));
+    assert_eq!(told.ended, Some(Some(StreamFault::Stalled)));
 }

@@ -35,7 +35,7 @@ fn read_all(request: &Request) {
 }
 
 fn forwarded(request: &Request, model: &str, ask_usage: bool) -> Vec<u8> {
-    request.forward(model, ask_usage).into_iter().flatten().collect()
+    request.forward(model, ask_usage, None).into_iter().flatten().collect()
 }
 
 fn check_forwarded(sent: &[u8], request: &Request, ask_usage: bool) {

@@ -15,13 +15,17 @@ use libfuzzer_sys::fuzz_target;
 use pointsman::{
     openai::{chunk::Dialect, usage::Usage},
     stream::{
-        body::{StreamObserver, commit},
+        body::{Rescue, Rescuer, StreamObserver, commit},
         fault::StreamFault,
-        relay::{Relay, RelaySettings},
+        relay::{Limits, Relay, RelaySettings},
+        transcript::Transcript,
         sse::Decoder,
     },
 };
-use tokio::runtime::{Builder, Runtime};
+use tokio::{
+    runtime::{Builder, Runtime},
+    time::Instant,
+};
 
 const EVENT_BYTES_MAX: usize = 200;
 
@@ -80,6 +84,16 @@ struct Told {
 
 struct Watch(Arc<std::sync::Mutex<Told>>);
 
+impl<B> Rescuer<B> for Watch {
+    type Found = ();
+
+    fn rescue(&mut self, _: &StreamFault, _: Transcript) -> Option<Rescue<B, ()>> {
+        None
+    }
+
+    fn rescued(&mut self, (): ()) {}
+}
+
 impl StreamObserver for Watch {
     fn usage(&mut self, usage: Usage) {
         self.0.lock().unwrap().usage = Some(usage);
@@ -124,7 +138,12 @@ fn settings(choices: u8) -> RelaySettings {
         choices: u32::from(choices >> 6),
         model_json: (choices & 8 == 8).then_some(Bytes::from_static(b"\"pool\"")),
         drop_usage_event: choices & 16 == 16,
-        silence_max: Duration::from_secs(5),
+        limits: Limits {
+            first_token_at: Instant::now() + Duration::from_secs(5),
+            between_tokens: Duration::from_secs(5),
+            request_at: Instant::now() + Duration::from_secs(5),
+        },
+        transcript: None,
         event_bytes_max: EVENT_BYTES_MAX,
         redactor: Arc::default(),
     }

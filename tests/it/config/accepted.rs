@@ -7,8 +7,8 @@ use std::time::Duration;
 use http::header;
 use pointsman::config::{
     ClientIdentity, Config, EmbedderConfig, FeatureSet, HttpBaseUrl, Input, KeyDigest, ModelConfig,
-    Probability, ResponseModel, RouteConfig, RoutedConfig, RouterKind, RoutingText, Scheme, Selection,
-    ServerLimits, TokenPrice, UsageMode,
+    Probability, ResponseModel, RouteChoice, RouteConfig, RouterKind, RoutingText, Scheme, Selection,
+    ServerLimits, Timeouts, TokenPrice, UsageMode,
 };
 use pointsman::secret::Secret;
 
@@ -31,8 +31,8 @@ fn defaults() {
     let openai: HttpBaseUrl = "https://api.openai.com/v1".parse().unwrap();
     assert_eq!(config.models["b"], ModelConfig::new("b", openai));
     assert_eq!(config.routes.keys().collect::<Vec<_>>(), ["auto"]);
-    assert_eq!(config.routes["auto"], RouteConfig::Routed(RoutedConfig::standard()));
-    let RouteConfig::Routed(auto) = &config.routes["auto"] else { panic!("auto has a router") };
+    assert_eq!(config.routes["auto"], RouteConfig::standard());
+    let RouteChoice::Routed(auto) = &config.routes["auto"].choice else { panic!("auto has a router") };
     assert_eq!((auto.router, auto.selection), (RouterKind::Mf, Selection::StrongShare(Probability::HALF)));
     let tenant = &config.tenants["t"];
     assert_eq!((tenant.open, tenant.keys.len(), tenant.default_route.as_str()), (true, 0, "auto"));
@@ -83,9 +83,10 @@ tenants:
     );
     assert_eq!(config.models["gpt-4o"].endpoint("/models").unwrap(), "https://api.openai.com/v1/models");
 
-    let RouteConfig::Routed(auto) = &config.routes["auto"] else { panic!("auto has a router") };
+    let RouteChoice::Routed(auto) = &config.routes["auto"].choice else { panic!("auto has a router") };
     assert_eq!(auto.selection, Selection::StrongShare(Probability::new(0.3).unwrap()));
-    let fixed = RouteConfig::Static { models: vec!["gpt-4o".to_owned(), "local-llama".to_owned()] };
+    let fixed =
+        RouteConfig::new(RouteChoice::Static { models: vec!["gpt-4o".to_owned(), "local-llama".to_owned()] });
     assert_eq!(config.routes["fixed"], fixed);
     assert_eq!(config.tenants["research"].keys, [KeyDigest::of("test")]);
     assert_eq!(config.tenants["research"].default_model.as_deref(), Some("local-llama"));
@@ -95,13 +96,18 @@ tenants:
 #[test]
 fn the_fields_of_a_model() {
     let read = model(
-        "api_key: k, auth_header: X-Key, usage: as_is, response_model: upstream, timeout: 90s, connect_timeout: 250ms,
+        "api_key: k, auth_header: X-Key, usage: as_is, response_model: upstream, timeouts: {first_token: 90s, connect: 250ms},
          http2: true, price: {input: 0.000001, output: 1000000}, query: {a b: 'ü&=', empty: x}, features: [],
          base_url: 'HTTPS://Host.example:8443/v1/', tls: {ca_file: ca.pem, client_cert: /c.pem, client_key: k.pem}",
     );
     assert_eq!(read.auth_header, "x-key");
     assert_eq!((read.usage, read.response_model), (UsageMode::AsIs, ResponseModel::Upstream));
-    assert_eq!((read.timeout, read.connect_timeout), (Duration::from_secs(90), Duration::from_millis(250)));
+    let timeouts = Timeouts {
+        first_token: Duration::from_secs(90),
+        connect: Duration::from_millis(250),
+        ..Timeouts::default()
+    };
+    assert_eq!(read.timeouts, timeouts);
     assert!(read.http2);
     let price = read.price.unwrap();
     assert_eq!((price.input.pico_usd(), price.output.pico_usd()), (1, 1_000_000_000_000));
@@ -143,9 +149,9 @@ routes:
 tenants: {t: {open: true, pool: [a], default_route: b}}
 ";
     let config = accept(text);
-    let route = |name: &str| match &config.routes[name] {
-        RouteConfig::Routed(route) => route.clone(),
-        RouteConfig::Static { .. } => panic!("{name} has a router"),
+    let route = |name: &str| match &config.routes[name].choice {
+        RouteChoice::Routed(route) => route.clone(),
+        RouteChoice::Static { .. } => panic!("{name} has a router"),
     };
     assert_eq!(route("t").selection, Selection::Threshold(Probability::new(1.0).unwrap()));
     assert_eq!(route("s").selection, Selection::StrongShare(Probability::new(0.0).unwrap()));

@@ -7,7 +7,8 @@ use crate::{
 };
 
 async fn stand(upstream: &Upstream) -> Stand {
-    let fields = "price: {input: 1, output: 2}, timeout: 1s";
+    let fields =
+        "price: {input: 1, output: 2}, timeouts: {response_headers: 1s, first_token: 1s, between_tokens: 1s}";
     Setup::new().model("m", &upstream.base_url(), fields).server("response_buffer: 1KiB").start().await
 }
 

@@ -15,7 +15,15 @@ async fn held(gate: &Gate) -> Upstream {
 }
 
 async fn stand(upstream: &Upstream) -> Stand {
-    Setup::new().server("drain_timeout: 5s").model("m", &upstream.base_url(), "timeout: 60s").start().await
+    Setup::new()
+        .server("drain_timeout: 5s")
+        .model(
+            "m",
+            &upstream.base_url(),
+            "timeouts: {response_headers: 60s, first_token: 60s, between_tokens: 60s}",
+        )
+        .start()
+        .await
 }
 
 async fn readiness(stand: &Stand) -> u16 {

@@ -11,7 +11,15 @@ use crate::{
 };
 
 async fn stand(upstream: &Upstream) -> Stand {
-    Setup::new().model("m", &upstream.base_url(), "timeout: 1s").server("response_buffer: 1KiB").start().await
+    Setup::new()
+        .model(
+            "m",
+            &upstream.base_url(),
+            "timeouts: {response_headers: 1s, first_token: 1s, between_tokens: 1s}",
+        )
+        .server("response_buffer: 1KiB")
+        .start()
+        .await
 }
 
 async fn outcome(stand: &Stand) -> Vec<(&'static str, u64)> {
@@ -38,7 +46,7 @@ async fn a_truncated_stream_ends_with_an_error_and_without_done() {
         ("done without a finish_reason", begun().chunk(done()).end(), "upstream_truncated"),
         ("half an event", begun().chunk(&word("half")[..50]).close(), "upstream_truncated"),
         ("a broken chunk", begun().write("zz\r\nrubbish").close(), "upstream_truncated"),
-        ("silence", begun().silence(), "upstream_timeout"),
+        ("silence", begun().silence(), "upstream_between_tokens_timeout"),
         ("no JSON", begun().chunk("data: {\"choices\":\n\n").end(), "upstream_malformed"),
         (
             "an error of its own",

@@ -99,7 +99,7 @@ async fn what_was_used_before_leaving_is_accounted() {
 }
 
 fn http2_answer(before_head: Option<Gate>, before_rest: Option<Gate>) -> Answer {
-    Answer { before_head, first: word("a"), before_rest, rest: [finish(0), done()].concat() }
+    Answer { refused: false, before_head, first: word("a"), before_rest, rest: [finish(0), done()].concat() }
 }
 
 #[tokio::test]

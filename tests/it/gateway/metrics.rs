@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Every metric: its type and its labels.
-const METRICS: [(&str, &str, &[&str]); 14] = [
+const METRICS: [(&str, &str, &[&str]); 15] = [
     ("pointsman_attempts_total", "counter", &["model", "result"]),
     ("pointsman_connections", "gauge", &[]),
     ("pointsman_connections_refused_total", "counter", &["reason"]),
@@ -21,6 +21,7 @@ const METRICS: [(&str, &str, &[&str]); 14] = [
     ("pointsman_fail_open_total", "counter", &["reason", "router"]),
     ("pointsman_requests_in_flight", "gauge", &[]),
     ("pointsman_requests_total", "counter", &["model", "outcome", "route", "tenant"]),
+    ("pointsman_breaker_open", "gauge", &["model"]),
     ("pointsman_config_reloads_total", "counter", &["result"]),
     ("pointsman_tokens_total", "counter", &["kind", "model", "tenant"]),
     ("pointsman_upstream_first_byte_seconds", "histogram", &["model"]),
@@ -38,7 +39,7 @@ async fn upstream() -> Upstream {
 
 async fn stand(upstream: &Upstream) -> Stand {
     Setup::new()
-        .model("m", &upstream.base_url(), "price: {input: 2.5, output: 10}")
+        .model("m", &upstream.base_url(), "price: {input: 2.5, output: 10}, breaker: {failures: 1000, calls_min: 1000}")
         .model("unused", "http://127.0.0.1:9/v1", "")
         .routes("{auto: {router: mf, threshold: 0.5}}")
         .tenants("{t: {keys: [{key: tenant-key}], pool: [m]}, other: {keys: [{key: other-key}], pool: [unused, m]}}")

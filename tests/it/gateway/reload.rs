@@ -94,7 +94,7 @@ async fn renewed_certificates_are_read_again() {
     let setup = || {
         let files = [authority.file(), ours.cert.clone(), ours.key.clone()];
         let fields = format!(
-            "connect_timeout: 5s, tls: {{ca_file: {:?}, client_cert: {:?}, client_key: {:?}}}",
+            "timeouts: {{connect: 5s}}, tls: {{ca_file: {:?}, client_cert: {:?}, client_key: {:?}}}",
             files[0], files[1], files[2]
         );
         Setup::new().model("m", &upstream.base_url(), &fields)

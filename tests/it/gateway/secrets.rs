@@ -16,7 +16,7 @@ fn setup(base_url: &str) -> Setup {
     Setup::new().model(
         "m",
         base_url,
-        "api_key: sk-upstream-secret, headers: {x-team: secret-header-value}, query: {sig: secret-query-value}, timeout: 1s",
+        "api_key: sk-upstream-secret, headers: {x-team: secret-header-value}, query: {sig: secret-query-value}, timeouts: {response_headers: 1s, first_token: 1s, between_tokens: 1s}",
     )
 }
 

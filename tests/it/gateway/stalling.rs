@@ -26,7 +26,7 @@ fn setup(upstream: &Upstream) -> Setup {
     Setup::new().server("write_timeout: 500ms, max_concurrent_requests: 1").model(
         "m",
         &upstream.base_url(),
-        "timeout: 60s",
+        "timeouts: {response_headers: 60s, first_token: 60s, between_tokens: 60s}",
     )
 }
 

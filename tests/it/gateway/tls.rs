@@ -20,7 +20,7 @@ async fn answered(authority: &Authority, demand: bool, fields: &str) -> (Upstrea
     let server = authority.server(demand, &[]);
     let upstream = Upstream::start_tls([Script::json(200, &answer("by TLS"))], server).await;
     let stand = Setup::new()
-        .model("m", &upstream.base_url(), &format!("connect_timeout: 5s, {fields}"))
+        .model("m", &upstream.base_url(), &format!("timeouts: {{connect: 5s}}, {fields}"))
         .start()
         .await;
     (upstream, stand)

@@ -13,8 +13,10 @@ use tokio::{
 use super::{Gate, Log, Received};
 
 /// What it does with a request.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Answer {
+    /// The stream is refused in place of an answer.
+    pub(crate) refused: bool,
     /// Waits for this before the head.
     pub(crate) before_head: Option<Gate>,
     /// Sent with the head.
@@ -59,6 +61,11 @@ impl Http2Upstream {
         self.log.wait("RST_STREAM at the upstream", is_reset).await;
     }
 
+    /// How many requests have come.
+    pub(crate) fn requests(&self) -> usize {
+        self.log.note(|seen| seen.requests.len())
+    }
+
     /// How many connections were opened.
     pub(crate) fn connections(&self) -> usize {
         self.log.note(|seen| seen.connections)
@@ -96,10 +103,13 @@ async fn answer(
     }
     let head = format!("{} {} {:?}", request.method(), request.uri().path(), request.headers());
     let place = log.note(|seen| {
-        seen.requests.push(Received { connection, head, body });
+        seen.requests.push(Received { connection, at: tokio::time::Instant::now(), head, body });
         seen.requests.len() - 1
     });
     let Some(answer) = answers.get(place).or_else(|| answers.last()) else { return };
+    if answer.refused {
+        return respond.send_reset(Reason::REFUSED_STREAM);
+    }
     if let Some(gate) = &answer.before_head {
         tokio::select! {
             () = gate.opened() => {}

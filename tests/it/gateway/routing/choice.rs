@@ -16,7 +16,7 @@ fn by_text(text: &str, model: &str) -> Result<f64, pointsman_routers::RouterErro
 }
 
 const ROUTES: &str = "{auto: {router: mf, threshold: 0.6}, \"null\": {router: mf, threshold: 0}, one: {router: mf, threshold: 1}, \
-    gain: {router: mf, utility: 0}, fixed: {models: [large, small]}}";
+    gain: {router: mf, utility: 0, retry: {max: 0}}, fixed: {models: [large, small]}}";
 
 #[tokio::test]
 async fn auto_is_decided_by_the_router() {

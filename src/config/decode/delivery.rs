@@ -1,0 +1,88 @@
+//! Reads how requests are delivered: a route's retries and time limits, a model's timeouts and breaker.
+
+use std::time::Duration;
+
+use crate::config::delivery::{Delivery, StreamRecovery, Timeouts};
+use crate::config::value::{Fields, Value};
+use crate::resilience::{attempts::RetryRules, breaker::BreakerRules};
+
+const HOUR: Duration = Duration::from_secs(3600);
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// A route's keys about delivery.
+pub(super) fn delivery(fields: &mut Fields<'_>) -> Delivery {
+    let standard = Delivery::default();
+    let recoveries = [
+        ("error", StreamRecovery::Error),
+        ("replay", StreamRecovery::Replay),
+        ("continue", StreamRecovery::Continue),
+    ];
+    Delivery {
+        retry: fields.read("retry", retry).unwrap_or(standard.retry),
+        request_timeout: duration(fields, "request_timeout", DAY, standard.request_timeout),
+        stream_recovery: fields
+            .read("stream_recovery", |value| value.choice(&recoveries))
+            .unwrap_or(standard.stream_recovery),
+    }
+}
+
+fn retry(value: &Value<'_>) -> Option<RetryRules> {
+    let standard = RetryRules::default();
+    let mut fields = value.fields("a mapping such as `{max: 2, backoff: 250ms}`")?;
+    let rules = RetryRules {
+        max: count(&mut fields, "max", 0..=100, standard.max),
+        backoff: duration(&mut fields, "backoff", HOUR, standard.backoff),
+        backoff_max: duration(&mut fields, "backoff_max", HOUR, standard.backoff_max),
+        retry_after_max: duration(&mut fields, "retry_after_max", HOUR, standard.retry_after_max),
+        budget: share(&mut fields, "budget", standard.budget),
+    };
+    fields.finish();
+    Some(rules)
+}
+
+/// A model's `timeouts`.
+pub(super) fn timeouts(value: &Value<'_>) -> Option<Timeouts> {
+    let standard = Timeouts::default();
+    let mut fields = value.fields("a mapping such as `{connect: 5s, first_token: 60s}`")?;
+    let timeouts = Timeouts {
+        connect: duration(&mut fields, "connect", HOUR, standard.connect),
+        response_headers: duration(&mut fields, "response_headers", DAY, standard.response_headers),
+        first_token: duration(&mut fields, "first_token", DAY, standard.first_token),
+        between_tokens: duration(&mut fields, "between_tokens", DAY, standard.between_tokens),
+    };
+    fields.finish();
+    Some(timeouts)
+}
+
+/// A model's `breaker`.
+pub(super) fn breaker(value: &Value<'_>) -> Option<BreakerRules> {
+    let standard = BreakerRules::default();
+    let mut fields = value.fields("a mapping such as `{failures: 5, open_for: 10s}`")?;
+    let rules = BreakerRules {
+        failures: count(&mut fields, "failures", 1..=u64::from(u32::MAX), standard.failures),
+        error_rate: share(&mut fields, "error_rate", standard.error_rate),
+        window: duration(&mut fields, "window", HOUR, standard.window),
+        calls_min: count(&mut fields, "calls_min", 1..=u64::from(u32::MAX), standard.calls_min),
+        open_for: duration(&mut fields, "open_for", HOUR, standard.open_for),
+        shared_pause: fields.read("shared_pause", Value::boolean).unwrap_or(standard.shared_pause),
+    };
+    fields.finish();
+    Some(rules)
+}
+
+fn duration(fields: &mut Fields<'_>, key: &'static str, longest: Duration, standard: Duration) -> Duration {
+    fields.read(key, |value| value.duration(longest)).unwrap_or(standard)
+}
+
+fn count(
+    fields: &mut Fields<'_>,
+    key: &'static str,
+    range: std::ops::RangeInclusive<u64>,
+    standard: u32,
+) -> u32 {
+    fields.read(key, |value| u32::try_from(value.count(range.clone())?).ok()).unwrap_or(standard)
+}
+
+fn share(fields: &mut Fields<'_>, key: &'static str, standard: f64) -> f64 {
+    fields.read(key, Value::probability).map_or(standard, crate::config::Probability::get)
+}

@@ -1,0 +1,254 @@
+//! One attempt after another, until an upstream answers or nobody is left to be asked.
+//!
+//! Owns all that it needs: after the commit it goes on from within the body of the answer, should that break.
+
+use std::{sync::Arc, time::Duration};
+
+use http::HeaderValue;
+use tokio::time::Instant;
+
+use super::{
+    app::App,
+    attempt::{Answer, Attempt, Call, Refusal, attempt},
+    error::AttemptFault,
+};
+use crate::{
+    config::{Delivery, StreamRecovery},
+    resilience::{
+        attempts::{Attempts, Next},
+        breaker::Verdict,
+        budget::RetryBudget,
+        health::{Admission, LeftAlone},
+    },
+    snapshot::Tenant,
+    stream::{fault::StreamFault, transcript::Transcript},
+    upstream::model::Model,
+};
+
+/// The attempts of one request.
+#[derive(Debug)]
+pub(super) struct Pursuit {
+    app: Arc<App>,
+    tenant: Arc<Tenant>,
+    call: Arc<Call>,
+    attempts: Attempts,
+    budget: Arc<RetryBudget>,
+    recovery: StreamRecovery,
+    /// When the request must be over.
+    deadline: Instant,
+    /// Calls made.
+    asked: usize,
+}
+
+/// What came of the attempts.
+#[derive(Debug)]
+pub(super) enum Found {
+    /// An answer that begins well.
+    Answer(Answered),
+    /// An upstream's refusal of the request as such.
+    Refusal(Arc<Model>, Refusal),
+    /// Nothing: why the last attempt failed.
+    Nothing(AttemptFault),
+}
+
+/// An answer, and who gives it.
+#[derive(Debug)]
+pub(super) struct Answered {
+    pub(super) place: usize,
+    pub(super) model: Arc<Model>,
+    pub(super) answer: Answer,
+    pub(super) admission: Admission,
+}
+
+/// Hears of each call before it is made: whom it is to, and which it is.
+pub(super) type OnCall<'a> = &'a mut (dyn FnMut(&Model, usize) + Send);
+
+impl Pursuit {
+    /// Attempts at the models of `ranking`, from `now` on.
+    pub(super) fn new(
+        app: &Arc<App>,
+        tenant: &Arc<Tenant>,
+        call: Call,
+        (route, delivery): (&str, &Delivery),
+        ranking: &[usize],
+    ) -> Self {
+        let now = Instant::now();
+        let budget = app.retry_budgets.of(&tenant.name, route, now);
+        budget.deposit(delivery.retry.budget);
+        Self {
+            app: Arc::clone(app),
+            tenant: Arc::clone(tenant),
+            attempts: Attempts::new(delivery.retry, ranking),
+            budget,
+            recovery: if call.can_be_gone_on_with() {
+                delivery.stream_recovery
+            } else {
+                StreamRecovery::Error
+            },
+            deadline: now + delivery.request_timeout,
+            call: Arc::new(call),
+            asked: 0,
+        }
+    }
+
+    /// What is asked.
+    pub(super) fn call(&self) -> &Call {
+        &self.call
+    }
+
+    /// When the request must be over.
+    pub(super) fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// Calls made so far.
+    pub(super) fn asked(&self) -> usize {
+        self.asked
+    }
+
+    /// A streamed answer that breaks is to be gone on with.
+    pub(super) fn recovers(&self) -> bool {
+        self.recovery != StreamRecovery::Error
+    }
+
+    /// Asks until one answers. With `broken`, for the rest of that answer.
+    pub(super) async fn next_answer(&mut self, broken: Option<&Transcript>, on_call: OnCall<'_>) -> Found {
+        let mut last = None;
+        let mut refusal = None;
+        while let Some(place) = self.next_place().await {
+            let Some(model) = self.tenant.upstreams.get(place).map(Arc::clone) else {
+                self.attempts.out(place);
+                continue;
+            };
+            let mut admission = match model.admit(Instant::now()) {
+                Ok(admission) => admission,
+                Err(left_alone) => {
+                    self.count(&model, "left_alone");
+                    let fault = self.leave_alone(place, left_alone);
+                    last.get_or_insert(fault);
+                    continue;
+                }
+            };
+            self.asked += 1;
+            on_call(&model, self.asked);
+            let transcript = broken.map(|transcript| self.aimed(transcript, &model)).or_else(|| self.first());
+            match attempt(&model, &self.call, self.deadline, transcript).await {
+                Attempt::Answered(answer) => {
+                    admission.begun(Instant::now());
+                    self.count(&model, "ok");
+                    return Found::Answer(Answered { place, model, answer, admission });
+                }
+                Attempt::Refused(refused) => {
+                    admission.settle(Instant::now(), Verdict::Neither);
+                    self.count(&model, "refused");
+                    if !(self.looks_further(place, &refused) || broken.is_some()) {
+                        return Found::Refusal(model, refused);
+                    }
+                    self.attempts.out(place);
+                    refusal = Some((model, refused));
+                }
+                Attempt::Failed(fault) => {
+                    tracing::warn!(model = %model.name, code = fault.code(), %fault, "attempt failed");
+                    self.count(&model, fault.code());
+                    self.take_note(place, &fault, admission);
+                    let is_final = fault.ends_the_request();
+                    last = Some(fault);
+                    if is_final {
+                        break;
+                    }
+                }
+            }
+        }
+        match (refusal, last) {
+            (Some((model, refused)), _) if broken.is_none() => Found::Refusal(model, refused),
+            (_, last) => Found::Nothing(last.unwrap_or(AttemptFault::Unavailable { retry_after: None })),
+        }
+    }
+
+    /// An answer broke after its commit: the model at `place` failed so.
+    pub(super) fn broke(&mut self, place: usize, fault: StreamFault, admission: Admission) {
+        self.take_note(place, &fault.into(), admission);
+    }
+
+    /// Whom to ask now; waits until it is time.
+    async fn next_place(&mut self) -> Option<usize> {
+        let now = Instant::now();
+        let budget = &self.budget;
+        match self.attempts.next(now, fastrand::f64(), || budget.withdraw(now)) {
+            Next::Ask(place) => Some(place),
+            Next::AskAt(_, at) if at >= self.deadline => None,
+            Next::AskAt(place, at) => {
+                tokio::time::sleep_until(at).await;
+                Some(place)
+            }
+            Next::Stop => None,
+        }
+    }
+
+    /// A model that is not to be called now, as a fault.
+    fn leave_alone(&mut self, place: usize, left_alone: LeftAlone) -> AttemptFault {
+        let now = Instant::now();
+        match left_alone {
+            LeftAlone::Open { until } => {
+                self.attempts.out(place);
+                AttemptFault::Unavailable { retry_after: seconds_until(now, until) }
+            }
+            LeftAlone::Cooling { until } => {
+                self.attempts.cooling(place, until);
+                AttemptFault::RateLimited { retry_after: seconds_until(now, until) }
+            }
+        }
+    }
+
+    /// What a failure says of the upstream, and of whether to ask it again.
+    fn take_note(&mut self, place: usize, fault: &AttemptFault, admission: Admission) {
+        let now = Instant::now();
+        let pause = fault.pause();
+        if !pause.is_zero() {
+            admission.health().cool(now, pause);
+        }
+        admission.settle(now, fault.verdict());
+        if fault.may_pass() {
+            self.attempts.failed(place, now, pause);
+        } else {
+            self.attempts.out(place);
+        }
+    }
+
+    /// A refusal that another model may not share: the prompt is too long for this one. The larger ones are left.
+    fn looks_further(&mut self, place: usize, refused: &Refusal) -> bool {
+        if !refused.is_too_long_for_the_context() {
+            return false;
+        }
+        let models = Arc::clone(&self.tenant.plans.models);
+        let window = |place: usize| models.get(place).and_then(|model| model.context_tokens());
+        let of_this = window(place);
+        self.attempts.retain(|other| match (window(other), of_this) {
+            (Some(other), Some(this)) => other > this,
+            _ => other != place,
+        });
+        true
+    }
+
+    /// The transcript of a first attempt, where one is kept.
+    fn first(&self) -> Option<Transcript> {
+        self.recovers().then(Transcript::default)
+    }
+
+    /// The transcript of a broken answer for the next model, which continues it if it can.
+    fn aimed(&self, broken: &Transcript, model: &Model) -> Transcript {
+        let mut transcript = broken.clone();
+        transcript.aims_at(self.recovery == StreamRecovery::Continue && model.continues());
+        transcript
+    }
+
+    fn count(&self, model: &Model, result: &str) {
+        self.app.metrics.attempts.with_label_values(&[&*model.name, result]).inc();
+    }
+}
+
+/// A `Retry-After` in whole seconds, rounded up.
+fn seconds_until(now: Instant, until: Instant) -> Option<HeaderValue> {
+    let left = until.saturating_duration_since(now) + Duration::from_millis(999);
+    Some(HeaderValue::from(left.as_secs().max(1)))
+}

@@ -1,0 +1,432 @@
+//! The faults of upstreams, one test for each, seen from both sides: what the client got, what the upstreams saw, and when.
+//!
+//! Time is virtual: it jumps to the next timer whenever nothing else is to be done.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::{
+    answers::{answer, as_named, chat, chat_stream, done, event, finish, role, stream, usage, word},
+    client::{Client, KEY, RawClient, get},
+    stand::{Setup, Stand},
+    upstream::{Gate, Script, Upstream, http2},
+};
+
+const TIMEOUTS: &str = "timeouts: {connect: 1s, response_headers: 5s, first_token: 10s, between_tokens: 3s}";
+
+/// A list of models, no router: the whole suite holds for it.
+async fn stand(upstreams: &[&Upstream]) -> Stand {
+    stand_with(upstreams, "").await
+}
+
+async fn stand_with(upstreams: &[&Upstream], route: &str) -> Stand {
+    let mut setup = Setup::new();
+    for (name, upstream) in ["primary", "fallback"].into_iter().zip(upstreams) {
+        setup = setup.model(name, &upstream.base_url(), TIMEOUTS);
+    }
+    let names = ["primary", "fallback"][..upstreams.len()].join(", ");
+    setup.routes(&format!("{{auto: {{models: [{names}], {route}}}}}")).start().await
+}
+
+fn good() -> Script {
+    Script::json(200, &answer("good"))
+}
+
+fn good_stream() -> Script {
+    Script::events(&stream("good"))
+}
+
+fn limited(retry_after: &str) -> Script {
+    let error = r#"{"error":{"message":"slow down","type":"rate_limit_error","code":"rate_limit_exceeded"}}"#;
+    Script::whole(
+        429,
+        &format!("content-type: application/json\r\n{retry_after}x-from: limits"),
+        error.as_bytes(),
+    )
+}
+
+async fn upstream(scripts: impl Into<Vec<Script>>) -> Upstream {
+    Upstream::start(scripts).await
+}
+
+/// Asks, and gives the whole text of an answer that must be one.
+async fn rescued(stand: &Stand, body: String, attempts: &str) -> String {
+    let mut reply = stand.chat(body).await;
+    let text = reply.text().await;
+    assert_eq!(reply.status, 200, "{text}");
+    assert_eq!(reply.header("x-pointsman-attempts"), Some(attempts), "{text}");
+    assert!(text.contains("good"), "{text}");
+    text
+}
+
+/// How long after `begun` an upstream had its request of this place.
+async fn after(upstream: &Upstream, place: usize, begun: Instant) -> Duration {
+    upstream.request(place).await.at - begun
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_429_without_a_delay_goes_to_the_fallback_at_once() {
+    let (primary, fallback) = (upstream([limited("")]).await, upstream([good()]).await);
+    let stand = stand(&[&primary, &fallback]).await;
+    let begun = Instant::now();
+    rescued(&stand, chat("auto"), "2").await;
+    assert!(after(&fallback, 0, begun).await < Duration::from_millis(200));
+    assert_eq!(primary.requests(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_429_without_a_fallback_is_waited_for_as_long_as_it_asks() {
+    let primary = upstream([limited("retry-after: 7\r\n"), good()]).await;
+    let stand = stand(&[&primary]).await;
+    let begun = Instant::now();
+    rescued(&stand, chat("auto"), "2").await;
+    let waited = after(&primary, 1, begun).await;
+    assert!((Duration::from_secs(7)..Duration::from_secs(8)).contains(&waited), "{waited:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_delay_may_be_a_date() {
+    let date = httpdate::fmt_http_date(std::time::SystemTime::now() + Duration::from_secs(6));
+    let primary = upstream([limited(&format!("retry-after: {date}\r\n")), good()]).await;
+    let stand = stand(&[&primary]).await;
+    let begun = Instant::now();
+    rescued(&stand, chat("auto"), "2").await;
+    let waited = after(&primary, 1, begun).await;
+    assert!((Duration::from_secs(4)..Duration::from_secs(7)).contains(&waited), "{waited:?}");
+}
+
+/// No request hammers a provider that said "slow down": not the one it said it to, and not the next.
+#[tokio::test(start_paused = true)]
+async fn who_asks_to_be_left_alone_is() {
+    let primary = upstream([limited("retry-after: 30\r\n"), good()]).await;
+    let stand =
+        Setup::new().model("primary", &primary.base_url(), "breaker: {shared_pause: true}").start().await;
+    for remaining in 29..=30 {
+        let mut reply = stand.chat(chat("auto")).await;
+        assert_eq!(reply.status, 429);
+        let told: u64 = reply.header("retry-after").unwrap().parse().unwrap();
+        assert!((remaining - 1..=30).contains(&told), "{told}");
+        assert_eq!(reply.header("x-should-retry"), Some("false"));
+        assert_eq!(reply.error().await["code"], "rate_limit_exceeded");
+    }
+    assert_eq!(primary.requests(), 1);
+    tokio::time::advance(Duration::from_secs(31)).await;
+    rescued(&stand, chat("auto"), "1").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_500_once_is_asked_again_after_a_short_random_wait() {
+    let primary = upstream([Script::json(500, "{}"), good()]).await;
+    let stand = stand(&[&primary]).await;
+    let begun = Instant::now();
+    rescued(&stand, chat("auto"), "2").await;
+    assert!(after(&primary, 1, begun).await < Duration::from_millis(500));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_503_for_ever_ends_in_a_503_after_the_retries() {
+    let primary = upstream([Script::json(503, "{}")]).await;
+    let stand = stand_with(&[&primary], "retry: {max: 2, backoff: 1s, backoff_max: 2s}").await;
+    let begun = Instant::now();
+    let mut reply = stand.chat(chat("auto")).await;
+    assert_eq!(reply.status, 503);
+    assert_eq!(reply.header("x-should-retry"), Some("false"));
+    assert_eq!(reply.header("x-pointsman-attempts"), Some("3"));
+    assert_eq!(reply.error().await["code"], "upstream_unavailable");
+    assert_eq!(primary.requests(), 3);
+    assert!(begun.elapsed() < Duration::from_secs(4), "one second and two, at most");
+    assert_eq!(stand.outcomes().await.get("upstream_error"), Some(&1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_503_for_ever_is_rescued_by_the_fallback_and_then_left_alone() {
+    let (primary, fallback) = (upstream([Script::json(503, "{}")]).await, upstream([good()]).await);
+    let stand = stand(&[&primary, &fallback]).await;
+    for _ in 0..5 {
+        rescued(&stand, chat("auto"), "2").await;
+    }
+    for _ in 0..5 {
+        rescued(&stand, chat("auto"), "1").await;
+    }
+    assert_eq!(primary.requests(), 5, "five failures in a row are enough");
+    let mut metrics = Client::connect(stand.admin).await.last(get("/metrics")).await;
+    assert!(metrics.text().await.contains("pointsman_breaker_open{model=\"primary\"} 1\n"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reset_before_the_head_goes_to_the_fallback() {
+    let (primary, fallback) = (upstream([Script::empty().reset()]).await, upstream([good()]).await);
+    let stand = stand(&[&primary, &fallback]).await;
+    rescued(&stand, chat("auto"), "2").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn silence_is_noticed_after_the_response_headers_timeout() {
+    let (primary, fallback) = (upstream([Script::empty().silence()]).await, upstream([good()]).await);
+    let stand = stand(&[&primary, &fallback]).await;
+    let begun = Instant::now();
+    rescued(&stand, chat("auto"), "2").await;
+    let waited = after(&fallback, 0, begun).await;
+    assert!((Duration::from_secs(5)..Duration::from_secs(6)).contains(&waited), "{waited:?}");
+    primary.abandoned(0).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_slow_first_token_is_noticed_after_its_timeout() {
+    let slow = Script::stream().chunk(role()).silence();
+    let (primary, fallback) = (upstream([slow]).await, upstream([good_stream()]).await);
+    let stand = stand(&[&primary, &fallback]).await;
+    let begun = Instant::now();
+    let got = rescued(&stand, chat_stream("auto"), "2").await;
+    assert_eq!(got, as_named(&stream("good").concat(), "fallback"));
+    let waited = after(&fallback, 0, begun).await;
+    assert!((Duration::from_secs(10)..Duration::from_secs(11)).contains(&waited), "{waited:?}");
+    primary.abandoned(0).await;
+}
+
+/// Comments show that a connection lives, not that an answer is being written.
+#[tokio::test(start_paused = true)]
+async fn comments_are_no_first_token() {
+    let slow = Script::stream().repeat(crate::upstream::chunk(b": beat\n\n"), 9).silence();
+    let (primary, fallback) = (upstream([slow]).await, upstream([good_stream()]).await);
+    let stand = stand(&[&primary, &fallback]).await;
+    rescued(&stand, chat_stream("auto"), "2").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_takes_no_longer_than_it_may_in_all() {
+    let primary = upstream([Script::empty().silence()]).await;
+    let stand = stand_with(&[&primary], "request_timeout: 8s").await;
+    let begun = Instant::now();
+    let mut reply = stand.chat(chat("auto")).await;
+    assert_eq!(reply.status, 504);
+    assert_eq!(reply.error().await["code"], "upstream_request_timeout");
+    assert!((Duration::from_secs(8)..Duration::from_secs(9)).contains(&begun.elapsed()));
+    assert_eq!(primary.requests(), 2, "the second attempt had three seconds left");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_answer_that_goes_on_for_ever_ends_with_its_request() {
+    let gate = Gate::default();
+    let primary = upstream([Script::stream().chunk(role()).chunk(word("a")).wait(&gate).silence()]).await;
+    let stand = stand_with(&[&primary], "request_timeout: 2s").await;
+    let text = stand.chat(chat_stream("auto")).await.text().await;
+    assert!(text.contains("upstream_request_timeout") && !text.contains("[DONE]"), "{text}");
+    primary.abandoned(0).await;
+}
+
+/// Sixty words, broken after forty.
+fn cut_at_40() -> Script {
+    let begun = Script::stream().chunk(role());
+    (0..40).fold(begun, |script, number| script.chunk(word(&format!("w{number} "))))
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cut_at_token_40_of_60_ends_in_an_honest_error() {
+    let (primary, fallback) = (upstream([cut_at_40().close()]).await, upstream([good_stream()]).await);
+    let stand = stand(&[&primary, &fallback]).await;
+    let text = stand.chat(chat_stream("auto")).await.text().await;
+    assert!(
+        text.contains("w39 ") && text.contains("upstream_truncated") && !text.contains("[DONE]"),
+        "{text}"
+    );
+    assert_eq!(fallback.requests(), 0);
+    assert_eq!(stand.outcomes().await.get("upstream_error"), Some(&1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stall_ends_in_an_honest_error() {
+    let primary = upstream([cut_at_40().silence()]).await;
+    let stand = stand(&[&primary]).await;
+    let begun = Instant::now();
+    let text = stand.chat(chat_stream("auto")).await.text().await;
+    assert!(text.contains("upstream_between_tokens_timeout") && !text.contains("[DONE]"), "{text}");
+    assert!((Duration::from_secs(3)..Duration::from_secs(4)).contains(&begun.elapsed()));
+    primary.abandoned(0).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_malformed_event_before_content_goes_to_the_fallback() {
+    let broken = Script::stream().chunk(role()).chunk(event("{\"choices\":[")).end();
+    let (primary, fallback) = (upstream([broken]).await, upstream([good_stream()]).await);
+    let stand = stand(&[&primary, &fallback]).await;
+    rescued(&stand, chat_stream("auto"), "2").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_malformed_event_after_content_ends_in_an_honest_error() {
+    let primary = upstream([cut_at_40().chunk(event("{\"choices\":[")).end()]).await;
+    let stand = stand(&[&primary]).await;
+    let text = stand.chat(chat_stream("auto")).await.text().await;
+    assert!(text.contains("upstream_malformed") && !text.contains("[DONE]"), "{text}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_missing_done_is_supplied() {
+    let primary = upstream([Script::stream().chunk(word("good")).chunk(finish(0)).end()]).await;
+    let stand = stand(&[&primary]).await;
+    assert!(rescued(&stand, chat_stream("auto"), "1").await.ends_with("data: [DONE]\n\n"));
+}
+
+fn too_long() -> Script {
+    Script::json(
+        400,
+        r#"{"error":{"message":"This model's maximum context length is 8192 tokens.","type":"invalid_request_error","param":"messages","code":"context_length_exceeded"}}"#,
+    )
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_prompt_too_long_goes_to_the_next_model_with_a_larger_context() {
+    let (small, smaller, large) =
+        (upstream([too_long()]).await, upstream([good()]).await, upstream([good()]).await);
+    let stand = Setup::new()
+        .model("small", &small.base_url(), "context_tokens: 8192")
+        .model("smaller", &smaller.base_url(), "context_tokens: 4096")
+        .model("large", &large.base_url(), "context_tokens: 128000")
+        .start()
+        .await;
+    let reply = stand.chat(chat("auto")).await;
+    assert_eq!((reply.status.as_u16(), reply.header("x-pointsman-model")), (200, Some("large")));
+    assert_eq!((small.requests(), smaller.requests(), large.requests()), (1, 0, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_prompt_too_long_for_all_is_told_in_the_upstreams_words() {
+    let primary = upstream([too_long()]).await;
+    let stand = stand(&[&primary]).await;
+    let mut reply = stand.chat(chat("auto")).await;
+    assert_eq!(reply.status, 400);
+    assert_eq!(reply.error().await["code"], "context_length_exceeded");
+    assert_eq!(primary.requests(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_content_filters_refusal_is_passed_on_as_it_is() {
+    let error = r#"{"error":{"message":"flagged","type":"invalid_request_error","param":"prompt","code":"content_filter","innererror":{"x":1}}}"#;
+    let (primary, fallback) = (upstream([Script::json(400, error)]).await, upstream([good()]).await);
+    let stand = stand(&[&primary, &fallback]).await;
+    let mut reply = stand.chat(chat("auto")).await;
+    assert_eq!(reply.status, 400);
+    assert_eq!(reply.text().await, error);
+    assert_eq!((primary.requests(), fallback.requests()), (1, 0));
+    assert_eq!(stand.outcomes().await.get("client_error"), Some(&1));
+}
+
+/// A client's bad requests never have an upstream left alone for the others.
+#[tokio::test(start_paused = true)]
+async fn bad_requests_open_no_breaker() {
+    let bad = Script::json(400, r#"{"error":{"message":"bad","type":"invalid_request_error"}}"#);
+    let mut scripts = vec![bad; 50];
+    scripts.push(good());
+    let primary = upstream(scripts).await;
+    let stand = stand(&[&primary]).await;
+    for _ in 0..50 {
+        assert_eq!(stand.chat(chat("auto")).await.status, 400);
+    }
+    rescued(&stand, chat("auto"), "1").await;
+}
+
+/// Our key, our address there: the client is told that the gateway is at fault, once nothing is left.
+#[tokio::test(start_paused = true)]
+async fn an_upstreams_401_403_or_404_goes_to_the_fallback_and_ends_as_502() {
+    for status in [401, 403, 404] {
+        let (primary, fallback) = (upstream([Script::json(status, "{}")]).await, upstream([good()]).await);
+        rescued(&stand(&[&primary, &fallback]).await, chat("auto"), "2").await;
+        let alone = stand(&[&primary]).await;
+        let reply = alone.chat(chat("auto")).await;
+        assert_eq!((reply.status.as_u16(), reply.header("x-should-retry")), (502, Some("false")));
+        assert_eq!(primary.requests(), 2, "{status}: no retry mends it");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upstream_down_for_a_minute_is_left_alone_and_found_again() {
+    let mut scripts = vec![Script::empty().reset(); 12];
+    scripts.push(good());
+    let (primary, fallback) = (upstream(scripts).await, upstream([good()]).await);
+    let stand = stand(&[&primary, &fallback]).await;
+    let begun = Instant::now();
+    let mut answered_by_primary = false;
+    while begun.elapsed() < Duration::from_secs(120) {
+        let mut reply = stand.chat(chat("auto")).await;
+        assert_eq!(reply.status, 200);
+        answered_by_primary = reply.header("x-pointsman-model") == Some("primary");
+        reply.text().await;
+        tokio::time::advance(Duration::from_secs(1)).await;
+    }
+    assert!(answered_by_primary, "it is back");
+    // Five to open the breaker, then one probe every ten seconds.
+    let probes: Vec<u64> = futures_util::future::join_all((5..12).map(|place| after(&primary, place, begun)))
+        .await
+        .iter()
+        .map(Duration::as_secs)
+        .collect();
+    assert!(probes.windows(2).all(|pair| (10..=12).contains(&(pair[1] - pair[0]))), "{probes:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_leaves_a_probe_makes_room_for_the_next() {
+    let gate = Gate::default();
+    let mut scripts = vec![Script::empty().reset(); 5];
+    scripts.extend([Script::empty().wait(&gate).silence(), good()]);
+    let primary = upstream(scripts).await;
+    let stand = stand_with(&[&primary], "retry: {max: 0}").await;
+    for _ in 0..5 {
+        assert_eq!(stand.chat(chat("auto")).await.status, 502);
+    }
+    assert_eq!(stand.chat(chat("auto")).await.status, 503);
+    tokio::time::advance(Duration::from_secs(10)).await;
+    let mut client = RawClient::connect(stand.address).await;
+    let body = chat("auto");
+    let head = format!(
+        "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {KEY}\r\ncontent-length: {}",
+        body.len()
+    );
+    client.send(format!("{head}\r\n\r\n{body}")).await;
+    primary.request(5).await;
+    drop(client);
+    primary.abandoned(5).await;
+    rescued(&stand, chat("auto"), "1").await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn retries_keep_within_the_routes_budget() {
+    let primary = upstream([Script::json(500, "{}")]).await;
+    let setup = Setup::new().model(
+        "primary",
+        &primary.base_url(),
+        "breaker: {failures: 1000000, calls_min: 1000000}",
+    );
+    let stand = setup
+        .routes("{auto: {models: [primary], retry: {max: 5, backoff: 1ms, backoff_max: 1ms, budget: 0}}}")
+        .start()
+        .await;
+    for _ in 0..20 {
+        assert_eq!(stand.chat(chat("auto")).await.status, 502);
+    }
+    // Twenty requests, the reserve of ten retries, and what time gives back of it.
+    assert!((30..=40).contains(&primary.requests()), "{}", primary.requests());
+}
+
+/// RFC 9113, 8.7: not processed, so asked again, and no attempt for it.
+#[tokio::test]
+async fn a_refused_http2_stream_is_sent_again_without_counting() {
+    let refused = http2::Answer { refused: true, ..http2::Answer::default() };
+    let answer = http2::Answer { first: stream("good").concat(), ..http2::Answer::default() };
+    let primary = http2::Http2Upstream::start(vec![refused.clone(), refused, answer]).await;
+    let stand = Setup::new().model("primary", &primary.base_url(), "http2: true").start().await;
+    rescued(&stand, chat_stream("auto"), "1").await;
+    assert_eq!(primary.requests(), 3);
+}
+
+/// What was used of a broken answer is on the books, also where another model gave the rest of none.
+#[tokio::test(start_paused = true)]
+async fn a_broken_answer_is_billed_by_what_came_of_it() {
+    let primary = upstream([Script::stream().chunk(word("four")).chunk(usage(9, 1)).reset()]).await;
+    let stand = stand(&[&primary]).await;
+    let text = stand.chat(chat_stream("auto")).await.text().await;
+    assert!(!text.contains(&done()), "{text}");
+    stand.outcomes().await;
+    assert_eq!(stand.metric("pointsman_tokens_total", &["model=\"primary\"", "kind=\"prompt\""]), 9);
+}
