@@ -24,9 +24,10 @@ pub mod tenant;
 mod value;
 mod yaml;
 
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use base_url::{HttpBaseUrl, Scheme};
@@ -60,6 +61,8 @@ pub struct Config {
     pub routes: BTreeMap<String, RouteConfig>,
     /// The tenants by name; at least one.
     pub tenants: BTreeMap<String, TenantConfig>,
+    /// The files and folders that it names: keys, certificates, artefacts, encoders.
+    pub files: BTreeSet<PathBuf>,
     /// Where in the file each field stands.
     pub source: Source,
 }
@@ -119,6 +122,7 @@ impl Config {
             models,
             routes,
             tenants,
+            files: BTreeSet::new(),
             source: Source::unwritten(name),
         }
     }
@@ -133,8 +137,10 @@ impl Config {
         let root = yaml::read(input.bytes, input.environment, &report);
         let config = root.and_then(|root| {
             let source = Source::new(file, root.outline(None));
-            let reader = Reader { report: &report, directory: input.directory };
-            decode::config(&Value::root(&reader, &root), source)
+            let files = RefCell::default();
+            let reader = Reader { report: &report, directory: input.directory, files };
+            let config = decode::config(&Value::root(&reader, &root), source)?;
+            Some(Self { files: reader.files.take(), ..config })
         });
         let found = report.into_diagnostics();
         match config {

@@ -1,5 +1,7 @@
 //! The assembly: configuration, routers, upstreams and listeners put together, run, and taken down.
 
+pub mod reload;
+
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
@@ -67,7 +69,7 @@ pub struct Gateway {
 /// When the gateway would not start with it.
 pub fn check(config: &Config) -> Result<Diagnostics, StartError> {
     if let Some(listener_tls) = &config.tls {
-        tls::acceptor(listener_tls)?;
+        tls::server_config(listener_tls)?;
     }
     snapshot(config).map(|(_, warnings)| warnings)
 }
@@ -96,14 +98,20 @@ pub fn snapshot_with(
 }
 
 /// Puts a configuration in force, all of it or nothing; its warnings, when it is. Requests on their way end under
-/// the one they began with. Addresses, the listener's certificate and the limits on connections need a restart.
+/// the one they began with. Addresses, whether the listener has TLS, and the limits on connections need a restart.
 ///
 /// # Errors
 /// When the gateway would not start with it: the one in force stays.
 pub fn reload(app: &App, config: &Config) -> Result<Diagnostics, StartError> {
     let (snapshot, warnings) = snapshot(config)?;
+    let listener_tls = config.tls.as_ref().map(tls::server_config).transpose()?;
+    if listener_tls.is_some() != app.tls.load().is_some() {
+        tracing::warn!("reload: whether the listener has TLS changes with a restart only");
+    } else if let Some(tls) = listener_tls {
+        app.tls.store(Some(tls));
+    }
     seed(&app.metrics, &snapshot);
-    app.snapshot.store(Arc::new(snapshot));
+    app.put_in_force(snapshot);
     Ok(warnings)
 }
 
@@ -141,13 +149,20 @@ impl Gateway {
         seed(&metrics, &snapshot);
         let limits = snapshot.limits.clone();
         let app = Arc::new(App::new(snapshot, metrics, watcher));
-        let public_tls = config.tls.as_ref().map(tls::acceptor).transpose()?;
-        let listener =
-            |socket, tls, face| Listener { socket, tls, face, app: Arc::clone(&app), limits: limits.clone() };
+        let listener_tls = config.tls.as_ref().map(tls::server_config).transpose()?;
+        let has_tls = listener_tls.is_some();
+        app.tls.store(listener_tls);
+        let listener = |socket, has_tls, face| Listener {
+            socket,
+            has_tls,
+            face,
+            app: Arc::clone(&app),
+            limits: limits.clone(),
+        };
         let face = Face::Public { metrics: config.admin_listen.is_none() };
-        let public = listener(listen(config.listen).await?, public_tls, face);
+        let public = listener(listen(config.listen).await?, has_tls, face);
         let admin = match config.admin_listen {
-            Some(address) => Some(listener(listen(address).await?, None, Face::Admin)),
+            Some(address) => Some(listener(listen(address).await?, false, Face::Admin)),
             None => None,
         };
         Ok(Self { app, public, admin })

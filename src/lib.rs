@@ -1,5 +1,6 @@
 //! pointsman: an OpenAI-compatible gateway that lets a learned router choose which model answers.
 
+pub mod admission;
 pub mod config;
 pub mod demo;
 pub mod gateway;

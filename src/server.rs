@@ -26,7 +26,7 @@ use tokio::{
     sync::{OwnedSemaphorePermit, Semaphore},
     time::timeout,
 };
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use self::{
@@ -53,8 +53,8 @@ const STREAMS_MAX: u32 = 256;
 pub struct Listener {
     /// The socket.
     pub socket: TcpListener,
-    /// TLS, where configured.
-    pub tls: Option<TlsAcceptor>,
+    /// Whether it speaks TLS; with which certificate, the gateway knows.
+    pub has_tls: bool,
     /// What is served here.
     pub face: Face,
     /// The gateway.
@@ -75,7 +75,7 @@ impl std::fmt::Debug for Listener {
 
 /// What every connection of a listener shares.
 struct Shared {
-    tls: Option<TlsAcceptor>,
+    has_tls: bool,
     face: Face,
     app: Arc<App>,
     limits: ServerLimits,
@@ -91,8 +91,8 @@ impl Listener {
         let slots = Arc::new(Semaphore::new(self.limits.max_connections.min(Semaphore::MAX_PERMITS)));
         let drain_timeout = self.limits.drain_timeout;
         let protocols = protocols(&self.limits);
-        let Self { socket, tls, face, app, limits } = self;
-        let shared = Arc::new(Shared { tls, face, app, limits, protocols, stop: stop.clone() });
+        let Self { socket, has_tls, face, app, limits } = self;
+        let shared = Arc::new(Shared { has_tls, face, app, limits, protocols, stop: stop.clone() });
         let tasks = TaskTracker::new();
         loop {
             tokio::select! {
@@ -157,15 +157,22 @@ fn protocols(limits: &ServerLimits) -> auto::Builder<Streams> {
 /// One connection, from its handshake to its end.
 async fn connection(shared: Arc<Shared>, stream: TcpStream, slot: OwnedSemaphorePermit) {
     shared.app.metrics.connections.inc();
-    match &shared.tls {
-        None => requests(&shared, stream).await,
-        Some(acceptor) => match timeout(shared.limits.header_timeout, acceptor.accept(stream)).await {
+    if shared.has_tls {
+        match timeout(shared.limits.header_timeout, handshake(&shared, stream)).await {
             Ok(Ok(stream)) => requests(&shared, stream).await,
             Ok(Err(_)) | Err(_) => refused(&shared, "tls"),
-        },
+        }
+    } else {
+        requests(&shared, stream).await;
     }
     shared.app.metrics.connections.dec();
     drop(slot);
+}
+
+/// With the certificate in force; never in the clear instead.
+async fn handshake(shared: &Shared, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+    let config = shared.app.tls.load_full().ok_or(io::ErrorKind::NotConnected)?;
+    TlsAcceptor::from(config).accept(stream).await
 }
 
 fn refused(shared: &Shared, reason: &str) {

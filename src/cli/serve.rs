@@ -1,15 +1,11 @@
 //! `pointsman serve`: the gateway, until it is told to stop.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{path::PathBuf, sync::Arc};
 
 use clap::Args;
 use pointsman::{
     config::Config,
-    gateway::{self, Gateway},
-    http::app::App,
+    gateway::{Gateway, reload::Reloader},
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -20,7 +16,8 @@ use super::output::{Failure, count};
 ///
 /// Stops gracefully on SIGTERM or Ctrl-C: `/health/ready` turns to 503, no connection is accepted any more, and
 /// answers on their way may end, for at most `server.drain_timeout`. A second signal stops at once.
-/// SIGHUP reads the configuration again: what is valid takes force at once, anything else changes nothing.
+/// The configuration is read again on SIGHUP, when it or a file that it names changes, and on `POST /admin/reload` to the operators'
+/// listener: what is valid takes force at once, anything else changes nothing.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   pointsman check-config config.yaml && pointsman serve --config config.yaml
@@ -42,7 +39,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         let gateway =
             Gateway::bind(&loaded.config, None).await.map_err(|error| Failure::Because(error.to_string()))?;
         let stop = stop_signal()?;
-        reload_on_hangup(&gateway, arguments.config.clone())?;
+        reload_when_told(&gateway, arguments.config.clone(), &loaded.config)?;
         serve(gateway, stop).await;
         Ok(())
     })
@@ -73,46 +70,23 @@ pub(super) async fn serve(gateway: Gateway, stop: Stop) {
     }
 }
 
-/// Reads the configuration again on every SIGHUP.
-fn reload_on_hangup(gateway: &Gateway, file: PathBuf) -> Result<(), Failure> {
-    let (app, file) = (gateway.app(), Arc::new(file));
+/// Reads the configuration again on every SIGHUP, on every change of a file, and whenever an operator asks.
+fn reload_when_told(gateway: &Gateway, file: PathBuf, config: &Config) -> Result<(), Failure> {
     let mut hangups = signal(SignalKind::hangup()).map_err(|error| cannot_listen(&error))?;
-    let tracker = TaskTracker::new();
-    tracker.clone().spawn(async move {
+    let reloader = Reloader::new(gateway.app(), file, config);
+    let tasks = TaskTracker::new();
+    tasks.spawn(Arc::clone(&reloader).watch());
+    let for_hangups = Arc::clone(&reloader);
+    tasks.spawn(async move {
         while hangups.recv().await.is_some() {
-            let (for_app, for_file) = (Arc::clone(&app), Arc::clone(&file));
-            // Files are read and thresholds solved: not on a thread that requests wait for.
-            let is_in_force = tracker.spawn_blocking(move || reload(&for_app, &for_file)).await;
-            let result = if matches!(is_in_force, Ok(true)) { "ok" } else { "error" };
-            app.metrics.config_reloads.with_label_values(&[result]).inc();
+            let _ = for_hangups.reload().await;
         }
     });
+    gateway.app().set_reload(Box::new(move || {
+        let reloader = Arc::clone(&reloader);
+        Box::pin(async move { reloader.reload().await })
+    }));
     Ok(())
-}
-
-/// Whether the file is in force now.
-fn reload(app: &App, file: &Path) -> bool {
-    let name = file.display();
-    let loaded = match Config::load(file) {
-        Ok(loaded) => loaded,
-        Err(found) => {
-            tracing::error!("reload: {name} is not valid, the configuration in force is kept:\n{found}");
-            return false;
-        }
-    };
-    match gateway::reload(app, &loaded.config) {
-        Ok(warnings) => {
-            for warning in loaded.warnings.warnings().chain(warnings.warnings()) {
-                tracing::warn!("{warning}");
-            }
-            tracing::info!("reload: {name} is in force");
-            true
-        }
-        Err(error) => {
-            tracing::error!("reload: {name} cannot be used, the configuration in force is kept: {error}");
-            false
-        }
-    }
 }
 
 fn cannot_listen(error: &std::io::Error) -> Failure {

@@ -43,7 +43,8 @@ pub(super) fn config(root: &Value<'_>, source: Source) -> Option<Config> {
     let tenants = fields.require("tenants", "it says who may call and which models each may reach");
     let tenants = tenants.map(|tenants| tenant::tenants(&tenants, &model_names, &routes)).unwrap_or_default();
     fields.finish();
-    Some(Config { listen, admin_listen, tls, server, models, routes, tenants, source })
+    let files = BTreeSet::new();
+    Some(Config { listen, admin_listen, tls, server, models, routes, tenants, files, source })
 }
 
 fn admin_listen(fields: &mut Fields<'_>, listen: SocketAddr) -> Option<SocketAddr> {

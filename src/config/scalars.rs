@@ -64,12 +64,12 @@ impl Value<'_> {
 
     /// A path, relative to the file's directory.
     pub(super) fn file_path(&self) -> Option<PathBuf> {
-        Some(self.reader.directory.join(self.text("the path of a file")?))
+        Some(self.named(self.text("the path of a file")?))
     }
 
     /// The path of a folder, relative to the file's directory.
     pub(super) fn folder_path(&self) -> Option<PathBuf> {
-        Some(self.reader.directory.join(self.text("the path of a folder")?))
+        Some(self.named(self.text("the path of a folder")?))
     }
 
     /// A secret: in the clear, by `${NAME}`, or by `file:` and the path of a file whose last line break is left out.
@@ -86,8 +86,15 @@ impl Value<'_> {
         Some(Secret::new(secret))
     }
 
+    /// A path of the file's own, taken note of.
+    fn named(&self, path: &str) -> PathBuf {
+        let path = self.reader.directory.join(path);
+        self.reader.files.borrow_mut().insert(path.clone());
+        path
+    }
+
     fn secret_file(&self, path: &str) -> Option<String> {
-        match read_secret(&self.reader.directory.join(path)) {
+        match read_secret(&self.named(path)) {
             Ok(secret) => Some(secret),
             Err(error) => {
                 let written = self.scalar("a secret")?.shown();

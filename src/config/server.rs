@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::admission::QueueRules;
+
 /// The certificate of the listener.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListenerTls {
@@ -10,6 +12,8 @@ pub struct ListenerTls {
     pub cert: PathBuf,
     /// PEM file with the private key.
     pub key: PathBuf,
+    /// PEM file of the authorities one of which every client must show a certificate of.
+    pub client_ca: Option<PathBuf>,
 }
 
 /// The limits of one process, under the key `server`.
@@ -35,6 +39,8 @@ pub struct ServerLimits {
     pub max_connections: usize,
     /// The most requests in flight at a time.
     pub max_concurrent_requests: usize,
+    /// Who may wait beyond that.
+    pub queue: QueueRules,
     /// The most characters of a request that a router reads.
     pub routing_text_chars: usize,
     /// The most decisions waiting for a router's thread.
@@ -56,6 +62,7 @@ impl Default for ServerLimits {
             response_buffer: 4 << 20,
             max_connections: 10_000,
             max_concurrent_requests: 10_000,
+            queue: QueueRules { per_tenant: 64, timeout: Duration::from_secs(1) },
             routing_text_chars: 8_000,
             router_queue: 256,
         }

@@ -3,8 +3,9 @@
 //! A reader that finds something wrong reports it, gives up that field alone and goes on, so that one run shows
 //! every error.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::diagnostic::Position;
 use super::node::{Kind, Node, Scalar, shown};
@@ -17,6 +18,8 @@ pub(super) struct Reader<'a> {
     pub(super) report: &'a Report,
     /// Paths in the file are relative to this.
     pub(super) directory: &'a Path,
+    /// The files that the file names, so far.
+    pub(super) files: RefCell<BTreeSet<PathBuf>>,
 }
 
 /// A field that is there.

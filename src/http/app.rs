@@ -1,24 +1,35 @@
 //! What every request shares.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    future::Future,
+    pin::Pin,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
 };
 
-use arc_swap::ArcSwap;
-use tokio::sync::Semaphore;
+use arc_swap::{ArcSwap, ArcSwapOption};
+use rustls::ServerConfig;
 
-use crate::{resilience::budget::RetryBudgets, snapshot::Snapshot, telemetry::metrics::Metrics};
+use crate::{
+    admission::Admission, resilience::budget::RetryBudgets, snapshot::Snapshot, telemetry::metrics::Metrics,
+};
 
 /// The state of a running gateway.
 pub struct App {
     /// The configuration in force.
     pub snapshot: ArcSwap<Snapshot>,
+    /// What the clients' listener shows, where it has TLS.
+    pub tls: ArcSwapOption<ServerConfig>,
     /// The metrics.
     pub metrics: Arc<Metrics>,
-    /// One permit per request in flight.
-    pub permits: Arc<Semaphore>,
+    /// Who is let in: a place for each request in flight.
+    pub admission: Arc<Admission>,
     ready: AtomicBool,
+    /// Configurations put in force so far.
+    version: AtomicU64,
+    reload: OnceLock<Reload>,
     watcher: Option<Watcher>,
     /// What each route has left for retries.
     pub(super) retry_budgets: RetryBudgets,
@@ -26,6 +37,12 @@ pub struct App {
 
 /// Is told of every decision; for people who watch.
 pub type Watcher = Box<dyn Fn(&DecisionReport<'_>) + Send + Sync>;
+
+/// Reads the configuration anew and puts it in force: the number of it, or why the one in force is kept.
+pub type Reload = Box<dyn Fn() -> Reloading + Send + Sync>;
+
+/// A reload on its way.
+pub type Reloading = Pin<Box<dyn Future<Output = Result<u64, String>> + Send>>;
 
 /// One decision, for people.
 #[derive(Debug)]
@@ -44,16 +61,43 @@ impl App {
     /// A gateway with `snapshot` in force, not ready yet.
     #[must_use]
     pub fn new(snapshot: Snapshot, metrics: Arc<Metrics>, watcher: Option<Watcher>) -> Self {
-        let permits =
-            Arc::new(Semaphore::new(snapshot.limits.max_concurrent_requests.min(Semaphore::MAX_PERMITS)));
+        let admission = Admission::new(snapshot.limits.max_concurrent_requests);
         Self {
             snapshot: ArcSwap::from_pointee(snapshot),
+            tls: ArcSwapOption::empty(),
+            version: AtomicU64::new(1),
+            reload: OnceLock::new(),
             metrics,
-            permits,
+            admission,
             ready: AtomicBool::new(false),
             watcher,
             retry_budgets: RetryBudgets::default(),
         }
+    }
+
+    /// Puts a configuration in force.
+    pub(crate) fn put_in_force(&self, snapshot: Snapshot) {
+        self.admission.resize(snapshot.limits.max_concurrent_requests);
+        self.snapshot.store(Arc::new(snapshot));
+        let version = 1 + self.version.fetch_add(1, Ordering::AcqRel);
+        self.metrics.config_version.set(i64::try_from(version).unwrap_or(i64::MAX));
+    }
+
+    /// How many configurations have been in force, this one included.
+    #[must_use]
+    pub fn version(&self) -> u64 {
+        self.version.load(Ordering::Acquire)
+    }
+
+    /// Says what reads the configuration anew when an operator asks for it.
+    pub fn set_reload(&self, reload: Reload) {
+        let _ = self.reload.set(reload);
+    }
+
+    /// What reads the configuration anew; `None` where it came from no file.
+    #[must_use]
+    pub fn reload(&self) -> Option<&Reload> {
+        self.reload.get()
     }
 
     /// Says whether traffic is welcome.

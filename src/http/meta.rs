@@ -6,7 +6,8 @@ use tokio::time::Instant;
 
 use super::{
     app::App,
-    respond::{ResponseBody, full, json, json_text},
+    error::Failure,
+    respond::{ResponseBody, failure, full, json, json_text},
 };
 use crate::{resilience::breaker::Position, snapshot::Tenant};
 
@@ -62,8 +63,31 @@ pub(super) fn ready(app: &App) -> Response<ResponseBody> {
     }
 }
 
-/// Breakers move with time alone: they are looked at when somebody asks.
-fn show_breakers(app: &App) {
+/// `POST /admin/reload`: reads the configuration anew.
+pub(super) async fn reload(app: &App) -> Response<ResponseBody> {
+    #[derive(Serialize)]
+    struct Said<'a> {
+        result: &'a str,
+        version: u64,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        reason: Option<&'a str>,
+    }
+    let Some(reload) = app.reload() else { return failure(&Failure::UnknownPath) };
+    let done = reload().await;
+    let said = match &done {
+        Ok(version) => Said { result: "ok", version: *version, reason: None },
+        Err(why) => Said { result: "error", version: app.version(), reason: Some(why) },
+    };
+    let mut response = json(&said);
+    if done.is_err() {
+        *response.status_mut() = StatusCode::UNPROCESSABLE_ENTITY;
+    }
+    response
+}
+
+/// What moves with time alone, or is known elsewhere: looked at when somebody asks.
+fn show_state(app: &App) {
+    app.metrics.queued.set(i64::try_from(app.admission.waiting()).unwrap_or(i64::MAX));
     let now = Instant::now();
     for model in app.snapshot.load().tenants().flat_map(|tenant| &tenant.upstreams) {
         let open = match model.breaker(now) {
@@ -77,7 +101,7 @@ fn show_breakers(app: &App) {
 
 /// `GET /metrics`, in the text format of Prometheus.
 pub(super) fn metrics(app: &App) -> Response<ResponseBody> {
-    show_breakers(app);
+    show_state(app);
     match app.metrics.render() {
         Ok(text) => {
             let mut response = Response::new(full(text));

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use hyper::body::Incoming;
-use tokio::{sync::OwnedSemaphorePermit, time::Instant};
+use tokio::time::Instant;
 
 use super::{
     attempt::AnswerBody,
     pursuit::{Answered, Found, Pursuit},
 };
 use crate::{
+    admission::Permit,
     openai::usage::Usage,
     resilience::{breaker::Verdict, health::Admission},
     stream::{
@@ -25,7 +26,7 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Guards {
     pub(super) account: Account,
-    pub(super) permit: Option<OwnedSemaphorePermit>,
+    pub(super) permit: Option<Permit>,
 }
 
 /// The call that an answer comes from.

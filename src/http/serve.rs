@@ -84,6 +84,8 @@ async fn dispatch(app: &Arc<App>, face: Face, request: Request<Incoming>) -> Res
         "/metrics" if operators => get(meta::metrics),
         // Whoever asks: a key would change nothing.
         "/metrics" => failure(&Failure::UnknownPath),
+        "/admin/reload" if face == Face::Admin && request.method() == Method::POST => meta::reload(app).await,
+        "/admin/reload" if face == Face::Admin => failure(&Failure::Method("POST")),
         _ if face == Face::Admin => failure(&Failure::UnknownPath),
         _ => client(app, &path, request).await,
     }
@@ -162,7 +164,7 @@ async fn endpoint_answer(
 ) -> Response<ResponseBody> {
     let (head, incoming) = request.into_parts();
     let limits = &snapshot.limits;
-    let Ok(permit) = Arc::clone(&app.permits).try_acquire_owned() else {
+    let Ok(permit) = app.admission.enter(&tenant.name, limits.queue).await else {
         let deadline = Instant::now() + limits.body_timeout;
         body::discard(&head.headers, incoming, limits.max_body_bytes, deadline).await;
         account.ended(Failure::Overloaded.outcome());

@@ -38,6 +38,8 @@ pub struct Metrics {
     pub requests: IntCounterVec,
     /// `pointsman_requests_in_flight`: requests admitted and not ended, streams until their last byte.
     pub in_flight: IntGauge,
+    /// `pointsman_requests_queued`: requests that wait to be admitted.
+    pub queued: IntGauge,
     /// `pointsman_attempts_total{model,result}`: calls of upstreams by what came of them.
     pub attempts: IntCounterVec,
     /// `pointsman_streams_rescued_total{model}`: broken streams that this model went on with.
@@ -66,6 +68,8 @@ pub struct Metrics {
     /// `pointsman_connections_refused_total{reason}`: connections that did not end in good order, requests that
     /// were none among them.
     pub connections_refused: IntCounterVec,
+    /// `pointsman_config_version`: how many configurations have been in force, this one included.
+    pub config_version: IntGauge,
     /// `pointsman_config_reloads_total{result}`: configurations put in force (`ok`) or refused (`error`).
     pub config_reloads: IntCounterVec,
 }
@@ -90,6 +94,7 @@ impl Metrics {
         Ok(Self {
             requests: counter("requests_total", "Requests by how they ended", REQUESTS)?,
             in_flight: gauge("requests_in_flight", "Requests admitted and not ended")?,
+            queued: gauge("requests_queued", "Requests that wait to be admitted")?,
             attempts: counter("attempts_total", "Calls of upstreams by what came of them", ATTEMPTS)?,
             streams_rescued: counter("streams_rescued_total", "Broken streams that it went on with", MODEL)?,
             breaker_open: GaugeVec::new(breaker_options, MODEL)
@@ -127,6 +132,7 @@ impl Metrics {
                 "Connections that did not end in good order",
                 &["reason"],
             )?,
+            config_version: gauge("config_version", "Configurations put in force so far")?,
             config_reloads: counter(
                 "config_reloads_total",
                 "Configurations put in force or refused",
@@ -152,6 +158,7 @@ impl Metrics {
 
     /// Shows both ends of a reload at zero.
     pub fn seed_reloads(&self) {
+        self.config_version.set(1);
         for result in ["ok", "error"] {
             self.config_reloads.with_label_values(&[result]);
         }

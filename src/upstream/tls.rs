@@ -34,6 +34,9 @@ pub enum TlsError {
     /// The system has no certificate authorities.
     #[error("the system's certificate authorities cannot be loaded: {0}")]
     SystemRoots(String),
+    /// The authorities of clients cannot be used.
+    #[error("the authorities of `client_ca` cannot be used: {0}")]
+    ClientAuthorities(#[from] rustls::server::VerifierBuilderError),
     /// rustls does not accept the material.
     #[error("TLS material refused: {0}")]
     Rustls(#[from] rustls::Error),
@@ -57,13 +60,10 @@ pub fn client_config(tls: &UpstreamTls) -> Result<ClientConfig, TlsError> {
 }
 
 fn roots(ca_file: Option<&Path>) -> Result<RootCertStore, TlsError> {
-    let mut roots = RootCertStore::empty();
     if let Some(file) = ca_file {
-        for certificate in certificates(file)? {
-            roots.add(certificate)?;
-        }
-        return Ok(roots);
+        return authorities(file);
     }
+    let mut roots = RootCertStore::empty();
     let found = rustls_native_certs::load_native_certs();
     // Odd certificates in a system's store are common, and none of our business.
     let (added, _ignored) = roots.add_parsable_certificates(found.certs);
@@ -71,6 +71,18 @@ fn roots(ca_file: Option<&Path>) -> Result<RootCertStore, TlsError> {
         let reason =
             found.errors.first().map_or_else(|| io::ErrorKind::NotFound.to_string(), ToString::to_string);
         return Err(TlsError::SystemRoots(reason));
+    }
+    Ok(roots)
+}
+
+/// The authorities of a PEM file.
+///
+/// # Errors
+/// When the file cannot be read, or holds none, or one that cannot be used.
+pub fn authorities(file: &Path) -> Result<RootCertStore, TlsError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(file)? {
+        roots.add(certificate)?;
     }
     Ok(roots)
 }

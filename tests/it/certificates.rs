@@ -4,7 +4,8 @@ use std::{path::PathBuf, sync::Arc};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::{
-    ClientConfig, RootCertStore, ServerConfig,
+    ClientConfig, ConfigBuilder, RootCertStore, ServerConfig,
+    client::WantsClientCert,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
     server::WebPkiClientVerifier,
 };
@@ -82,13 +83,22 @@ impl Authority {
         config
     }
 
-    /// A client that trusts this authority alone.
-    pub(crate) fn client(&self, alpn: &[&str]) -> ClientConfig {
-        let mut config = ClientConfig::builder_with_provider(provider())
+    /// A client that trusts this authority alone, and shows this certificate.
+    pub(crate) fn client_showing(&self, identity: &Identity) -> ClientConfig {
+        let (cert, key) = identity.read();
+        self.trusting().with_client_auth_cert(vec![cert], key).unwrap()
+    }
+
+    fn trusting(&self) -> ConfigBuilder<ClientConfig, WantsClientCert> {
+        ClientConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_root_certificates(self.roots())
-            .with_no_client_auth();
+    }
+
+    /// A client that trusts this authority alone.
+    pub(crate) fn client(&self, alpn: &[&str]) -> ClientConfig {
+        let mut config = self.trusting().with_no_client_auth();
         config.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
         config
     }

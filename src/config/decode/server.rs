@@ -7,10 +7,11 @@ use crate::config::value::Value;
 
 pub(super) fn listener_tls(value: &Value<'_>) -> Option<ListenerTls> {
     let mut fields = value.fields("a mapping with `cert` and `key`")?;
+    let client_ca = fields.read("client_ca", Value::file_path);
     let cert = fields.require("cert", "a PEM file with the certificate chain");
     let key = fields.require("key", "a PEM file with the private key");
     fields.finish();
-    Some(ListenerTls { cert: cert?.file_path()?, key: key?.file_path()? })
+    Some(ListenerTls { cert: cert?.file_path()?, key: key?.file_path()?, client_ca })
 }
 
 /// What has not been given keeps its default.
@@ -35,6 +36,7 @@ pub(super) fn limits(value: &Value<'_>) -> Option<ServerLimits> {
     duration("write_timeout", &mut limits.write_timeout);
     duration("idle_timeout", &mut limits.idle_timeout);
     duration("drain_timeout", &mut limits.drain_timeout);
+    duration("queue_timeout", &mut limits.queue.timeout);
 
     let mut count = |key, most: u64, limit: &mut usize| {
         let read = fields.read(key, |value| usize::try_from(value.count(1..=most)?).ok());
@@ -44,6 +46,8 @@ pub(super) fn limits(value: &Value<'_>) -> Option<ServerLimits> {
     count("max_concurrent_requests", 1_000_000, &mut limits.max_concurrent_requests);
     count("routing_text_chars", 1_000_000, &mut limits.routing_text_chars);
     count("router_queue", 1_000_000, &mut limits.router_queue);
+    let queue = fields.read("queue_per_tenant", |value| usize::try_from(value.count(0..=1_000_000)?).ok());
+    limits.queue.per_tenant = queue.unwrap_or(limits.queue.per_tenant);
     fields.finish();
     Some(limits)
 }

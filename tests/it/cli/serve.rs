@@ -40,9 +40,13 @@ fn behind(lines: &mut impl BufRead, what: &str) -> String {
 }
 
 fn health(address: SocketAddr) -> String {
+    ask(address, "GET /health/live")
+}
+
+fn ask(address: SocketAddr, what: &str) -> String {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
-    stream.write_all(b"GET /health/live HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
+    write!(stream, "{what} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
     answer
@@ -76,4 +80,49 @@ fn a_reload_holds_nobody_up() {
     pipe.write_all(CONFIG.as_bytes()).unwrap();
     drop(pipe);
     behind(&mut lines, "is in force");
+}
+
+/// Files settle before they are read; what is not valid changes nothing, until it is.
+#[test]
+fn a_changed_file_takes_force_by_itself() {
+    let folder = tempfile::tempdir().unwrap();
+    let (file, key) = (folder.path().join("config.yaml"), folder.path().join("key"));
+    let config = CONFIG.replace("'${CI_KEY}'", "'file:key'");
+    fs::write(&file, &config).unwrap();
+    fs::write(&key, "one").unwrap();
+    let mut command = program(&["serve", "--config", file.to_str().unwrap()]);
+    let mut serving = Serving(command.stderr(Stdio::piped()).spawn().unwrap());
+    let mut lines = BufReader::new(serving.0.stderr.take().unwrap());
+    behind(&mut lines, "listening on http://");
+    fs::write(&key, "another").unwrap();
+    assert_eq!(behind(&mut lines, "is in force, as version "), "2");
+    fs::write(&file, "models: {").unwrap();
+    behind(&mut lines, "the configuration in force is kept");
+    fs::write(&file, config.replace("{a:", "{b:").replace("[a]", "[b]")).unwrap();
+    assert_eq!(behind(&mut lines, "is in force, as version "), "3");
+}
+
+#[test]
+fn an_operator_may_ask_for_a_reload() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("config.yaml");
+    let config = format!("admin_listen: 127.0.0.1:0\n{CONFIG}");
+    fs::write(&file, &config).unwrap();
+    let mut command = program(&["serve", "--config", file.to_str().unwrap()]);
+    let mut serving = Serving(command.stderr(Stdio::piped()).spawn().unwrap());
+    let mut lines = BufReader::new(serving.0.stderr.take().unwrap());
+    let public: SocketAddr = behind(&mut lines, "listening on http://").parse().unwrap();
+    let admin: SocketAddr = behind(&mut lines, "operators' listener on http://").parse().unwrap();
+
+    let answer = ask(admin, "POST /admin/reload");
+    assert!(
+        answer.starts_with("HTTP/1.1 200 ") && answer.contains(r#"{"result":"ok","version":2}"#),
+        "{answer}"
+    );
+    fs::write(&file, config.replace("rated_as", "rated_a")).unwrap();
+    let answer = ask(admin, "POST /admin/reload");
+    assert!(answer.starts_with("HTTP/1.1 422 ") && answer.contains("did you mean `rated_as`"), "{answer}");
+    assert!(ask(admin, "GET /metrics").contains("pointsman_config_version 2\n"));
+    assert!(ask(admin, "GET /admin/reload").starts_with("HTTP/1.1 405 "));
+    assert!(!ask(public, "POST /admin/reload").starts_with("HTTP/1.1 200 "), "operators alone may");
 }

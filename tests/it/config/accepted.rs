@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use http::header;
+use pointsman::admission::QueueRules;
 use pointsman::config::{
     ClientIdentity, Config, EmbedderConfig, FeatureSet, HttpBaseUrl, Input, KeyDigest, ModelConfig,
     Probability, ResponseModel, RouteChoice, RouteConfig, RouterKind, RoutingText, Scheme, Selection,
@@ -171,7 +172,7 @@ fn limits_of_the_server() {
     let config = accept(&format!(
         "{LEAST}listen: '[::1]:${{PORT}}'\ntls: {{cert: c.pem, key: k.pem}}\nserver: {{max_body_bytes: 1MiB, max_header_bytes: 8192,
          header_timeout: 1s, body_timeout: 2s, write_timeout: 3s, idle_timeout: 4s, drain_timeout: 1m, response_buffer: 64KiB, max_connections: 5,
-         max_concurrent_requests: 1_000, routing_text_chars: 100, router_queue: 1}}\n"
+         max_concurrent_requests: 1_000, queue_per_tenant: 0, queue_timeout: 5s, routing_text_chars: 100, router_queue: 1}}\n"
     ));
     assert_eq!(config.listen.to_string(), "[::1]:9000");
     assert_eq!(config.tls.unwrap().key, Path::new("/etc/pointsman/k.pem"));
@@ -186,6 +187,7 @@ fn limits_of_the_server() {
         response_buffer: 64 << 10,
         max_connections: 5,
         max_concurrent_requests: 1000,
+        queue: QueueRules { per_tenant: 0, timeout: Duration::from_secs(5) },
         routing_text_chars: 100,
         router_queue: 1,
     };

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use crate::{
     answers::{answer, chat, chat_stream, done, finish, stream, word},
-    client::{KEY, RawClient, get},
+    client::{KEY, RawClient, get, post},
     stand::{Setup, Stand},
     upstream::{Gate, Script, Upstream, chunk},
 };
@@ -178,7 +178,7 @@ async fn too_many_requests_at_a_time_are_turned_away() {
     let gate = Gate::default();
     let held = Script::stream().chunk(word("a")).wait(&gate).chunk(finish(0)).chunk(done()).end();
     let upstream = Upstream::start([held.clone(), held, Script::events(&stream("b"))]).await;
-    let stand = stand(&upstream, "max_concurrent_requests: 2").await;
+    let stand = stand(&upstream, "max_concurrent_requests: 2, queue_per_tenant: 0").await;
     let mut first = stand.chat(chat_stream("m")).await;
     let mut second = stand.chat(chat_stream("m")).await;
     let mut third = stand.chat(chat_stream("m")).await;
@@ -190,6 +190,73 @@ async fn too_many_requests_at_a_time_are_turned_away() {
     assert!(first.text().await.ends_with(&done()) && second.text().await.ends_with(&done()));
     assert_eq!(stand.outcomes().await.into_iter().collect::<Vec<_>>(), [("limited", 1), ("ok", 2)]);
     assert_eq!(stand.chat(chat_stream("m")).await.status, 200, "their permits are free again");
+}
+
+/// Tested by order, not by time: whoever floods the gateway waits behind himself alone.
+#[tokio::test]
+async fn a_flood_of_one_tenant_leaves_another_its_turn() {
+    let gates: Vec<Gate> = (0..5).map(|_| Gate::default()).collect();
+    let scripts: Vec<Script> = gates
+        .iter()
+        .map(|gate| Script::stream().chunk(word("a")).wait(gate).chunk(finish(0)).chunk(done()).end())
+        .collect();
+    let upstream = Upstream::start(scripts).await;
+    let stand = Setup::new()
+        .server("max_concurrent_requests: 1, queue_timeout: 60s, queue_per_tenant: 3")
+        .model("m", &upstream.base_url(), "")
+        .tenants(
+            "{flood: {keys: [{key: tenant-key}], pool: [m]}, quiet: {keys: [{key: quiet-key}], pool: [m]}}",
+        )
+        .start()
+        .await;
+    let mut holder = stand.chat(chat_stream("m")).await;
+    let mut asking = tokio::task::JoinSet::new();
+    let mut ask = async |key: &'static str, number: usize| {
+        let mut client = stand.client().await;
+        let mut request =
+            post("/v1/chat/completions", chat_stream("m").replace("hi", &format!("{key} {number}")));
+        request.headers_mut().insert("authorization", format!("Bearer {key}").parse().unwrap());
+        asking.spawn(async move { client.send(request).await.text().await });
+        stand.eventually("a place in line", || stand.app.admission.waiting() == number).await;
+    };
+    for number in 1..=3 {
+        ask("tenant-key", number).await;
+    }
+    assert_eq!(stand.chat(chat_stream("m")).await.status, 503, "its line is full");
+    ask("quiet-key", 4).await;
+    for (place, gate) in gates.iter().enumerate() {
+        upstream.request(place).await;
+        gate.open();
+    }
+    holder.text().await;
+    while let Some(text) = asking.join_next().await {
+        assert!(text.unwrap().ends_with(&done()));
+    }
+    let mut order = Vec::new();
+    for place in 1..5 {
+        order.push(upstream.request(place).await.text().contains("quiet-key"));
+    }
+    assert_eq!(order, [false, true, false, false], "the quiet one is second, though three came before it");
+    assert_eq!(stand.outcomes().await.into_iter().collect::<Vec<_>>(), [("limited", 1), ("ok", 5)]);
+}
+
+/// A client that leaves the line makes room in it, and costs nobody a place.
+#[tokio::test]
+async fn who_leaves_the_line_is_not_let_in() {
+    let gate = Gate::default();
+    let held = Script::stream().chunk(word("a")).wait(&gate).chunk(finish(0)).chunk(done()).end();
+    let upstream = Upstream::start([held, Script::events(&stream("b"))]).await;
+    let stand = stand(&upstream, "max_concurrent_requests: 1, queue_timeout: 60s").await;
+    let mut holder = stand.chat(chat_stream("m")).await;
+    let mut leaver = RawClient::connect(stand.address).await;
+    leaver.send(head("content-length: 0")).await;
+    stand.eventually("a place in line", || stand.app.admission.waiting() == 1).await;
+    drop(leaver);
+    stand.eventually("an empty line", || stand.app.admission.waiting() == 0).await;
+    gate.open();
+    holder.text().await;
+    assert_eq!(stand.chat(chat_stream("m")).await.status, 200);
+    assert_eq!(upstream.requests(), 2);
 }
 
 /// Past the limit clients wait in the kernel's queue, and are served when a place is free.

@@ -2,8 +2,12 @@
 
 use std::sync::Arc;
 
+use pointsman::gateway::reload;
 use rustls::{ClientConfig, pki_types::ServerName};
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use crate::{
@@ -157,4 +161,61 @@ async fn a_handshake_that_does_not_come_is_cut() {
     assert_eq!(RawClient::connect(stand.address).await.rest_bytes().await, b"");
     assert_eq!(begun.elapsed().as_secs(), 2);
     assert_eq!(stand.metric("pointsman_connections_refused_total", &["reason=\"tls\""]), 1);
+}
+
+/// Mutual TLS: who cannot show a certificate of the right authority is no client.
+#[tokio::test]
+async fn a_client_without_the_demanded_certificate_gets_nothing() {
+    let (authority, other) = (Authority::new(), Authority::new());
+    let identity = authority.identity("listener", &["127.0.0.1"]);
+    let upstream = Upstream::start([Script::json(200, &answer("hi"))]).await;
+    let stand = Setup::new()
+        .top(&format!(
+            "tls: {{cert: {:?}, key: {:?}, client_ca: {:?}}}",
+            identity.cert,
+            identity.key,
+            authority.file()
+        ))
+        .model("m", &upstream.base_url(), "")
+        .start()
+        .await;
+    let known = authority.identity("client", &["client"]);
+    let mut client = Client::http1(handshake(&stand, authority.client_showing(&known)).await).await;
+    assert_eq!(client.send(post(PATH, chat("m"))).await.status, 200);
+    for config in [authority.client(&[]), authority.client_showing(&other.identity("client", &["client"]))] {
+        // In TLS 1.3 the client learns of the refusal with its first read.
+        let mut stream = handshake(&stand, config).await;
+        let _ = stream.write_all(b"GET /health/live HTTP/1.1\r\nhost: x\r\n\r\n").await;
+        let mut read = Vec::new();
+        assert!(stream.read_to_end(&mut read).await.is_err() && read.is_empty());
+    }
+    assert_eq!(upstream.requests(), 1);
+}
+
+/// Renewed under the names it has, for the connections to come; those that are open stay.
+#[tokio::test]
+async fn a_renewed_certificate_is_shown_after_a_reload() {
+    let authority = Authority::new();
+    let identity = authority.identity("listener", &["127.0.0.1"]);
+    let upstream = Upstream::start([Script::json(200, &answer("hi"))]).await;
+    let setup = || {
+        Setup::new().top(&format!("tls: {{cert: {:?}, key: {:?}}}", identity.cert, identity.key)).model(
+            "m",
+            &upstream.base_url(),
+            "",
+        )
+    };
+    let stand = setup().start().await;
+    let shown = |stream: &TlsStream<TcpStream>| stream.get_ref().1.peer_certificates().unwrap()[0].to_vec();
+    let before = handshake(&stand, authority.client(&[])).await;
+    let old = shown(&before);
+    authority.identity("listener", &["127.0.0.1"]);
+    reload(&stand.app, &setup().config()).unwrap();
+    assert_ne!(shown(&handshake(&stand, authority.client(&[])).await), old);
+    let mut client = Client::http1(before).await;
+    assert_eq!(client.send(post(PATH, chat("m"))).await.status, 200);
+
+    std::fs::write(&identity.cert, "no certificate").unwrap();
+    reload(&stand.app, &setup().config()).unwrap_err();
+    assert_ne!(shown(&handshake(&stand, authority.client(&[])).await), old, "the last good one");
 }
