@@ -87,7 +87,10 @@ pub(super) async fn reload(app: &App) -> Response<ResponseBody> {
 
 /// What moves with time alone, or is known elsewhere: looked at when somebody asks.
 fn show_state(app: &App) {
-    app.metrics.queued.set(i64::try_from(app.admission.waiting()).unwrap_or(i64::MAX));
+    let tasks = tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    for (gauge, count) in [(&app.metrics.queued, app.admission.waiting()), (&app.metrics.tasks, tasks)] {
+        gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
+    }
     let now = Instant::now();
     for model in app.snapshot.load().tenants().flat_map(|tenant| &tenant.upstreams) {
         let open = match model.breaker(now) {

@@ -40,6 +40,8 @@ pub struct Metrics {
     pub in_flight: IntGauge,
     /// `pointsman_requests_queued`: requests that wait to be admitted.
     pub queued: IntGauge,
+    /// `pointsman_tasks`: tasks of the asynchronous runtime that are alive.
+    pub tasks: IntGauge,
     /// `pointsman_attempts_total{model,result}`: calls of upstreams by what came of them.
     pub attempts: IntCounterVec,
     /// `pointsman_streams_rescued_total{model}`: broken streams that this model went on with.
@@ -95,6 +97,7 @@ impl Metrics {
             requests: counter("requests_total", "Requests by how they ended", REQUESTS)?,
             in_flight: gauge("requests_in_flight", "Requests admitted and not ended")?,
             queued: gauge("requests_queued", "Requests that wait to be admitted")?,
+            tasks: gauge("tasks", "Tasks of the asynchronous runtime that are alive")?,
             attempts: counter("attempts_total", "Calls of upstreams by what came of them", ATTEMPTS)?,
             streams_rescued: counter("streams_rescued_total", "Broken streams that it went on with", MODEL)?,
             breaker_open: GaugeVec::new(breaker_options, MODEL)

@@ -16,7 +16,7 @@ use std::io::Write;
 use std::process::{Command, Output, Stdio};
 
 /// The program with an environment of its own.
-fn program(arguments: &[&str]) -> Command {
+pub(crate) fn program(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_pointsman"));
     command
         .args(arguments)

@@ -11,5 +11,6 @@ mod gateway;
 mod hub;
 mod logs;
 mod router;
+mod soak;
 mod stand;
 mod upstream;

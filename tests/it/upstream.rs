@@ -112,6 +112,17 @@ impl Log {
     }
 }
 
+/// Which script a request is answered by.
+#[derive(Clone)]
+enum Play {
+    InOrder(Arc<[Script]>),
+    Any(Arc<dyn Fn(Received) -> Script + Send + Sync>),
+}
+
+fn in_order(scripts: Vec<Script>) -> Play {
+    Play::InOrder(scripts.into())
+}
+
 /// A scripted upstream; ends when dropped.
 pub(crate) struct Upstream {
     address: SocketAddr,
@@ -123,21 +134,26 @@ pub(crate) struct Upstream {
 impl Upstream {
     /// Answers the first request by the first script, and so on; the last script repeats.
     pub(crate) async fn start(scripts: impl Into<Vec<Script>>) -> Self {
-        Self::serve(scripts.into(), None).await
+        Self::serve(in_order(scripts.into()), None).await
     }
 
     /// The same behind TLS.
     pub(crate) async fn start_tls(scripts: impl Into<Vec<Script>>, tls: ServerConfig) -> Self {
-        Self::serve(scripts.into(), Some(Arc::new(tls))).await
+        Self::serve(in_order(scripts.into()), Some(Arc::new(tls))).await
     }
 
-    async fn serve(scripts: Vec<Script>, tls: Option<Arc<ServerConfig>>) -> Self {
+    /// Answers each request as `play` says, and keeps none of them.
+    pub(crate) async fn playing(play: impl Fn(Received) -> Script + Send + Sync + 'static) -> Self {
+        Self::serve(Play::Any(Arc::new(play)), None).await
+    }
+
+    async fn serve(play: Play, tls: Option<Arc<ServerConfig>>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let log = Arc::new(Log::default());
         let scheme = if tls.is_some() { "https" } else { "http" };
         let mut serving = JoinSet::new();
-        serving.spawn(accept(listener, tls, Arc::clone(&log), scripts.into()));
+        serving.spawn(accept(listener, tls, Arc::clone(&log), play));
         Self { address, log, scheme, _serving: serving }
     }
 
@@ -181,22 +197,17 @@ impl Upstream {
     }
 }
 
-async fn accept(
-    listener: TcpListener,
-    tls: Option<Arc<ServerConfig>>,
-    log: Arc<Log>,
-    scripts: Arc<[Script]>,
-) {
+async fn accept(listener: TcpListener, tls: Option<Arc<ServerConfig>>, log: Arc<Log>, play: Play) {
     let mut connections = JoinSet::new();
     while let Ok((stream, _)) = listener.accept().await {
         let connection = log.note(|seen| {
             seen.connections += 1;
             seen.connections - 1
         });
-        let (log, scripts, tls) = (Arc::clone(&log), Arc::clone(&scripts), tls.clone());
+        let (log, play, tls) = (Arc::clone(&log), play.clone(), tls.clone());
         connections.spawn(async move {
             match Wire::accept(stream, tls).await {
-                Ok(wire) => converse(wire, connection, &log, &scripts).await,
+                Ok(wire) => converse(wire, connection, &log, &play).await,
                 Err(_) => log.note(|seen| seen.handshakes_failed += 1),
             }
         });
@@ -204,18 +215,26 @@ async fn accept(
 }
 
 /// One connection: request, script, request, script.
-async fn converse(mut wire: Wire, connection: usize, log: &Log, scripts: &[Script]) {
+async fn converse(mut wire: Wire, connection: usize, log: &Log, play: &Play) {
     while let Some((head, body)) = wire.request().await {
-        let place = log.note(|seen| {
-            seen.requests.push(Received { connection, at: Instant::now(), head, body });
-            seen.requests.len() - 1
-        });
-        let script = scripts.get(place).or_else(|| scripts.last()).cloned().unwrap_or_default();
+        let received = Received { connection, at: Instant::now(), head, body };
+        let (place, script) = match play {
+            Play::InOrder(scripts) => {
+                let place = log.note(|seen| {
+                    seen.requests.push(received);
+                    seen.requests.len() - 1
+                });
+                (place, scripts.get(place).or_else(|| scripts.last()).cloned().unwrap_or_default())
+            }
+            Play::Any(play) => (0, play(received)),
+        };
         match script.play(&mut wire).await {
             script::End::Through => {}
             script::End::Closed => return,
             script::End::Abandoned => {
-                log.note(|seen| seen.abandoned.push(place));
+                if matches!(play, Play::InOrder(_)) {
+                    log.note(|seen| seen.abandoned.push(place));
+                }
                 return;
             }
         }

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Every metric: its type and its labels.
-const METRICS: [(&str, &str, &[&str]); 17] = [
+const METRICS: [(&str, &str, &[&str]); 18] = [
     ("pointsman_attempts_total", "counter", &["model", "result"]),
     ("pointsman_connections", "gauge", &[]),
     ("pointsman_connections_refused_total", "counter", &["reason"]),
@@ -19,6 +19,7 @@ const METRICS: [(&str, &str, &[&str]); 17] = [
     ("pointsman_decision_seconds", "histogram", &["router"]),
     ("pointsman_decisions_total", "counter", &["model", "router"]),
     ("pointsman_fail_open_total", "counter", &["reason", "router"]),
+    ("pointsman_tasks", "gauge", &[]),
     ("pointsman_requests_queued", "gauge", &[]),
     ("pointsman_requests_in_flight", "gauge", &[]),
     ("pointsman_requests_total", "counter", &["model", "outcome", "route", "tenant"]),
