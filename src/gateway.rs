@@ -5,6 +5,7 @@ pub mod reload;
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
+    path::Path,
     sync::{Arc, LazyLock},
 };
 
@@ -19,7 +20,8 @@ use crate::{
         app::{App, Watcher},
     },
     routing::{
-        embedders::Embedders,
+        beside,
+        embedders::{self, Embedders},
         engine::{Engine, EngineError},
         plan::Plan,
     },
@@ -247,6 +249,19 @@ pub fn shipped_engines() -> Result<BTreeMap<&'static str, Engine>, StartError> {
         .collect()
 }
 
+/// A router for a route's encoder, from an artefact that ships beside the binary.
+fn load_beside(route: &RoutedConfig, folder: &Path, embedders: &Embedders) -> Result<Engine, RouteFault> {
+    let fault = |error: &dyn std::fmt::Display| RouteFault::new("embedder", error);
+    let encoder = embedders::encoder(folder).map_err(|error| fault(&error))?;
+    let (file, artifact) =
+        beside::find(route.router.name(), encoder.fingerprint()).map_err(|error| RouteFault {
+            hint: Some(format!("name its file by `artifact:`, or the folder by {}", beside::FOLDER_VARIABLE)),
+            ..fault(&error)
+        })?;
+    tracing::info!(router = route.router.name(), file = %file.display(), "an artefact beside the binary");
+    Engine::new(artifact.router(), embedders).map_err(|error| fault(&error))
+}
+
 /// The router that a route asks for, with the embedder that it asks for and no other.
 fn load_engine(route: &RoutedConfig) -> Result<Engine, RouteFault> {
     let embedders = match &route.embedder {
@@ -254,6 +269,11 @@ fn load_engine(route: &RoutedConfig) -> Result<Engine, RouteFault> {
         EmbedderConfig::Encoder(folder) => Embedders::only_encoder(folder),
     };
     let embedders = embedders.map_err(|error| RouteFault::new("embedder", &error))?;
+    if route.artifact.is_none()
+        && let EmbedderConfig::Encoder(folder) = &route.embedder
+    {
+        return load_beside(route, folder, &embedders);
+    }
     let loaded = Engine::load(route.router.name(), route.artifact.as_deref(), &embedders);
     loaded.map_err(|error| {
         let hint = match &error {

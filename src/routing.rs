@@ -2,6 +2,7 @@
 //!
 //! Must not know of upstreams, keys or sockets: a pool is a list of names with prices and abilities.
 
+pub mod beside;
 pub mod candidates;
 pub mod decide;
 pub mod embedders;

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use pointsman::routing::beside::{self, FOLDER_VARIABLE, NoneBeside};
+use pointsman::routing::embedders;
 use pointsman_routers::artifact::Artifact;
 use pointsman_routers::shipped::{self, default_artifact};
 
@@ -30,31 +32,16 @@ pub(super) fn load_kind(file: Option<&Path>, kind: Option<&str>) -> Result<Artif
     }
 }
 
-/// Names the folder of the artefacts that ship beside the binary.
-const FOLDER_VARIABLE: &str = "POINTSMAN_ARTIFACTS";
-
-/// The artefact of a kind and an embedder among those that ship beside the binary: in the folder that
-/// POINTSMAN_ARTIFACTS names, in `artifacts` or `../share/pointsman/artifacts` beside the program, or in the
-/// `routers/artifacts` of the source tree that it was built in or runs in.
-pub(super) fn beside(kind: &str, fingerprint: &str) -> Option<(PathBuf, Artifact)> {
-    let named = std::env::var_os(FOLDER_VARIABLE).map(PathBuf::from);
-    let program = std::env::current_exe().ok();
-    let of_program = ["artifacts", "../share/pointsman/artifacts", "../../routers/artifacts"];
-    let folder = program.as_deref().and_then(Path::parent);
-    let near = folder.into_iter().flat_map(|folder| of_program.map(|path| folder.join(path)));
-    let folders = named.into_iter().chain(near).chain([PathBuf::from("routers/artifacts")]);
-    folders.filter_map(|folder| in_folder(&folder, kind, fingerprint)).next()
+/// The file of a kind's artefact for the encoder in a folder, among those that ship beside the binary.
+pub(super) fn for_encoder(kind: &str, folder: &Path) -> Result<PathBuf, Failure> {
+    let encoder = embedders::encoder(folder).map_err(Failure::because)?;
+    beside::find(kind, encoder.fingerprint()).map(|(file, _)| file).map_err(|error| none_beside(&error))
 }
 
-/// The first such file of a folder, by name, or the first blend with such a part. What is no artefact is passed over.
-fn in_folder(folder: &Path, kind: &str, fingerprint: &str) -> Option<(PathBuf, Artifact)> {
-    let entries = std::fs::read_dir(folder).ok()?;
-    let mut files: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
-    files.retain(|file| file.extension().is_some_and(|extension| extension == "safetensors"));
-    files.sort_unstable();
-    files.into_iter().find_map(|file| {
-        let artifact = load(Some(&file)).ok()?;
-        let of_kind = artifact.of_kind(kind, "").ok()?;
-        (of_kind.embedder_fingerprint() == fingerprint).then(|| (file, of_kind.clone()))
-    })
+/// What a command says where an artefact is neither in the binary nor beside it.
+pub(super) fn none_beside(error: &NoneBeside) -> Failure {
+    Failure::Usage(format!(
+        "{error}. Give the file with --artifact, or set {FOLDER_VARIABLE} to the folder that it ships in (routers/artifacts in \
+         the source tree)"
+    ))
 }

@@ -8,7 +8,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use clap::{ArgGroup, Args};
-use pointsman::config::Probability;
+use pointsman::config::{Probability, RouterKind};
 use pointsman::routing::embedders::Embedders;
 use pointsman::routing::engine::Engine;
 use pointsman_routers::calibration::{
@@ -58,7 +58,7 @@ pub(super) struct Arguments {
     router: Option<String>,
 
     /// The encoder that the artefact was trained with, where that is not the one in the binary
-    #[arg(long, value_name = "DIR", requires = "artifact")]
+    #[arg(long, value_name = "DIR")]
     encoder: Option<PathBuf>,
 
     /// Prompts as JSON lines, {"prompt": "text" or ["user turn", …]}; `-` for stdin [default: the artefact's own sample]
@@ -116,7 +116,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             "no models to choose from: give --models, or --prices of some".to_owned(),
         ));
     }
-    let artifact = artifact::load_kind(arguments.artifact.as_deref(), arguments.router.as_deref())?;
+    let kind = arguments.router.as_deref();
+    let file = match (&arguments.artifact, &arguments.encoder) {
+        (Some(file), _) => Some(file.clone()),
+        (None, Some(folder)) => Some(artifact::for_encoder(kind.unwrap_or(RouterKind::Mf.name()), folder)?),
+        (None, None) => None,
+    };
+    let artifact = artifact::load_kind(file.as_deref(), kind)?;
     let embedders = Embedders::with_encoder(arguments.encoder.as_deref()).map_err(Failure::because)?;
     let name = arguments
         .artifact

@@ -68,12 +68,12 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "FILE")]
     prices: Option<PathBuf>,
 
-    /// The router's artefact, in place of the one that ships in the binary
+    /// The router's artefact, in place of the one that ships in the binary or, with --encoder, beside it
     #[arg(long, value_name = "FILE")]
     artifact: Option<PathBuf>,
 
     /// The encoder that the artefact was trained with, where that is not the one in the binary
-    #[arg(long, value_name = "DIR", requires = "artifact")]
+    #[arg(long, value_name = "DIR")]
     encoder: Option<PathBuf>,
 
     /// Prompts as JSON lines, {"id"?, "prompt": "text" or ["user turn", …]}; `-` for stdin
@@ -121,14 +121,19 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     parse::distinct(&arguments.models)?;
     let router = router(arguments)?;
     let kind = router.name();
-    if arguments.artifact.is_none() && !shipped::KINDS.contains(&kind) {
-        return Err(Failure::Usage(format!(
-            "no router {kind} ships in this binary: give one with --artifact"
-        )));
-    }
+    let artifact = match (&arguments.artifact, &arguments.encoder) {
+        (Some(file), _) => Some(file.clone()),
+        (None, Some(folder)) => Some(artifact::for_encoder(kind, folder)?),
+        (None, None) if shipped::KINDS.contains(&kind) => None,
+        (None, None) => {
+            return Err(Failure::Usage(format!(
+                "no router {kind} ships in this binary: give one with --artifact"
+            )));
+        }
+    };
     let explainer = Explainer::new(&Setup {
         router,
-        artifact: arguments.artifact.as_deref(),
+        artifact: artifact.as_deref(),
         encoder: arguments.encoder.as_deref(),
         selection: selection(arguments),
         models: &arguments.models,

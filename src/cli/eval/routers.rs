@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use faer::Mat;
 use pointsman::config::RouterKind;
+use pointsman::routing::beside;
 use pointsman::routing::embedders::Embedders;
 use pointsman_routers::artifact::Artifact;
 use pointsman_routers::embed::Embedder;
@@ -134,7 +135,7 @@ impl Subjects {
         let is_trained = RouterKind::from_name(kind).is_some_and(RouterKind::reads_embeddings);
         if let Some(encoder) = &self.encoder
             && is_trained
-            && let Some(found) = artifact::beside(kind, encoder)
+            && let Ok(found) = beside::find(kind, encoder)
         {
             return self.add_beside(kind, &found);
         }
@@ -147,8 +148,8 @@ impl Subjects {
             }
             Err(ShippedError::UnknownKind { .. }) if is_trained => {
                 let shipped = shipped::default_artifact().map_err(Failure::because)?;
-                let found = artifact::beside(kind, shipped.embedder_fingerprint());
-                self.add_beside(kind, &found.ok_or_else(|| missing(kind))?)
+                let found = beside::find(kind, shipped.embedder_fingerprint());
+                self.add_beside(kind, &found.map_err(|error| artifact::none_beside(&error))?)
             }
             Err(error) => Err(Failure::Usage(error.to_string())),
         }
@@ -223,11 +224,4 @@ fn label_scales(artifact: &Artifact) -> BTreeMap<String, f64> {
     let scales = artifact.provenance().metrics.get("label_scales").and_then(|scales| scales.as_object());
     let scale = |(source, scale): (&String, &serde_json::Value)| Some((source.clone(), scale.as_f64()?));
     scales.into_iter().flatten().filter_map(scale).collect()
-}
-
-fn missing(kind: &str) -> Failure {
-    Failure::Usage(format!(
-        "no `{kind}` router is in the binary: give its artefact with --artifact, and with --encoder the encoder it was trained \
-         with. Artefacts that ship beside the binary are in routers/artifacts/; `pointsman train {kind}` makes one"
-    ))
 }

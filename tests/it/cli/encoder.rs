@@ -4,7 +4,7 @@ use std::fs;
 
 use serde_json::Value;
 
-use super::{run, status, stderr, stdout};
+use super::{program, run, status, stderr, stdout};
 use crate::encoder::{MODELS, Trained};
 
 #[test]
@@ -46,4 +46,26 @@ fn a_router_that_does_not_ship_needs_an_artefact() {
     let output = run(&["route", "--router", "bert", "--models", "a,b", "x"]);
     assert_eq!(status(&output), 2);
     assert!(stderr(&output).contains("no router bert ships in this binary: give one with --artifact"));
+}
+
+/// Named by kind and encoder alone, an artefact is found among those that ship beside the binary.
+#[test]
+fn an_artefact_beside_the_binary_is_found_by_its_encoder() {
+    let trained = Trained::new();
+    let (artifact, encoder) = (trained.artifact(), trained.encoder());
+    let folder = artifact.parent().unwrap();
+    let models = MODELS.join(",");
+    let ask = |command: &[&str], variable: &std::path::Path| {
+        let arguments =
+            [command, &["--router", "mf", "--models", &models, "--encoder", encoder.to_str().unwrap()]];
+        program(&arguments.concat()).env("POINTSMAN_ARTIFACTS", variable).output().unwrap()
+    };
+    for command in [&["route", "a b"][..], &["calibrate"]] {
+        let output = ask(command, folder);
+        assert_eq!(status(&output), 0, "{}", stderr(&output));
+        let output = ask(command, &folder.join("nonesuch"));
+        let said = stderr(&output);
+        assert_eq!(status(&output), 2, "{said}");
+        assert!(said.contains("POINTSMAN_ARTIFACTS") && said.contains("nonesuch"), "{said}");
+    }
 }
