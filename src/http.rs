@@ -9,6 +9,7 @@ mod chat;
 mod error;
 mod exchange;
 mod forward;
+mod heartbeat;
 mod meta;
 mod observe;
 mod pursuit;

@@ -8,3 +8,4 @@ pub mod backoff;
 pub mod breaker;
 pub mod budget;
 pub mod health;
+pub mod latencies;

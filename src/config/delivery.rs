@@ -13,6 +13,11 @@ pub struct Delivery {
     pub request_timeout: Duration,
     /// What becomes of a streamed answer that breaks after its first content.
     pub stream_recovery: StreamRecovery,
+    /// A second model is asked when the first is later than 95 of 100 of its answers; who begins first answers.
+    pub hedge: bool,
+    /// How long a client of a stream waits for its first content before it is sent a comment, and then the next. They
+    /// commit the status, 200.
+    pub heartbeat: Option<Duration>,
 }
 
 impl Delivery {
@@ -26,6 +31,8 @@ impl Default for Delivery {
             retry: RetryRules::default(),
             request_timeout: Self::REQUEST_TIMEOUT,
             stream_recovery: StreamRecovery::Error,
+            hedge: false,
+            heartbeat: None,
         }
     }
 }

@@ -36,7 +36,7 @@ pub(super) struct Call {
 
 impl Call {
     /// Its answer is a stream.
-    fn streams(&self) -> bool {
+    pub(super) fn streams(&self) -> bool {
         self.request.stream() && self.endpoint.dialect() != Dialect::Embeddings
     }
 

@@ -9,6 +9,7 @@ use super::{
     app::App,
     attempt::{AnswerBody, Call, Refusal},
     error::Failure,
+    heartbeat,
     observe::{AnswerObserver, Guards, Source},
     pursuit::{Answered, Found, Pursuit},
     respond::{BodyError, ResponseBody, Trail, failure, full, json_text},
@@ -43,28 +44,49 @@ impl Exchange<'_> {
 
     /// Asks the models of `ranking` until one answers.
     pub(super) async fn run(self, ranking: &[usize]) -> Response<ResponseBody> {
-        let Self { app, tenant, call, mut guards, mut trail } = self;
+        let Self { app, tenant, call, guards, trail } = self;
         let route = trail.route.as_deref().unwrap_or_default();
-        let mut pursuit = Pursuit::new(app, tenant, call, (route, &tenant.delivery(route)), ranking);
-        let found = pursuit
-            .next_answer(None, &mut |model, asked| {
-                guards.account.set_model(&model.name, model.price);
-                trail.model = Some(model.name.to_string());
-                trail.attempts = Some(asked);
-            })
-            .await;
-        match found {
-            Found::Answer(answered) => answer(app, pursuit, answered, guards, &trail),
-            Found::Refusal(model, refusal) => refuse(&model, refusal, guards, &trail),
-            Found::Nothing(fault) => {
-                fail(&Failure::Exhausted { fault, attempts: pursuit.asked() }, guards, &trail)
-            }
+        let delivery = tenant.delivery(route);
+        let heartbeat = delivery.heartbeat.filter(|_| call.streams());
+        let pursuit = Pursuit::new(app, tenant, call, (route, &delivery), ranking);
+        let answering = pursue(Arc::clone(app), pursuit, guards, trail);
+        match heartbeat {
+            None => answering.await,
+            Some(interval) => heartbeat::answered(answering, interval).await,
         }
     }
 
     /// Answers with a failure, and books it.
     pub(super) fn fail(self, why: &Failure) -> Response<ResponseBody> {
         fail(why, self.guards, &self.trail)
+    }
+}
+
+/// Asks until one answers, and sends its answer on its way.
+async fn pursue(
+    app: Arc<App>,
+    mut pursuit: Pursuit,
+    mut guards: Guards,
+    mut trail: Trail,
+) -> Response<ResponseBody> {
+    let found = pursuit
+        .next_answer(None, &mut |model, asked| {
+            guards.account.set_model(&model.name, model.price);
+            trail.model = Some(model.name.to_string());
+            trail.attempts = Some(asked);
+        })
+        .await;
+    match found {
+        Found::Answer(answered) => {
+            // Of two that were asked at once the first may answer.
+            guards.account.set_model(&answered.model.name, answered.model.price);
+            trail.model = Some(answered.model.name.to_string());
+            answer(&app, pursuit, answered, guards, &trail)
+        }
+        Found::Refusal(model, refusal) => refuse(&model, refusal, guards, &trail),
+        Found::Nothing(fault) => {
+            fail(&Failure::Exhausted { fault, attempts: pursuit.asked() }, guards, &trail)
+        }
     }
 }
 

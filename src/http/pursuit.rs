@@ -2,10 +2,11 @@
 //!
 //! Owns all that it needs: after the commit it goes on from within the body of the answer, should that break.
 
-use std::{sync::Arc, time::Duration};
+use std::{future::Future, sync::Arc, time::Duration};
 
+use futures_util::future::{Either, select};
 use http::HeaderValue;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::{
     app::App,
@@ -34,6 +35,7 @@ pub(super) struct Pursuit {
     attempts: Attempts,
     budget: Arc<RetryBudget>,
     recovery: StreamRecovery,
+    hedges: bool,
     /// When the request must be over.
     deadline: Instant,
     /// Calls made.
@@ -58,6 +60,15 @@ pub(super) struct Answered {
     pub(super) model: Arc<Model>,
     pub(super) answer: Answer,
     pub(super) admission: Admission,
+}
+
+/// A call, and what came of it.
+struct Tried {
+    place: usize,
+    model: Arc<Model>,
+    admission: Admission,
+    outcome: Attempt,
+    took: Duration,
 }
 
 /// Hears of each call before it is made: whom it is to, and which it is.
@@ -85,6 +96,7 @@ impl Pursuit {
             } else {
                 StreamRecovery::Error
             },
+            hedges: delivery.hedge,
             deadline: now + delivery.request_timeout,
             call: Arc::new(call),
             asked: 0,
@@ -120,21 +132,24 @@ impl Pursuit {
                 self.attempts.out(place);
                 continue;
             };
-            let mut admission = match model.admit(Instant::now()) {
+            let admission = match self.admit(place, &model) {
                 Ok(admission) => admission,
-                Err(left_alone) => {
-                    self.count(&model, "left_alone");
-                    let fault = self.leave_alone(place, left_alone);
+                Err(fault) => {
                     last.get_or_insert(fault);
                     continue;
                 }
             };
-            self.asked += 1;
             on_call(&model, self.asked);
             let transcript = broken.map(|transcript| self.aimed(transcript, &model)).or_else(|| self.first());
-            match attempt(&model, &self.call, self.deadline, transcript).await {
+            let first = self.ask(place, model, admission, transcript);
+            let Tried { place, model, mut admission, outcome, took } = match self.hedge_after(place) {
+                Some(delay) if broken.is_none() => self.hedged(first, delay, &mut *on_call).await,
+                _ => first.await,
+            };
+            match outcome {
                 Attempt::Answered(answer) => {
                     admission.begun(Instant::now());
+                    model.answered(self.call.streams(), took);
                     self.count(&model, "ok");
                     return Found::Answer(Answered { place, model, answer, admission });
                 }
@@ -148,9 +163,7 @@ impl Pursuit {
                     refusal = Some((model, refused));
                 }
                 Attempt::Failed(fault) => {
-                    tracing::warn!(model = %model.name, code = fault.code(), %fault, "attempt failed");
-                    self.count(&model, fault.code());
-                    self.take_note(place, &fault, admission);
+                    self.failed(place, &model, &fault, admission);
                     let is_final = fault.ends_the_request();
                     last = Some(fault);
                     if is_final {
@@ -163,6 +176,74 @@ impl Pursuit {
             (Some((model, refused)), _) if broken.is_none() => Found::Refusal(model, refused),
             (_, last) => Found::Nothing(last.unwrap_or(AttemptFault::Unavailable { retry_after: None })),
         }
+    }
+
+    /// Takes part in the upstream's work, unless it is to be left alone.
+    fn admit(&mut self, place: usize, model: &Model) -> Result<Admission, AttemptFault> {
+        let admitted = model.admit(Instant::now()).map_err(|left_alone| {
+            self.count(model, "left_alone");
+            self.leave_alone(place, left_alone)
+        })?;
+        self.asked += 1;
+        Ok(admitted)
+    }
+
+    /// A call of one model.
+    fn ask(
+        &self,
+        place: usize,
+        model: Arc<Model>,
+        admission: Admission,
+        transcript: Option<Transcript>,
+    ) -> impl Future<Output = Tried> + Send + use<> {
+        let (call, deadline) = (Arc::clone(&self.call), self.deadline);
+        async move {
+            let called = Instant::now();
+            let outcome = attempt(&model, &call, deadline, transcript).await;
+            Tried { place, model, admission, outcome, took: called.elapsed() }
+        }
+    }
+
+    /// How long the model at `place` is waited for alone.
+    fn hedge_after(&self, place: usize) -> Option<Duration> {
+        let model = self.tenant.upstreams.get(place).filter(|_| self.hedges)?;
+        model.p95(self.call.streams())
+    }
+
+    /// A call, and beside it, should it take longer than `delay`, one of the next model: the first to answer counts, and the
+    /// other is cancelled. Where one fails the other is waited for.
+    async fn hedged(
+        &mut self,
+        first: impl Future<Output = Tried> + Send,
+        delay: Duration,
+        on_call: OnCall<'_>,
+    ) -> Tried {
+        let mut first = Box::pin(first);
+        if let Ok(tried) = timeout(delay, &mut first).await {
+            return tried;
+        }
+        let Some(place) = self.attempts.untried() else { return first.await };
+        let Some(model) = self.tenant.upstreams.get(place).map(Arc::clone) else { return first.await };
+        let Ok(admission) = self.admit(place, &model) else { return first.await };
+        on_call(&model, self.asked);
+        let hedge = Arc::clone(&model.name);
+        let second = Box::pin(self.ask(place, model, admission, self.first()));
+        let tried = match select(first, second).await {
+            Either::Left((tried, second)) => self.or_else(tried, second).await,
+            Either::Right((tried, first)) => self.or_else(tried, first).await,
+        };
+        let result = if tried.place == place { "first" } else { "late" };
+        self.app.metrics.hedges.with_label_values(&[&*hedge, result]).inc();
+        tried
+    }
+
+    /// What was tried first, unless it failed: then the other.
+    async fn or_else(&mut self, tried: Tried, other: impl Future<Output = Tried> + Send) -> Tried {
+        let Tried { place, model, admission, outcome: Attempt::Failed(fault), .. } = tried else {
+            return tried;
+        };
+        self.failed(place, &model, &fault, admission);
+        other.await
     }
 
     /// An answer broke after its commit: the model at `place` failed so.
@@ -198,6 +279,12 @@ impl Pursuit {
                 AttemptFault::RateLimited { retry_after: seconds_until(now, until) }
             }
         }
+    }
+
+    fn failed(&mut self, place: usize, model: &Model, fault: &AttemptFault, admission: Admission) {
+        tracing::warn!(model = %model.name, code = fault.code(), %fault, "attempt failed");
+        self.count(model, fault.code());
+        self.take_note(place, fault, admission);
     }
 
     /// What a failure says of the upstream, and of whether to ask it again.

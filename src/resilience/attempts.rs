@@ -60,6 +60,8 @@ pub struct Attempts {
 enum Standing {
     /// Not asked yet.
     New,
+    /// Asked, and nothing has come of it yet.
+    Asked,
     /// May be asked again, not before that.
     Again { not_before: Instant },
     /// Not asked yet, and not to be before that.
@@ -77,7 +79,7 @@ impl Attempts {
 
     /// Whom to ask next. `random` lies within 0..1; `may_retry` is asked before a retry, and takes note of it.
     pub fn next(&mut self, now: Instant, random: f64, may_retry: impl FnOnce() -> bool) -> Next {
-        if let Some(&(place, _)) = self.candidates.iter().find(|(_, standing)| *standing == Standing::New) {
+        if let Some(place) = self.untried() {
             return Next::Ask(place);
         }
         let RetryRules { max, backoff, backoff_max, retry_after_max, .. } = self.rules;
@@ -88,7 +90,7 @@ impl Attempts {
         let due = |&(place, standing): &(usize, Standing)| match standing {
             Standing::Again { not_before } => Some((place, not_before.max(earliest), not_before)),
             Standing::Cooling { until } => Some((place, until, until)),
-            Standing::New | Standing::Out => None,
+            Standing::New | Standing::Asked | Standing::Out => None,
         };
         let soon =
             self.candidates.iter().filter_map(due).filter(|(_, _, asked)| *asked <= now + retry_after_max);
@@ -98,6 +100,7 @@ impl Attempts {
             return Next::Stop;
         }
         self.retries += 1;
+        self.set(place, Standing::Asked);
         Next::AskAt(place, at)
     }
 
@@ -121,10 +124,12 @@ impl Attempts {
         self.candidates.retain(|(place, _)| keep(*place));
     }
 
-    /// A model that has not been asked, and may be now.
-    #[must_use]
-    pub fn untried(&self) -> Option<usize> {
-        self.candidates.iter().find(|(_, standing)| *standing == Standing::New).map(|(place, _)| *place)
+    /// The best model that has not been asked, which is asked now.
+    pub fn untried(&mut self) -> Option<usize> {
+        let (place, standing) =
+            self.candidates.iter_mut().find(|(_, standing)| *standing == Standing::New)?;
+        *standing = Standing::Asked;
+        Some(*place)
     }
 
     fn set(&mut self, place: usize, standing: Standing) {
@@ -162,6 +167,16 @@ mod tests {
         assert_eq!(next(&mut attempts), Next::AskAt(2, now + Duration::from_millis(200)));
         attempts.failed(2, now, Duration::ZERO);
         assert_eq!(next(&mut attempts), Next::Stop, "two retries are all");
+    }
+
+    #[test]
+    fn who_is_being_asked_is_not_asked_beside() {
+        let now = Instant::now();
+        let mut attempts = Attempts::new(RULES, &[0, 1]);
+        assert_eq!(attempts.next(now, 0.5, || true), Next::Ask(0));
+        assert_eq!(attempts.untried(), Some(1));
+        assert_eq!(attempts.untried(), None);
+        assert_eq!(attempts.next(now, 0.5, || true), Next::Stop);
     }
 
     #[test]

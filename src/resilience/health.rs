@@ -8,7 +8,10 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::breaker::{Breaker, BreakerRules, Pass, Position, Verdict};
+use super::{
+    breaker::{Breaker, BreakerRules, Pass, Position, Verdict},
+    latencies::Latencies,
+};
 
 /// An upstream that asks for a longer pause than this is asked again after it all the same.
 const COOLING_MAX: Duration = Duration::from_secs(60);
@@ -24,6 +27,9 @@ struct State {
     breaker: Breaker,
     /// It asked to be left alone until then.
     cooling_until: Option<Instant>,
+    /// To the first content of a stream, and to a whole answer.
+    first_tokens: Latencies,
+    answers: Latencies,
 }
 
 /// Why an upstream is not called.
@@ -62,6 +68,20 @@ impl Health {
         let until = now + pause.min(COOLING_MAX);
         let mut state = self.lock();
         state.cooling_until = state.cooling_until.max(Some(until));
+    }
+
+    /// A stream began, or a whole answer came, after so long.
+    pub fn answered(&self, is_stream: bool, took: Duration) {
+        let mut state = self.lock();
+        let State { first_tokens, answers, .. } = &mut *state;
+        if is_stream { first_tokens } else { answers }.note(took);
+    }
+
+    /// The time that 95 of 100 of its streams begin, or answers come, within.
+    #[must_use]
+    pub fn p95(&self, is_stream: bool) -> Option<Duration> {
+        let state = self.lock();
+        if is_stream { &state.first_tokens } else { &state.answers }.p95()
     }
 
     /// How its breaker stands.

@@ -46,6 +46,9 @@ pub struct Metrics {
     pub attempts: IntCounterVec,
     /// `pointsman_streams_rescued_total{model}`: broken streams that this model went on with.
     pub streams_rescued: IntCounterVec,
+    /// `pointsman_hedges_total{model,result}`: second models asked beside a late first one, by whether they were `first` to answer
+    /// or `late` themselves.
+    pub hedges: IntCounterVec,
     /// `pointsman_breaker_open{model}`: 1 while the model's upstream is left alone after failures, 0.5 while it is probed.
     pub breaker_open: GaugeVec,
     /// `pointsman_decisions_total{router,model}`: routing decisions by the model chosen.
@@ -100,6 +103,7 @@ impl Metrics {
             tasks: gauge("tasks", "Tasks of the asynchronous runtime that are alive")?,
             attempts: counter("attempts_total", "Calls of upstreams by what came of them", ATTEMPTS)?,
             streams_rescued: counter("streams_rescued_total", "Broken streams that it went on with", MODEL)?,
+            hedges: counter("hedges_total", "Second models asked beside a late first one", ATTEMPTS)?,
             breaker_open: GaugeVec::new(breaker_options, MODEL)
                 .and_then(|metric| register(&registry, metric))?,
             decisions: counter(

@@ -1,6 +1,6 @@
 //! A model as the gateway calls it.
 
-use std::{error::Error, fmt, io, sync::Arc};
+use std::{error::Error, fmt, io, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header};
@@ -185,6 +185,17 @@ impl Model {
     /// Why it is, and until when.
     pub fn admit(&self, now: Instant) -> Result<Admission, LeftAlone> {
         self.health.admit(&self.breaker, now)
+    }
+
+    /// A stream of its began, or a whole answer came, after so long.
+    pub fn answered(&self, is_stream: bool, took: Duration) {
+        self.health.answered(is_stream, took);
+    }
+
+    /// The time that 95 of 100 of its streams begin, or answers come, within.
+    #[must_use]
+    pub fn p95(&self, is_stream: bool) -> Option<Duration> {
+        self.health.p95(is_stream)
     }
 
     /// How its breaker stands.

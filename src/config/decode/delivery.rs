@@ -23,6 +23,8 @@ pub(super) fn delivery(fields: &mut Fields<'_>) -> Delivery {
         stream_recovery: fields
             .read("stream_recovery", |value| value.choice(&recoveries))
             .unwrap_or(standard.stream_recovery),
+        hedge: fields.read("hedge", Value::boolean).unwrap_or(standard.hedge),
+        heartbeat: fields.read("heartbeat", |value| value.duration(HOUR)),
     }
 }
 
