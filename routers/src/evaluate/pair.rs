@@ -13,6 +13,10 @@ pub use self::resampling::quality_band;
 /// Points of the paper's area: shares 0, 0.1, …, 1.
 const PAPER_POINTS: usize = 11;
 
+/// A curve that comes this near to a wanted part of the gap has reached it: qualities are means, and half of a gap of
+/// them is seldom a number of the machine.
+const REACHED_WITHIN: f64 = 1e-9;
+
 /// What two models reached on one question, in the benchmark's unit.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PairQuality {
@@ -107,12 +111,15 @@ impl PairCurve {
     #[must_use]
     pub fn cpt(&self, wanted: f64) -> Option<f64> {
         let recovered = self.recovered()?;
-        let crossing = recovered.windows(2).find(|pair| pair[1].1 >= wanted)?;
+        let is_reached = |part: f64| part >= wanted - REACHED_WITHIN;
+        let crossing = recovered.windows(2).find(|pair| is_reached(pair[1].1))?;
         let ((share, below), (next, above)) = (crossing[0], crossing[1]);
-        if below >= wanted {
+        if is_reached(below) {
             return Some(share);
         }
-        Some(share + (next - share) * (wanted - below) / (above - below))
+        // A point that was reached but for rounding is no further off than itself.
+        let way = ((wanted - below) / (above - below)).min(1.0);
+        Some(share + (next - share) * way)
     }
 }
 
@@ -250,6 +257,21 @@ mod tests {
                 (Some(one), Some(other)) => prop_assert!((one + other - 1.0).abs() < 1e-9, "{} {}", one, other),
                 (one, other) => prop_assert_eq!(one, other),
             }
+        }
+
+        /// Half of the gap of 6 is reached by the first gain, exactly: how many questions say nothing, before it or
+        /// after, moves the place and not what is counted as a hit.
+        #[test]
+        fn an_exact_hit_counts_however_many_questions_say_nothing(
+            before in 0_usize..40, after in 0_usize..40, strong in prop::sample::select(vec![3.0, 7.3, 9.1]),
+        ) {
+            let gains = [3.0, 0.0, 0.0, -2.0, 5.0].map(|gain| (strong, strong - gain));
+            let both_right = |count| std::iter::repeat_n((1.0, 1.0), count);
+            let of: Vec<_> = both_right(before).chain(gains).chain(both_right(after)).collect();
+            let scores: Vec<f64> = (0..of.len()).map(|place| -(place as f64)).collect();
+            let cpt50 = measure_pair(&scores, &qualities(&of)).cpt50.unwrap();
+            let place = cpt50 * of.len() as f64;
+            prop_assert!((place - (before + 1) as f64).abs() < 1e-6, "{} questions before: {}", before, place);
         }
 
         /// The interval holds what it is of, when there are questions enough.
