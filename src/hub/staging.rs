@@ -95,6 +95,26 @@ impl Staging {
     }
 }
 
+impl Drop for Staging {
+    /// What has come is kept for the next call; a place where nothing has come is none.
+    fn drop(&mut self) {
+        if !has_bytes(&self.folder) {
+            // It may be gone, published or given up.
+            let _ = fs::remove_dir_all(&self.folder);
+        }
+    }
+}
+
+/// Whether a file below the folder holds anything; when that cannot be told, it does.
+fn has_bytes(folder: &Path) -> bool {
+    let Ok(mut entries) = fs::read_dir(folder) else { return true };
+    entries.any(|entry| match entry.and_then(|entry| Ok((entry.metadata()?, entry.path()))) {
+        Ok((about, path)) if about.is_dir() => has_bytes(&path),
+        Ok((about, _)) => about.len() > 0,
+        Err(_) => true,
+    })
+}
+
 /// Removes everything that is no file of an encoder.
 fn sweep(folder: &Path) -> io::Result<()> {
     for entry in fs::read_dir(folder)? {

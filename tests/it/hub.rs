@@ -312,6 +312,14 @@ fn wheel(path: &Path, prefixes: &[&str]) {
     archive.finish().unwrap();
 }
 
+/// Nothing came: nothing is left, as there is nothing to go on from.
+#[tokio::test]
+async fn a_name_that_is_wrong_leaves_nothing_behind() {
+    let stand = Stand::start([absent()]).await;
+    assert!(matches!(stand.pull().await, Err(PullError::Missing { file: "config.json", .. })));
+    assert_eq!(names(stand.folder.path()), Vec::<String>::new());
+}
+
 #[test]
 fn folders_and_wheels_are_taken_from() {
     let folder = tempfile::tempdir().unwrap();
@@ -342,6 +350,8 @@ fn folders_and_wheels_are_taken_from() {
     std::fs::remove_file(at("of_folder/tokenizer.json")).unwrap();
     says("of_folder", "holds no tokenizer.json");
     says("nowhere", "nowhere: ");
+    assert!(take(&order("absent"), "nowhere").is_err());
+    assert!(!at("absent.partial").exists(), "nothing was there to take");
 
     let mut pinned = order("pinned");
     pinned.pins.insert("config.json", "0".repeat(64).parse().unwrap());
