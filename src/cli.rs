@@ -13,6 +13,7 @@ mod distill;
 mod embedding;
 mod encoder;
 mod eval;
+mod files;
 mod logging;
 mod models;
 mod output;

@@ -15,7 +15,7 @@ fn main() {
     divan::main();
 }
 
-#[divan::bench(args = ["mf", "sw", "knn", "blend"])]
+#[divan::bench(args = ["mf", "sw", "knn", "kmeans", "blend"])]
 fn decide(bencher: Bencher<'_, '_>, kind: &str) {
     let router = shipped::router(kind).expect("the artefact in the binary is sound");
     let embedder = default_static().expect("the table in the binary is sound");

@@ -6,13 +6,15 @@
 //! | `added_prior`               | F64, added            | θ⁰ of each model added later                          |
 //! | `calibration_models`        | U32, moved            | the models that any prompt of the sample moves        |
 //! | `calibration_prompt_tokens` | U32, prompts          | estimated tokens of each prompt                       |
-//! | `calibration_scales`        | F32, prompts          | what each row of the sample is multiplied by          |
-//! | `calibration_shifts`        | I16, prompts × moved  | the calibration sample: θ(x) − θ⁰ of each of these    |
+//! | `calibration_rows`          | U32, prompts          | which row of the sample is each prompt's              |
+//! | `calibration_scales`        | F32, rows             | what each row of the sample is multiplied by          |
+//! | `calibration_shifts`        | I16, rows × moved     | the calibration sample: θ(x) − θ⁰ of each of these    |
 //! | `components`                | U32, models           | which part of the comparison graph each model lies in |
 //! | `prior`                     | F64, models           | θ⁰ of each model                                      |
 //! | `training_prompts`          | U8, prompts × 16      | hashes of the training prompts, ascending             |
 //!
-//! The first two are there when models were added. To these come the tensors of the router's kind, listed where they are read: `artifact/body/`.
+//! The first two are there when models were added. `calibration_rows` is there when at most half of the prompts' rows differ: each is
+//! stored once then; else there is a row per prompt, in their order. To these come the tensors of the router's kind, listed where they are read: `artifact/body/`.
 //!
 //! Reading verifies everything and never panics, whatever the bytes. Must not know how routers are trained or run.
 

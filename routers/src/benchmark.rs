@@ -106,7 +106,10 @@ pub enum BenchmarkError {
         problem: String,
     },
     /// More than one row of a hundred cannot be used.
-    #[error("{rejected} of {rows} rows cannot be used:{}", list(examples))]
+    #[error(
+        "{rejected} of {rows} rows cannot be used, more than 1 %:{}\nMend these rows or leave them out, or check that this is the benchmark meant.",
+        list(examples)
+    )]
     TooManyRejected {
         /// Rows that cannot be used.
         rejected: usize,

@@ -21,7 +21,7 @@ use crate::data::{Battle, Dataset, Prompt};
 use crate::split::{Side, Split};
 use crate::train::{DEV_SHARE, Part, TrainError, Trained, battle_loss};
 
-pub use battles::{BattleMeasures, Bin, Fit, PredictedBattle, fitted_scale, measure_battles};
+pub use battles::{BattleMeasures, Bin, Fit, PredictedBattle, measure_battles};
 pub use choices::{Pool, Strategy};
 pub use frontier::{Frontier, Standpoint};
 pub use intervals::{Interval, bootstrap, bootstrap_together};

@@ -22,6 +22,7 @@ pub mod evaluate;
 pub mod features;
 pub mod identity;
 pub mod index;
+pub mod json;
 pub mod leaderboard;
 pub mod learned;
 pub mod local;
@@ -36,6 +37,7 @@ pub mod split;
 pub mod train;
 pub mod wordpiece;
 
+mod csv_lines;
 mod mixture;
 mod product;
 mod rating_line;

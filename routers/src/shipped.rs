@@ -11,48 +11,63 @@ use crate::baseline::{BestSingle, RandomRouter};
 use crate::router::Router;
 
 /// The kinds of routers that ship with this crate.
-pub const KINDS: &[&str] = &["best_single", "blend", "knn", "mf", "random", "sw"];
+pub const KINDS: &[&str] = &["best_single", "blend", "kmeans", "knn", "mf", "random", "sw"];
 
-/// The one file that ships: a blend, whose parts are the other routers.
-const FILE: &str = "blend-default.safetensors";
-static BYTES: &[u8] = include_bytes!("../artifacts/blend-default.safetensors");
+/// A file that ships: its name, and what is in it.
+struct ShippedFile {
+    name: &'static str,
+    bytes: &'static [u8],
+}
 
-static BLEND: Shipped = Shipped::new("blend");
-static KNN: Shipped = Shipped::new("knn");
+/// A blend, whose parts are other routers.
+static BLEND_FILE: ShippedFile = ShippedFile {
+    name: "blend-default.safetensors",
+    bytes: include_bytes!("../artifacts/blend-default.safetensors"),
+};
+static KMEANS_FILE: ShippedFile = ShippedFile {
+    name: "kmeans-default.safetensors",
+    bytes: include_bytes!("../artifacts/kmeans-default.safetensors"),
+};
+
+static BLEND: Shipped = Shipped::new("blend", &BLEND_FILE);
+static KMEANS: Shipped = Shipped::new("kmeans", &KMEANS_FILE);
+static KNN: Shipped = Shipped::new("knn", &BLEND_FILE);
 /// `best_single` is made of its ratings.
-static MF: Shipped = Shipped::new("mf");
-static SW: Shipped = Shipped::new("sw");
+static MF: Shipped = Shipped::new("mf", &BLEND_FILE);
+static SW: Shipped = Shipped::new("sw", &BLEND_FILE);
+static ALL: [&Shipped; 5] = [&BLEND, &KMEANS, &KNN, &MF, &SW];
 
-/// A router of the file; read once, when it is first asked for.
+/// A router of a file; read once, when it is first asked for.
 struct Shipped {
     kind: &'static str,
+    file: &'static ShippedFile,
     artifact: OnceLock<Artifact>,
     router: OnceLock<Arc<dyn Router>>,
 }
 
 impl Shipped {
-    const fn new(kind: &'static str) -> Self {
-        Self { kind, artifact: OnceLock::new(), router: OnceLock::new() }
+    const fn new(kind: &'static str, file: &'static ShippedFile) -> Self {
+        Self { kind, file, artifact: OnceLock::new(), router: OnceLock::new() }
     }
 
     /// That of a kind; `None` for a kind that is made of no artefact, or does not ship.
     fn of(kind: &str) -> Option<&'static Self> {
         match kind {
             "best_single" => Some(&MF),
-            _ => [&BLEND, &KNN, &MF, &SW].into_iter().find(|shipped| shipped.kind == kind),
+            _ => ALL.into_iter().find(|shipped| shipped.kind == kind),
         }
     }
 
     /// The bytes of the whole file, or of the part.
     fn bytes(&self) -> &'static [u8] {
-        Artifact::part_of(BYTES, self.kind).unwrap_or(BYTES)
+        Artifact::part_of(self.file.bytes, self.kind).unwrap_or(self.file.bytes)
     }
 
     fn artifact(&self) -> Result<&Artifact, ArtifactError> {
         match self.artifact.get() {
             Some(artifact) => Ok(artifact),
             // Two threads may both read it; one of them keeps it.
-            None => Artifact::from_bytes(self.bytes(), FILE)
+            None => Artifact::from_bytes(self.bytes(), self.file.name)
                 .map(|artifact| self.artifact.get_or_init(|| artifact)),
         }
     }

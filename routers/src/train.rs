@@ -3,6 +3,7 @@
 //! Reproducible to the bit for one seed, one instruction set and one set of rows in any order, on any number of threads:
 //! every sum is taken on one thread, in the order of the data's content. Must not read files.
 
+mod anchor;
 mod assemble;
 mod blend;
 mod difficulty;
@@ -128,7 +129,7 @@ pub enum TrainError {
     /// The factorisation has no solution, or a weight came out infinite or not a number.
     #[error("training diverged: a weight is not finite")]
     Diverged,
-    /// What was learned makes no artefact, such as one without the model that ratings are anchored to.
+    /// What was learned makes no artefact.
     #[error("what was learned makes no artefact: {0}")]
     Artifact(#[from] ArtifactProblem),
     /// What was learned cannot score prompts.

@@ -7,13 +7,17 @@ use pointsman::routing::embedders;
 use pointsman_routers::artifact::Artifact;
 use pointsman_routers::shipped::{self, default_artifact};
 
+use super::files;
 use super::output::Failure;
+
+/// What `--artifact` names.
+pub(super) const EXPECTED: &str = "the artefact of a router, as `pointsman train` writes it";
 
 /// The artefact in a file, or the one in the binary.
 pub(super) fn load(file: Option<&Path>) -> Result<Artifact, Failure> {
     let Some(file) = file else { return default_artifact().cloned().map_err(Failure::because) };
     let name = file.display().to_string();
-    let bytes = std::fs::read(file).map_err(|error| Failure::Because(format!("{name}: {error}")))?;
+    let bytes = files::read("--artifact", file, EXPECTED)?;
     Artifact::from_bytes(&bytes, &name).map_err(Failure::because)
 }
 

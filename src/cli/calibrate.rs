@@ -4,6 +4,7 @@ mod pool;
 mod table;
 mod traffic;
 
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::path::PathBuf;
 
@@ -14,6 +15,7 @@ use pointsman::routing::engine::Engine;
 use pointsman_routers::calibration::{
     self, CalibrationError, Outlook, Sample, Solved, budget_usd_per_1k, strong_share,
 };
+use pointsman_routers::identity;
 
 use self::pool::{Pool, Scored};
 use self::traffic::Traffic;
@@ -114,6 +116,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     {
         return Err(Failure::Usage(
             "no models to choose from: give --models, or --prices of some".to_owned(),
+        ));
+    }
+    let distinct: BTreeSet<&str> = models.iter().map(|model| identity::canonical(model)).collect();
+    if distinct.len() == 1 {
+        return Err(Failure::Usage(
+            "there is nothing to choose among one model: give --models or --prices of two or more".to_owned(),
         ));
     }
     let kind = arguments.router.as_deref();

@@ -13,23 +13,32 @@ use pointsman_routers::train::licence_of_file;
 use sha2::{Digest, Sha256};
 
 use super::output::{Failure, thousands};
-use super::progress;
+use super::{files, progress};
 
-/// Reads files into a dataset, and tells on stderr what each held. A judge's verdicts in both presentation orders become
+/// What a file of data holds.
+const EXPECTED: &str = "a file of outcomes, battles or votes, plain or gzipped";
+
+/// Reads the files that `option` names into a dataset, and tells on stderr what each held. A judge's verdicts in both presentation orders become
 /// one battle.
-pub(super) fn read(files: &[PathBuf], options: &ReadOptions) -> Result<(Dataset, Vec<LoadReport>), Failure> {
+pub(super) fn read(
+    option: &str,
+    files: &[PathBuf],
+    options: &ReadOptions,
+) -> Result<(Dataset, Vec<LoadReport>), Failure> {
     let mut builder = DatasetBuilder::new();
-    let reports = read_rows(files, options, &mut |row| builder.add(row))?;
+    let reports = read_rows(option, files, options, &mut |row| builder.add(row))?;
     reports.iter().for_each(|report| tracing::info!("{}", account(report)));
     Ok((builder.finish(PresentationOrders::United(Singles::Keep)), reports))
 }
 
 /// Hands the rows of all files to `visit`, with a bar; what was refused is told on stderr.
 pub(super) fn read_rows(
+    option: &str,
     files: &[PathBuf],
     options: &ReadOptions,
     visit: Visit<'_>,
 ) -> Result<Vec<LoadReport>, Failure> {
+    files.iter().try_for_each(|file| files::expect(option, file, EXPECTED))?;
     let mut reports = Vec::with_capacity(files.len());
     for file in files {
         let bytes = std::fs::metadata(file).map_or(0, |metadata| metadata.len());

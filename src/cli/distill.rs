@@ -43,7 +43,7 @@ pub(super) struct Arguments {
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let encoder = Encoder::load(&arguments.encoder).map_err(Failure::because)?;
     let mut texts = Vec::new();
-    data::read_rows(&arguments.texts, &ReadOptions::default(), &mut |row| {
+    data::read_rows("--texts", &arguments.texts, &ReadOptions::default(), &mut |row| {
         take_texts(row, &mut texts);
         Ok(())
     })?;

@@ -11,9 +11,8 @@ use pointsman::routing::embedders::{self, Embedders};
 use pointsman_routers::artifact::Artifact;
 use pointsman_routers::embed::{Embedder, embed_all};
 
-use super::encoder;
 use super::output::Failure;
-use super::progress;
+use super::{encoder, parse, progress};
 
 /// Options of commands that embed.
 #[derive(Debug, Args)]
@@ -23,7 +22,7 @@ pub(super) struct EmbeddingOptions {
     pub(super) encoder: Option<PathBuf>,
 
     /// Threads to embed prompts on; their number changes no result [default: all cores]
-    #[arg(long, value_name = "N")]
+    #[arg(long, value_name = "N", value_parser = parse::at_least_one)]
     threads: Option<NonZeroUsize>,
 }
 

@@ -23,10 +23,19 @@ use super::output::Failure;
 /// over the share of questions that go to the strong one. APGR is the area under the share of the quality gap that is
 /// recovered (0.5 by lot, 1 at best or above), exact over all shares and with ties by expectation; CPT the share of
 /// calls that half, or 80 %, of the gap takes. `outcomes` measures any number of models on rows of scores: the mean
-/// score of the model with the highest skill beside every single model and the oracles; with --prices also quality
-/// over cost. `battles` measures win probabilities on battles, judged ones and those that follow from scores: log-loss,
-/// accuracy and calibration, paired with the global ratings. Prompts that any of the routers was trained on are left
-/// out, and counted.
+/// score of the model with the highest skill beside every single model and the oracles (the best model of each category,
+/// the dataset oracle, is picked on the files of --train); with --prices also quality over cost, AIQ (the area under its
+/// concave hull) and the cost at the best single model's quality (`cost_at_best_single`), a point of that hull: mixing two
+/// settings by lot reaches it.
+/// `battles` measures win probabilities on battles, judged ones and those that follow from scores: log-loss, accuracy and
+/// calibration, paired with the global ratings at the same scale. For a source that the router was not trained on the
+/// probabilities are those that `route` serves (scale 1); for one that it was, the log-odds times the label scale of the
+/// training, so that other labels than votes are told as they are given. A judged battle weighs 1, each battle of a row with
+/// k scored models 2/k.
+///
+/// The baselines `random`, `length` (long prompts to the model rated higher), `oracle`, `knn` and `kmeans` are measured beside
+/// every router. Prompts that a router asked for was trained on are left out, and counted; `knn` or `kmeans`, where nobody asked for
+/// it, is left out instead when it was trained on any prompt measured, and that is told.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:
   pointsman eval --benchmark routellm-mmlu --data DIR --routers mf,random --plot mmlu.svg
@@ -46,7 +55,8 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "PATH", num_args = 1.., required = true)]
     data: Vec<PathBuf>,
 
-    /// The routers to measure, by kind: those of --artifact, and those that ship. Baselines are always measured
+    /// The routers to measure, by kind: those of --artifact, and those that ship [default: those of --artifact, or `mf`].
+    /// Baselines are always measured
     #[arg(long, value_name = "A,B,…", value_delimiter = ',')]
     routers: Vec<String>,
 
@@ -85,6 +95,10 @@ pub(super) struct Arguments {
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
 }
+
+/// What to do where nothing is left to measure on.
+const HINT_TRAINED: &str = "Measure on prompts that are new to the routers, or train one without these (`pointsman train`) and give \
+                            it with --artifact";
 
 /// What there is to measure on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

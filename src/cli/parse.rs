@@ -1,6 +1,7 @@
 //! Values of options that several commands take.
 
 use std::collections::BTreeSet;
+use std::num::NonZeroUsize;
 
 use pointsman::config::Probability;
 
@@ -9,6 +10,16 @@ use super::output::Failure;
 /// A model's name, less the white space around it.
 pub(super) fn name(text: &str) -> Result<String, String> {
     Ok(text.trim().to_owned())
+}
+
+/// How many of something of which one is needed at least.
+pub(super) fn at_least_one(text: &str) -> Result<NonZeroUsize, String> {
+    text.parse().map_err(|_| "expected a whole number, 1 or more".to_owned())
+}
+
+/// The same as a number.
+pub(super) fn count(text: &str) -> Result<usize, String> {
+    at_least_one(text).map(NonZeroUsize::get)
 }
 
 pub(super) fn probability(text: &str) -> Result<Probability, String> {

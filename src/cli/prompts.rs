@@ -5,6 +5,7 @@ use std::io::{self, BufRead, BufReader};
 use std::path::Path;
 
 use pointsman::openai::request::Request;
+use pointsman_routers::json;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -121,11 +122,8 @@ impl Iterator for Prompts<'_> {
 
 /// The error continues `FILE:LINE:`, by a column where it has one.
 fn parse(line: &str) -> Result<Prompt, String> {
-    let row: Row = serde_json::from_str(line).map_err(|error| {
-        let (message, column) = (error.to_string(), error.column());
-        let message = message.strip_suffix(&format!(" at line 1 column {column}")).unwrap_or(&message);
-        format!("{column}: {message}")
-    })?;
+    let row: Row = serde_json::from_str(line)
+        .map_err(|error| format!("{}: {}", error.column(), json::problem(&error)))?;
     let turns = match row.prompt {
         Turns::One(turn) => vec![turn],
         Turns::Several(turns) if turns.is_empty() => return Err(" `prompt` holds no turn".to_owned()),

@@ -144,7 +144,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
 fn read(arguments: &Arguments) -> Result<(Votes, Vec<LoadReport>), Failure> {
     let options = ReadOptions { leaderboard_filter: !arguments.unfiltered, ..ReadOptions::default() };
     let mut tally = Tally::default();
-    let reports = data::read_rows(&arguments.files, &options, &mut |row| tally.add(&row))?;
+    let reports = data::read_rows("FILE", &arguments.files, &options, &mut |row| tally.add(&row))?;
     Ok((tally.finish(), reports))
 }
 

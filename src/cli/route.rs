@@ -15,7 +15,7 @@ use serde::Serialize;
 use self::explain::{Explainer, Explanation, Setup};
 use super::output::Failure;
 use super::prompts::{Prompt, Prompts};
-use super::{Format, artifact, parse, progress};
+use super::{Format, artifact, files, parse, progress};
 
 /// Explain which model a prompt would go to, and why
 ///
@@ -119,6 +119,9 @@ struct Row<'a> {
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     parse::distinct(&arguments.models)?;
+    if let Some(file) = &arguments.artifact {
+        files::expect("--artifact", file, artifact::EXPECTED)?;
+    }
     let router = router(arguments)?;
     let kind = router.name();
     let artifact = match (&arguments.artifact, &arguments.encoder) {

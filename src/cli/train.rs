@@ -10,6 +10,7 @@ use pointsman_routers::train::Recipe;
 
 use self::common::Common;
 use super::output::Failure;
+use super::parse;
 
 /// Train a router
 #[derive(Debug, Args)]
@@ -96,7 +97,7 @@ Without --encoder the vectors are those of the embedder in the binary: less good
         common: Common,
 
         /// Hidden dimensions
-        #[arg(long, value_name = "N", default_value_t = Recipe::RANK)]
+        #[arg(long, value_name = "N", value_parser = parse::count, default_value_t = Recipe::RANK)]
         rank: usize,
     },
 

@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 use super::FORMAT_VERSION;
 use super::error::ArtifactProblem;
 use super::tensors::OwnedTensor;
+use crate::json;
 
 /// The one key of the file's metadata.
 const KEY: &str = "pointsman";
@@ -43,7 +44,7 @@ pub(super) struct Container<'a> {
 
 /// Writes a file; equal parts give equal bytes. `tensors` ascend by name.
 pub(super) fn write(manifest: &str, tensors: &[OwnedTensor]) -> Result<Vec<u8>, ArtifactProblem> {
-    let malformed = |source: serde_json::Error| ArtifactProblem::Manifest(source.to_string());
+    let malformed = |source: serde_json::Error| ArtifactProblem::Manifest(json::problem_and_place(&source));
     let raw: &RawValue = serde_json::from_str(manifest).map_err(malformed)?;
     let views = tensors.iter().map(|tensor| Ok((tensor.name, tensor.view()?)));
     let views: Vec<(&str, TensorView<'_>)> = views.collect::<Result<_, ArtifactProblem>>()?;
@@ -58,7 +59,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Container<'_>, ArtifactProblem> {
     let tensors = SafeTensors::deserialize(bytes).map_err(not_safetensors)?;
     let text = header.metadata().as_ref().and_then(|entries| entries.get(KEY));
     let text = text.ok_or(ArtifactProblem::NoManifest)?;
-    let malformed = |source: serde_json::Error| ArtifactProblem::Manifest(source.to_string());
+    let malformed = |source: serde_json::Error| ArtifactProblem::Manifest(json::problem_and_place(&source));
     let envelope: Envelope<'_> = serde_json::from_str(text).map_err(malformed)?;
     let manifest = envelope.manifest.get();
     let head: Head = serde_json::from_str(manifest).map_err(malformed)?;

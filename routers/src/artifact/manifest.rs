@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::ArtifactProblem;
 use super::{Artifact, FORMAT_VERSION};
+use crate::json;
 use crate::split::PromptHash;
 
 /// Most dimensions of an embedding: keeps every product far from overflow.
@@ -99,8 +100,8 @@ impl Manifest {
     }
 
     pub(super) fn from_json(text: &str) -> Result<Self, ArtifactProblem> {
-        let manifest: Self =
-            serde_json::from_str(text).map_err(|source| ArtifactProblem::Manifest(source.to_string()))?;
+        let manifest: Self = serde_json::from_str(text)
+            .map_err(|source| ArtifactProblem::Manifest(json::problem_and_place(&source)))?;
         if manifest.dim == 0 || manifest.dim > DIM_MAX {
             let reason = format!("`dim` is {}, expected 1 to {DIM_MAX}", manifest.dim);
             return Err(ArtifactProblem::Manifest(reason));

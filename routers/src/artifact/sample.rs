@@ -1,10 +1,15 @@
 //! The prompts that an artefact is calibrated on: how each moves the skills, and its length; never a text.
 
+use std::collections::HashMap;
+
 use faer::Mat;
 
 use super::check::{magnitudes, refuse};
 use super::error::ArtifactProblem;
 use super::tensors::{OwnedTensor, Tensors};
+
+/// Values of a sample that is read, at most: repeated rows make a small file a large sample.
+const VALUES_MAX: usize = 1 << 26;
 
 /// θ(x) − θ⁰ of an artefact's own models on a sample of prompts, two bytes per value, and the prompts' lengths.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -107,25 +112,71 @@ impl CalibrationSample {
         magnitudes("calibration_scales", self.scales.iter().map(|&scale| f64::from(scale)))
     }
 
+    /// A router that tells few kinds of prompts apart, such as clusters, repeats few rows: each is written once then.
     pub(super) fn tensors(&self) -> Vec<OwnedTensor> {
-        vec![
+        let mut tensors = vec![
             OwnedTensor::u32("calibration_models", &self.columns),
             OwnedTensor::u32("calibration_prompt_tokens", &self.prompt_tokens),
-            OwnedTensor::f32("calibration_scales", &self.scales),
-            OwnedTensor::i16("calibration_shifts", &self.shifts, [self.len(), self.columns.len()]),
-        ]
+        ];
+        let (distinct, places) = self.distinct();
+        let is_repeated = !self.is_empty() && 2 * distinct.len() <= self.len();
+        let rows = if is_repeated { distinct } else { self.rows().collect() };
+        let (shifts, scales): (Vec<&[i16]>, Vec<f32>) = rows.into_iter().unzip();
+        tensors.extend([
+            OwnedTensor::f32("calibration_scales", &scales),
+            OwnedTensor::i16("calibration_shifts", &shifts.concat(), [scales.len(), self.columns.len()]),
+        ]);
+        tensors.extend(is_repeated.then(|| OwnedTensor::u32("calibration_rows", &places)));
+        tensors
+    }
+
+    /// The rows that differ, in the order of their first prompts, and of each prompt which is its own.
+    fn distinct(&self) -> (Vec<(&[i16], f32)>, Vec<u32>) {
+        let (mut places, mut distinct) = (HashMap::new(), Vec::new());
+        let place = |(shifts, scale): (_, f32)| {
+            *places.entry((shifts, scale.to_bits())).or_insert_with(|| {
+                distinct.push((shifts, scale));
+                distinct.len() as u32 - 1
+            })
+        };
+        let of_prompts = self.rows().map(place).collect();
+        (distinct, of_prompts)
     }
 
     /// Reads the sample of an artefact of so many models.
     pub(super) fn read(models: usize, tensors: &Tensors<'_>) -> Result<Self, ArtifactProblem> {
         let (prompts, columns) =
             (tensors.rows("calibration_prompt_tokens")?, tensors.rows("calibration_models")?);
-        Ok(Self {
+        let is_repeated = tensors.has("calibration_rows");
+        let rows = if is_repeated { tensors.rows("calibration_scales")? } else { prompts };
+        let sample = Self {
             models,
             columns: tensors.u32("calibration_models", &[columns])?,
-            shifts: tensors.i16("calibration_shifts", &[prompts, columns])?,
-            scales: tensors.f32("calibration_scales", &[prompts])?,
+            shifts: tensors.i16("calibration_shifts", &[rows, columns])?,
+            scales: tensors.f32("calibration_scales", &[rows])?,
             prompt_tokens: tensors.u32("calibration_prompt_tokens", &[prompts])?,
-        })
+        };
+        if is_repeated { sample.repeated(&tensors.u32("calibration_rows", &[prompts])?) } else { Ok(sample) }
+    }
+
+    /// The sample of which this one has each row once; `places` says which is each prompt's.
+    fn repeated(self, places: &[u32]) -> Result<Self, ArtifactProblem> {
+        let columns = self.columns.len();
+        if places.len().saturating_mul(columns) > VALUES_MAX {
+            return Err(refuse("calibration_rows", format!("makes more than {VALUES_MAX} values")));
+        }
+        let (mut shifts, mut scales) = (Vec::with_capacity(places.len() * columns), Vec::new());
+        for &place in places {
+            let place = place as usize;
+            let (Some(row), Some(&scale)) =
+                (self.shifts.get(place * columns..(place + 1) * columns), self.scales.get(place))
+            else {
+                let reason = format!("names row {place} of {}", self.scales.len());
+                return Err(refuse("calibration_rows", reason));
+            };
+            shifts.extend_from_slice(row);
+            scales.push(scale);
+        }
+        Ok(Self { shifts, scales, ..self })
     }
 }

@@ -107,6 +107,20 @@ fn a_sample_keeps_its_shifts_to_half_a_step() {
     assert_eq!(CalibrationSample::quantise(&again, &[7, 8]), sample);
 }
 
+/// Prompts of which the router makes the same share a row in the file, and none in memory.
+#[test]
+fn rows_that_repeat_are_written_once() {
+    let shifts = Mat::from_fn(400, 3, |prompt, model| if prompt % 3 == model { 0.25 } else { -0.125 });
+    let tokens: Vec<u32> = (0..400).collect();
+    let artifact = small().recalibrated(CalibrationSample::quantise(&shifts, &tokens)).unwrap();
+    let distinct = Mat::from_fn(400, 3, |prompt, model| (prompt * 3 + model) as f64);
+    let plain = small().recalibrated(CalibrationSample::quantise(&distinct, &tokens)).unwrap();
+    let [short, long] = [&artifact, &plain].map(|artifact| artifact.to_bytes().unwrap());
+    assert!(short.len() + 400 * 5 < long.len(), "{} {}", short.len(), long.len());
+    assert_eq!(Artifact::from_bytes(&short, "short").unwrap(), artifact);
+    assert_eq!(Artifact::from_bytes(&long, "long").unwrap(), plain);
+}
+
 #[test]
 fn a_sample_of_other_models_is_refused() {
     let sample = CalibrationSample::quantise(&Mat::zeros(1, 4), &[1]);

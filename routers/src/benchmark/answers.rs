@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use csv::{ByteRecord, ErrorKind, ReaderBuilder};
 
 use super::{BenchmarkError, Question, Reading};
+use crate::csv_lines::CsvLines;
 use crate::evaluate::PairQuality;
 use crate::identity;
 
@@ -37,16 +38,20 @@ pub(super) fn read_all(
 
 fn read(file: &Path, reading: &mut Reading<'_>) -> Result<(), BenchmarkError> {
     let foreign = |problem: String| BenchmarkError::Foreign { file: file.to_owned(), problem };
-    let broken = |error: csv::Error| match error.into_kind() {
-        ErrorKind::Io(source) => BenchmarkError::Io { file: file.to_owned(), source },
-        other => foreign(format!("{other:?}, expected CSV")),
+    let broken = |error: csv::Error| {
+        let problem = error.to_string();
+        match error.into_kind() {
+            ErrorKind::Io(source) => BenchmarkError::Io { file: file.to_owned(), source },
+            _ => foreign(format!("{problem}, expected CSV")),
+        }
     };
     let mut csv = ReaderBuilder::new().flexible(true).from_path(file).map_err(broken)?;
     let header = csv.byte_headers().map_err(broken)?.clone();
     let columns = Columns::find(&header, reading.models).map_err(foreign)?;
+    let lines = CsvLines::after(&header, csv.position());
     let mut record = ByteRecord::new();
     while csv.read_byte_record(&mut record).map_err(broken)? {
-        let line = record.position().map_or(0, csv::Position::line);
+        let line = lines.of(&record, csv.position());
         match columns.question(&record) {
             Ok(question) => reading.take(question),
             Err(problem) => reading.reject(file, line, problem),

@@ -7,6 +7,7 @@ use std::path::Path;
 use serde::de::DeserializeOwned;
 
 use super::BenchmarkError;
+use crate::json;
 
 /// The longest line read, in bytes.
 const LINE_BYTES_MAX: u64 = 16 << 20;
@@ -30,8 +31,13 @@ pub(super) fn read<Row: DeserializeOwned>(
             return Err(BenchmarkError::Foreign { file: file.to_owned(), problem });
         }
         if !bytes.trim_ascii().is_empty() {
-            visit(line, serde_json::from_slice(&bytes).map_err(|error| error.to_string()))?;
+            visit(line, serde_json::from_slice(&bytes).map_err(problem))?;
         }
     }
     Ok(())
+}
+
+/// Of the row: the line that serde_json counts is the row's own first.
+fn problem(error: serde_json::Error) -> String {
+    format!("{} at column {}", json::problem(&error), error.column())
 }

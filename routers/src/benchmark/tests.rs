@@ -85,7 +85,17 @@ fn bad_rows_are_counted_and_refused_past_one_percent() {
     assert!(questions.examples[0].to_string().contains("gsm8k_responses.csv:2: \"maybe\" is neither"));
     let many = rows(98);
     let error = read(Benchmark::Gsm8k, &[("gsm8k_responses.csv", &many)]).unwrap_err();
-    assert!(error.starts_with("1 of 99 rows cannot be used:\n"), "{error}");
+    assert!(error.starts_with("1 of 99 rows cannot be used, more than 1 %:\n"), "{error}");
+}
+
+#[test]
+fn a_row_is_named_by_the_line_it_starts_on_whatever_ends_a_line() {
+    let good = "\"two\nlines\",True,False\n".repeat(100);
+    let rows = format!("prompt,gpt-4-1106-preview,mixtral-8x7b-instruct-v0.1\n{good}bad,True,maybe\n");
+    for rows in [rows.replace('\n', "\r\n"), rows] {
+        let questions = read(Benchmark::Gsm8k, &[("gsm8k_responses.csv", &rows)]).unwrap();
+        assert_eq!((questions.questions.len(), questions.examples[0].line), (100, 202));
+    }
 }
 
 #[test]

@@ -6,6 +6,7 @@ use super::{
     reading::{Reading, model_pair},
     text::Turns,
 };
+use crate::csv_lines::CsvLines;
 use csv::{ByteRecord, ErrorKind, ReaderBuilder};
 use std::io::BufRead;
 
@@ -32,19 +33,20 @@ pub(super) fn read(input: impl BufRead, reading: &mut Reading<'_>) -> Result<(),
             return Err(reading.broken("line 1".to_owned(), problem, EXPECTED));
         }
     };
+    let header = header.clone();
+    let lines = CsvLines::after(&header, csv.position());
     let mut record = ByteRecord::new();
     loop {
         row_start.here();
-        let start = csv.position().line();
         match csv.read_byte_record(&mut record) {
             Ok(false) => return Ok(()),
             Ok(true) => {
-                let line = record.position().map_or(start, csv::Position::line);
+                let line = lines.of(&record, csv.position());
                 let row = columns.battle(&record, &reading.source);
                 reading.take(line, row)?;
             }
             Err(error) if matches!(error.kind(), ErrorKind::UnequalLengths { .. }) => {
-                let line = error.position().map_or(start, csv::Position::line);
+                let line = lines.of(&record, csv.position());
                 reading.take(line, Err(RowProblem::Shape(unequal(&error))))?;
             }
             Err(error) => return Err(failure(error, reading)),
@@ -64,9 +66,10 @@ fn unequal(error: &csv::Error) -> String {
 
 /// An error beyond a record.
 fn failure(error: csv::Error, reading: &Reading<'_>) -> DataError {
+    let problem = error.to_string();
     match error.into_kind() {
         ErrorKind::Io(error) => reading.failed(error),
-        other => reading.broken(format!("row {}", reading.report.rows + 1), format!("{other:?}"), EXPECTED),
+        _ => reading.broken(format!("row {}", reading.report.rows + 1), problem, EXPECTED),
     }
 }
 

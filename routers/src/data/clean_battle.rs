@@ -7,10 +7,10 @@ mod element;
 use super::{
     BattleRow, DataError, FilterCounts, Row, RowProblem,
     battle_rows::verdict,
-    json_lines,
     metered::Metered,
     reading::{Reading, model_pair},
 };
+use crate::json;
 use element::{Element, Scalar};
 use serde::{
     Deserializer as _,
@@ -44,7 +44,7 @@ pub(super) fn read(input: impl BufRead, reading: &mut Reading<'_>, filtered: boo
         (None, Err(error)) => {
             let row = reading.report.rows + 1;
             let place = format!("line {}, column {}, row {row}", error.line(), error.column());
-            Err(reading.broken(place, json_lines::without_place(&error), EXPECTED))
+            Err(reading.broken(place, json::problem(&error), EXPECTED))
         }
         (None, Ok(())) => Ok(()),
     }

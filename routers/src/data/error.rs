@@ -3,6 +3,9 @@
 use super::{LoadReport, Rejection};
 use std::{fmt::Write as _, io, path::PathBuf};
 
+/// What to do about a file of which much is refused.
+const ADVICE: &str = "Mend these rows or leave them out; where most are refused, it may be the wrong file.";
+
 /// Why a file was not read. Each names the file, and what was found where something else was expected.
 #[derive(Debug, thiserror::Error)]
 pub enum DataError {
@@ -45,7 +48,7 @@ pub enum DataError {
         expected: &'static str,
     },
     /// More than one row of a hundred is refused: most likely the wrong file.
-    #[error("{}: {rejected} of {rows} rows refused{}", file.display(), describe(examples, unit))]
+    #[error("{}: {rejected} of {rows} rows refused, more than 1 %{}\n{ADVICE}", file.display(), describe(examples, unit))]
     TooManyRejected {
         /// The file.
         file: PathBuf,

@@ -1,6 +1,7 @@
 //! Rows that are a JSON object a line.
 
 use super::{DataError, Row, RowProblem, format, metered::ROW_BYTES_MAX, reading::Reading};
+use crate::json;
 use std::io::{BufRead, Read};
 
 /// How a line becomes a row, given the source of rows that name none.
@@ -41,13 +42,6 @@ pub(super) fn read(
 pub(super) fn shape<'a, T: serde::Deserialize<'a>>(text: &'a [u8]) -> Result<T, RowProblem> {
     // The line that serde_json counts is the row's own first, and would mislead.
     let problem =
-        |error| RowProblem::Shape(format!("{} at column {}", without_place(&error), error.column()));
+        |error| RowProblem::Shape(format!("{} at column {}", json::problem(&error), error.column()));
     serde_json::from_slice(text).map_err(problem)
-}
-
-/// serde_json's message without the place that it ends with.
-pub(super) fn without_place(error: &serde_json::Error) -> String {
-    let message = error.to_string();
-    let place = format!(" at line {} column {}", error.line(), error.column());
-    message.strip_suffix(&place).map_or_else(|| message.clone(), str::to_owned)
 }

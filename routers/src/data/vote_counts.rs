@@ -1,9 +1,10 @@
 //! Arena votes as counts per pair of models.
 
 use super::{
-    DataError, Row, RowProblem, VoteRow, json_lines,
+    DataError, Row, RowProblem, VoteRow,
     reading::{Reading, model_pair},
 };
+use crate::json;
 use serde::Deserialize;
 use std::io::BufRead;
 
@@ -29,7 +30,7 @@ pub(super) fn read(input: impl BufRead, reading: &mut Reading<'_>) -> Result<(),
             return reading.failed(error.into());
         }
         let place = format!("line {}, column {}", error.line(), error.column());
-        reading.broken(place, json_lines::without_place(&error), EXPECTED)
+        reading.broken(place, json::problem(&error), EXPECTED)
     })?;
     if raw.pairs.len() != raw.counts.len() {
         let problem = format!("{} pairs, but {} counts", raw.pairs.len(), raw.counts.len());

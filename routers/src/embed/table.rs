@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::encoder::hexadecimal;
+use crate::json;
 use crate::wordpiece::{VocabularyError, WordPieceOptions};
 
 const KIND: &str = "static-embedder";
@@ -202,7 +203,7 @@ impl Manifest {
             kind: String,
             format: u32,
         }
-        let malformed = |source: serde_json::Error| TableError::Manifest(source.to_string());
+        let malformed = |source: serde_json::Error| TableError::Manifest(json::problem_and_place(&source));
         let head: Head = serde_json::from_str(text).map_err(malformed)?;
         if head.kind != KIND {
             return Err(TableError::Kind(head.kind));

@@ -5,6 +5,7 @@ use std::path::Path;
 use serde::Deserialize;
 
 use super::EncoderError;
+use crate::json;
 
 /// The families whose blocks this crate runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,10 +92,11 @@ impl Config {
         let malformed = |reason: String| EncoderError::Config { path: path.to_owned(), reason };
         // The family first: another architecture lacks other fields, and its name is what helps the reader.
         let unknown: serde_json::Value =
-            serde_json::from_slice(bytes).map_err(|source| malformed(source.to_string()))?;
+            serde_json::from_slice(bytes).map_err(|source| malformed(json::problem_and_place(&source)))?;
         let model_type = unknown.get("model_type").and_then(serde_json::Value::as_str);
         let family = family(path, model_type.unwrap_or_default())?;
-        let schema: Schema = serde_json::from_slice(bytes).map_err(|source| malformed(source.to_string()))?;
+        let schema: Schema =
+            serde_json::from_slice(bytes).map_err(|source| malformed(json::problem_and_place(&source)))?;
         schema.check(path)?;
         let activation = activation(path, &schema.hidden_act)?;
         let position_offset = match family {

@@ -6,6 +6,7 @@ use faer::{MatRef, RowMut};
 use serde::Deserialize;
 
 use super::EncoderError;
+use crate::json;
 
 /// From a sequence's token states to one vector.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,7 +135,8 @@ fn parse_if_there<T: serde::de::DeserializeOwned>(path: &PathBuf) -> Result<Opti
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
         Err(source) => return Err(EncoderError::Read { path: path.clone(), source }),
     };
-    serde_json::from_slice(&bytes)
-        .map(Some)
-        .map_err(|source| EncoderError::Config { path: path.clone(), reason: source.to_string() })
+    serde_json::from_slice(&bytes).map(Some).map_err(|source| EncoderError::Config {
+        path: path.clone(),
+        reason: json::problem_and_place(&source),
+    })
 }

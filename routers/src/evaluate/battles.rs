@@ -9,10 +9,7 @@ mod tests;
 
 use self::calibration::calibration;
 use super::intervals::{Interval, bootstrap};
-use crate::bradley_terry::{log_loss, sigmoid};
-
-/// Bounds of a fitted scale: labels without any signal must not make it vanish, nor blow up.
-const SCALE_BOUNDS: (f64, f64) = (0.02, 20.0);
+use crate::bradley_terry::log_loss;
 
 /// A battle with what is predicted of it.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -70,27 +67,6 @@ pub struct Bin {
     pub observed: Interval,
     /// The weight of the battles in it; all bins together weigh what the battles do.
     pub weight: f64,
-}
-
-/// The factor of log-odds under which shares are likeliest, by bisection of the slope of the likelihood: the scale of a
-/// source's labels. `of` gives (log-odds, share, weight).
-#[must_use]
-pub fn fitted_scale(of: &[(f64, f64, f64)]) -> f64 {
-    let slope = |scale: f64| -> f64 {
-        let terms = of.iter().map(|(logit, share, weight)| weight * (share - sigmoid(scale * logit)) * logit);
-        terms.sum()
-    };
-    let (mut low, mut high) = SCALE_BOUNDS;
-    for _ in 0..50 {
-        // Halved on a logarithmic axis, since it is a factor.
-        let middle = (low * high).sqrt();
-        if slope(middle) > 0.0 {
-            low = middle;
-        } else {
-            high = middle;
-        }
-    }
-    (low * high).sqrt()
 }
 
 /// Measures battles that are sorted by prompt; `None` of none.

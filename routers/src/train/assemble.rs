@@ -6,8 +6,8 @@ use std::num::NonZeroUsize;
 use faer::Mat;
 use serde_json::json;
 
-use super::{Material, Origin, Part, Recipe, Report, TrainError, Trained, sample, train};
-use crate::artifact::{Anchor, Artifact, Provenance, Ratings};
+use super::{Material, Origin, Part, Recipe, Report, TrainError, Trained, anchor, sample, train};
+use crate::artifact::{Artifact, Provenance, Ratings};
 use crate::data::{Dataset, Prompt};
 use crate::embed::{EmbedError, Embedder, embed_all};
 use crate::split::{Side, Split};
@@ -67,7 +67,7 @@ pub(super) fn artifact(material: &Material<'_>, trained: Trained) -> Result<Arti
     let is_trained_on = |prompt: &&Prompt| part(prompt) == Part::Train;
     let provenance = Provenance {
         embedder: origin.embedder.clone(),
-        anchor: Anchor::arena(),
+        anchor: anchor::of(data).ok_or(TrainError::NoBattles)?,
         sources: origin.sources.clone(),
         training_prompts: data.prompts.iter().filter(is_trained_on).map(Prompt::hash).collect(),
         seed,

@@ -43,13 +43,10 @@ impl<'a> Pool<'a> {
         prices: Option<&PriceFile>,
     ) -> Result<Self, Failure> {
         let router = engine.router();
-        let candidate = |name: &String| {
-            router.place(name, None).ok_or_else(|| {
-                let hint = engine.hint(name).map(|hint| format!("; {hint}")).unwrap_or_default();
-                Failure::Because(format!("{name} is unknown to router {}{hint}", router.name()))
-            })
-        };
-        let candidates: Vec<Candidate> = models.iter().map(candidate).collect::<Result<_, _>>()?;
+        let candidates: Vec<Candidate> = models.iter().filter_map(|name| router.place(name, None)).collect();
+        if candidates.len() < models.len() {
+            return Err(unknown(engine, models));
+        }
         let ratings: Vec<f64> = candidates.iter().map(|candidate| router.prior(candidate)).collect();
         let prices = prices.map(|prices| prices.of_all(models)).transpose()?.unwrap_or_default();
         Ok(Self { engine, models, costs: Costs::of(&pool_models(models, &prices)?, &ratings), candidates })
@@ -93,6 +90,16 @@ impl<'a> Pool<'a> {
         });
         Scored { skills, costs_usd }
     }
+}
+
+/// All models that the router does not know, and which may have been meant.
+fn unknown(engine: &Engine, models: &[String]) -> Failure {
+    let router = engine.router();
+    let told = models.iter().filter(|name| router.place(name, None).is_none()).map(|name| {
+        let hint = engine.hint(name).map(|hint| format!("; {hint}")).unwrap_or_default();
+        format!("{name} is unknown to router {}{hint}", router.name())
+    });
+    Failure::Because(told.collect::<Vec<_>>().join("\n"))
 }
 
 fn pool_models(models: &[String], prices: &BTreeMap<&str, Price>) -> Result<Vec<PoolModel>, Failure> {

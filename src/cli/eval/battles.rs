@@ -5,15 +5,14 @@ mod show;
 use std::collections::{BTreeMap, BTreeSet};
 
 use pointsman_routers::SkillMatrix;
-use pointsman_routers::data::{Battle, Dataset, ReadOptions};
-use pointsman_routers::evaluate::{
-    BattleMeasures, Bin, Fit, Interval, PredictedBattle, fitted_scale, measure_battles,
-};
+use pointsman_routers::data::{Battle, Dataset, Prompt, ReadOptions};
+use pointsman_routers::evaluate::{BattleMeasures, Bin, Fit, Interval, PredictedBattle, measure_battles};
+use pointsman_routers::split::PromptHash;
 use pointsman_routers::train::routing_text;
 use serde::Serialize;
 
-use super::Arguments;
 use super::routers::{Subject, Subjects};
+use super::{Arguments, HINT_TRAINED};
 use crate::cli::data;
 use crate::cli::output::Failure;
 
@@ -28,6 +27,8 @@ struct Report {
     /// Battles of models that a router does not know.
     dropped_unknown: usize,
     unknown_models: Vec<String>,
+    /// What a battle counts for.
+    battle_weights: &'static str,
     /// Even odds.
     random: Even,
     routers: BTreeMap<String, OfRouter>,
@@ -42,6 +43,8 @@ struct Even {
 /// One router, over all and by source.
 #[derive(Serialize)]
 struct OfRouter {
+    #[serde(skip)]
+    is_baseline: bool,
     overall: Measured,
     sources: BTreeMap<String, Measured>,
 }
@@ -52,13 +55,13 @@ struct Measured {
     prompts: usize,
     battles: usize,
     decisive: usize,
-    /// How many logits of the labels a unit of skill is worth; null over several sources.
+    /// What the router's and the ratings' log-odds are multiplied by; null over several sources.
     label_scale: Option<f64>,
-    /// Whether that comes from the artefact, or was fitted to these battles.
+    /// Where that comes from.
     label_scale_of: &'static str,
     #[serde(flatten)]
     router: Measures,
-    /// The global ratings, with the label scale that fits these battles best.
+    /// The global ratings, at the same scale.
     global: Measures,
     log_loss_difference: Difference,
     accuracy_difference: Option<Difference>,
@@ -101,17 +104,26 @@ struct Field {
     unknown: BTreeSet<u16>,
 }
 
+/// What a battle counts for.
+const BATTLE_WEIGHTS: &str = "1 if judged, 2/k if it follows from a row with k scored models";
+/// Where a scale comes from: a source that the router was trained on has that of its labels; for any other the
+/// probabilities are those that are served.
+const SCALE_TRAINED: &str = "artefact";
+const SCALE_SERVED: &str = "as served";
+const SCALE_BY_SOURCE: &str = "by source";
+
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let (data, _) = data::read(&arguments.data, &ReadOptions::default())?;
-    let subjects = Subjects::load(arguments)?;
+    let (data, _) = data::read("--data", &arguments.data, &ReadOptions::default())?;
+    let mut subjects = Subjects::load(arguments)?;
     let field = Field::new(data, &subjects)?;
     let texts: Vec<String> = field
         .prompts
         .iter()
         .filter_map(|&at| field.data.prompts.get(at as usize).map(routing_text))
         .collect();
-    let prompts = subjects.read(arguments, &texts)?;
     let names: Vec<&str> = field.models.iter().map(|&model| field.name(model)).collect();
+    subjects.keep_fit(&names, &field.hashes());
+    let prompts = subjects.read(arguments, &texts)?;
     let mut routers = BTreeMap::new();
     for subject in &subjects.all {
         let candidates = subject.place(&names)?;
@@ -128,6 +140,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         dropped_trained: field.dropped_trained,
         dropped_unknown: field.dropped_unknown,
         unknown_models: field.unknown.iter().map(|&model| field.name(model).to_owned()).collect(),
+        battle_weights: BATTLE_WEIGHTS,
         random: Even { log_loss: std::f64::consts::LN_2, accuracy: 0.5 },
         routers,
     };
@@ -149,7 +162,7 @@ impl Field {
         let hash = |battle: &Battle| data.prompts.get(battle.prompt as usize).map(|prompt| prompt.hash());
         let is_trained = |battle: &&Battle| hash(battle).is_some_and(|hash| subjects.trained.contains(&hash));
         let trained: BTreeSet<u32> = all.iter().filter(is_trained).map(|battle| battle.prompt).collect();
-        let is_known = |name: &String| subjects.all.iter().all(|subject| subject.find(name).is_some());
+        let is_known = |name: &String| subjects.asked().all(|subject| subject.find(name).is_some());
         let known: Vec<bool> = data.models.iter().map(is_known).collect();
         let knows = |model: u16| known.get(usize::from(model)).copied().unwrap_or_default();
         let new: Vec<&Battle> = all.iter().filter(|battle| !trained.contains(&battle.prompt)).collect();
@@ -165,7 +178,7 @@ impl Field {
             .collect();
         if battles.is_empty() {
             return Err(Failure::Because(format!(
-                "no battle is left: {} prompts are ones that a router was trained on, {} battles are of models that one does not know",
+                "no battle is left: {} prompts are ones that a router was trained on, {} battles are of models that one does not know. {HINT_TRAINED}",
                 trained.len(),
                 new.len()
             )));
@@ -182,6 +195,12 @@ impl Field {
             battles,
             data,
         })
+    }
+
+    /// Hashes of the prompts.
+    fn hashes(&self) -> BTreeSet<PromptHash> {
+        let prompts = self.prompts.iter().filter_map(|&at| self.data.prompts.get(at as usize));
+        prompts.map(Prompt::hash).collect()
     }
 
     fn name(&self, model: u16) -> &str {
@@ -207,25 +226,18 @@ impl Field {
         for (source, mut battles) in by_source {
             let name = self.data.sources.get(usize::from(source))?;
             let known = subject.label_scales.get(name).copied();
-            let scale = known.unwrap_or_else(|| scale_of(&battles, |battle| battle.router));
-            let of_global = scale_of(&battles, |battle| battle.global);
+            let (scale, of) = known.map_or((1.0, SCALE_SERVED), |scale| (scale, SCALE_TRAINED));
             for battle in &mut battles {
                 battle.router *= scale;
-                battle.global *= of_global;
+                battle.global *= scale;
             }
-            let of = if known.is_some() { "artefact" } else { "these battles" };
             sources.insert(name.clone(), Measured::new(measure_battles(&battles)?, Some(scale), of));
             all.extend(battles);
         }
         all.sort_by_key(|battle| battle.prompt);
-        Some(OfRouter { overall: Measured::new(measure_battles(&all)?, None, "sources"), sources })
+        let overall = Measured::new(measure_battles(&all)?, None, SCALE_BY_SOURCE);
+        Some(OfRouter { is_baseline: subject.is_baseline, overall, sources })
     }
-}
-
-/// The label scale that fits battles best.
-fn scale_of(battles: &[PredictedBattle], logit: impl Fn(&PredictedBattle) -> f64) -> f64 {
-    let of: Vec<_> = battles.iter().map(|battle| (logit(battle), battle.share, battle.weight)).collect();
-    fitted_scale(&of)
 }
 
 impl Measured {

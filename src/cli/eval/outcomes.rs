@@ -56,8 +56,8 @@ struct Measured {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let (data, _) = data::read(&arguments.data, &ReadOptions::default())?;
-    let subjects = Subjects::load(arguments)?;
+    let (data, _) = data::read("--data", &arguments.data, &ReadOptions::default())?;
+    let mut subjects = Subjects::load(arguments)?;
     let columns = rows::pool(&data, &arguments.pool)?;
     let (rows, dropped) = Rows::new(&data, &columns, &subjects.trained)?;
     let prices =
@@ -71,12 +71,13 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let means: Vec<f64> = rows.scores.iter().map(|row| mean(row.iter().copied())).collect();
     let by_lot = prices.as_ref().map(|prices| prices.by_lot(&means, singles[best]));
     let mut routers = BTreeMap::from([(RANDOM.to_owned(), Measured::new(&means, &of_best, by_lot))]);
+    subjects.keep_fit(&names, &rows.hashes);
     let prompts = subjects.read(arguments, &rows.texts)?;
     for subject in &subjects.all {
         let candidates = subject.place(&names)?;
         let skills = subject.score(&prompts, &candidates)?;
         let prior: Vec<f64> = candidates.iter().map(|candidate| subject.prior(candidate)).collect();
-        let has_band = arguments.plot.is_some();
+        let has_band = arguments.plot.is_some() && !subject.is_baseline;
         let costs =
             prices.as_ref().map(|prices| prices.measure(&rows, &skills, &prior, (singles[best], has_band)));
         let measured = Measured::new(&scores_of_top(&rows, &skills), &of_best, costs);

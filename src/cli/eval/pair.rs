@@ -2,18 +2,21 @@
 
 mod show;
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
 use pointsman_routers::benchmark::{Benchmark, Question};
 use pointsman_routers::evaluate::{
     PairCurve, PairMeasures, PairQuality, measure_pair, measure_random, quality_band,
 };
+use pointsman_routers::identity;
 use pointsman_routers::select::win_probability;
 use pointsman_routers::split::prompt_hash;
 use serde::Serialize;
 
-use super::Arguments;
 use super::routers::{LENGTH, ORACLE, RANDOM, Subjects};
+use super::{Arguments, HINT_TRAINED};
+use crate::cli::files;
 use crate::cli::output::Failure;
 
 /// What is written for programs.
@@ -48,14 +51,21 @@ struct Measured {
     band: Vec<(f64, f64, f64)>,
 }
 
+/// What `--data` names.
+const EXPECTED: &str = "the folder of the benchmark's files, under their own names";
+
 pub(super) fn run(arguments: &Arguments, benchmark: Benchmark) -> Result<(), Failure> {
     let [folder] = &arguments.data[..] else {
         return Err(Failure::Usage("--data takes one folder for this benchmark".to_owned()));
     };
     let (strong, weak) = (arguments.strong.as_str(), arguments.weak.as_str());
+    if identity::canonical(strong) == identity::canonical(weak) {
+        return Err(Failure::Usage(format!("--strong and --weak are one model, {strong}: give two")));
+    }
+    files::expect("--data", folder, EXPECTED)?;
     let read = benchmark.read(folder, strong, weak).map_err(Failure::because)?;
     read.examples.iter().for_each(|example| tracing::warn!("{example}"));
-    let subjects = Subjects::load(arguments)?;
+    let mut subjects = Subjects::load(arguments)?;
     let before = read.questions.len();
     let is_new = |question: &&Question| {
         !question.turns.first().is_some_and(|turn| subjects.trained.contains(&prompt_hash(turn)))
@@ -63,20 +73,23 @@ pub(super) fn run(arguments: &Arguments, benchmark: Benchmark) -> Result<(), Fai
     let questions: Vec<&Question> = read.questions.iter().filter(is_new).collect();
     if questions.is_empty() {
         return Err(Failure::Because(format!(
-            "no question is left: {} are contaminated, {before} are of prompts that a router was trained on",
+            "no question is left: {} are contaminated, {before} are of prompts that a router was trained on. {HINT_TRAINED}",
             read.contaminated
         )));
     }
     let qualities: Vec<PairQuality> = questions.iter().map(|question| question.quality).collect();
     let texts: Vec<String> =
         questions.iter().filter_map(|question| question.turns.first().cloned()).collect();
-    let mut measured = baselines(&texts, &qualities);
+    subjects.keep_fit(&[strong, weak], &texts.iter().map(|text| prompt_hash(text)).collect());
+    let mut measured = baselines(&texts, &qualities, subjects.compare(strong, weak));
     let prompts = subjects.read(arguments, &texts)?;
     for subject in &subjects.all {
         let candidates = subject.place(&[strong, weak])?;
         let skills = subject.score(&prompts, &candidates)?;
         let scores: Vec<f64> = skills.row_iter().map(|row| win_probability(row[0], row[1])).collect();
-        measured.insert(&subject.name, by_scores(arguments, &scores, &qualities));
+        // Shades are for routers: those of baselines would hide them.
+        let has_band = arguments.plot.is_some() && !subject.is_baseline;
+        measured.insert(&subject.name, by_scores(&scores, &qualities, has_band));
     }
     let whole = PairCurve::random(&qualities);
     let report = Report {
@@ -98,14 +111,22 @@ pub(super) fn run(arguments: &Arguments, benchmark: Benchmark) -> Result<(), Fai
     super::write(arguments.format, &report, |out| show::table(out, &report))
 }
 
-/// What needs no training: lots, the length of the prompt, and knowing the answers.
-fn baselines<'a>(texts: &[String], qualities: &[PairQuality]) -> BTreeMap<&'a str, Measured> {
-    let lengths: Vec<f64> = texts.iter().map(|text| text.chars().count() as f64).collect();
-    let gains: Vec<f64> = qualities.iter().map(|quality| quality.strong - quality.weak).collect();
-    // Shades are for routers: baselines would hide them.
-    let without_band = |scores: &[f64]| {
-        entry(measure_pair(scores, qualities), PairCurve::new(scores, qualities), Vec::new())
+/// What needs no training: lots, the length of the prompt, and knowing the answers. `rated` says how the strong model's
+/// global rating compares with the weak one's: the long prompts go to the model that is rated higher, whichever is called
+/// strong; to neither rather than the other where the ratings don't say.
+fn baselines<'a>(
+    texts: &[String],
+    qualities: &[PairQuality],
+    rated: Option<Ordering>,
+) -> BTreeMap<&'a str, Measured> {
+    let sign = match rated {
+        Some(Ordering::Greater) => 1.0,
+        Some(Ordering::Less) => -1.0,
+        Some(Ordering::Equal) | None => 0.0,
     };
+    let lengths: Vec<f64> = texts.iter().map(|text| sign * text.chars().count() as f64).collect();
+    let gains: Vec<f64> = qualities.iter().map(|quality| quality.strong - quality.weak).collect();
+    let without_band = |scores: &[f64]| by_scores(scores, qualities, false);
     BTreeMap::from([
         (RANDOM, entry(measure_random(qualities), PairCurve::random(qualities), Vec::new())),
         (LENGTH, without_band(&lengths)),
@@ -114,8 +135,8 @@ fn baselines<'a>(texts: &[String], qualities: &[PairQuality]) -> BTreeMap<&'a st
 }
 
 /// A router that gives the strong model these scores.
-fn by_scores(arguments: &Arguments, scores: &[f64], qualities: &[PairQuality]) -> Measured {
-    let band = if arguments.plot.is_some() { quality_band(scores, qualities) } else { Vec::new() };
+fn by_scores(scores: &[f64], qualities: &[PairQuality], has_band: bool) -> Measured {
+    let band = if has_band { quality_band(scores, qualities) } else { Vec::new() };
     entry(measure_pair(scores, qualities), PairCurve::new(scores, qualities), band)
 }
 

@@ -1,5 +1,6 @@
 //! The routers under test, and the prompts as each of them reads them.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -24,6 +25,8 @@ pub(super) const ORACLE: &str = "oracle";
 /// The baseline that knows nothing. What it reaches is known without drawing any lots.
 pub(super) const RANDOM: &str = "random";
 const BASELINES: [&str; 4] = [RANDOM, LENGTH, ORACLE, "dataset_oracle"];
+/// The trained baselines, which are measured beside whatever is asked for.
+const TRAINED_BASELINES: [&str; 2] = ["kmeans", "knn"];
 /// Texts scored at a time.
 const CHUNK: usize = 256;
 
@@ -32,6 +35,10 @@ pub(super) struct Subject {
     /// Its kind; of several artefacts of one kind, the file.
     pub(super) name: String,
     kind: &'static str,
+    /// Whether it is there for comparison alone: then what is measured on is not chosen by what it knows.
+    pub(super) is_baseline: bool,
+    /// Hashes of the prompts that it was trained on, ascending.
+    trained: Vec<PromptHash>,
     /// How many logits of each source's labels a unit of its skill is worth, for the sources it was trained on.
     pub(super) label_scales: BTreeMap<String, f64>,
     router: Arc<dyn Router>,
@@ -52,22 +59,31 @@ impl Subject {
 
     /// Its places for models.
     pub(super) fn place(&self, models: &[&str]) -> Result<Vec<Candidate>, Failure> {
-        let place = |model: &&str| {
-            self.find(model).ok_or_else(|| {
-                let name = &self.name;
-                Failure::Because(format!(
-                    "{name} knows no {model}: it cannot be measured on it, unless `pointsman models add` places it"
-                ))
-            })
-        };
-        models.iter().map(place).collect()
+        let unknown: Vec<&str> = models.iter().copied().filter(|model| self.find(model).is_none()).collect();
+        if !unknown.is_empty() {
+            return Err(Failure::Because(format!(
+                "{} knows no {}: it cannot be measured on that, unless `pointsman models add` places it",
+                self.name,
+                unknown.join(", ")
+            )));
+        }
+        Ok(models.iter().filter_map(|model| self.find(model)).collect())
+    }
+
+    /// Why a baseline has no place beside routers that are measured on these models and prompts.
+    fn unfit(&self, models: &[&str], prompts: &BTreeSet<PromptHash>) -> Option<String> {
+        if let Err(Failure::Because(reason)) = self.place(models) {
+            return Some(reason);
+        }
+        let trained = prompts.iter().filter(|prompt| self.trained.binary_search(prompt).is_ok()).count();
+        (trained > 0).then(|| format!("{} was trained on {trained} of the prompts", self.name))
     }
 }
 
 /// All routers, and what they share.
 pub(super) struct Subjects {
     pub(super) all: Vec<Subject>,
-    /// Hashes of every prompt that any of them was trained on.
+    /// Hashes of every prompt that any router that was asked for was trained on.
     pub(super) trained: BTreeSet<PromptHash>,
     embedders: Embedders,
     /// The fingerprint of the encoder given, if one is.
@@ -82,41 +98,78 @@ pub(super) struct Prompts<'a> {
 }
 
 impl Subjects {
-    /// The routers that the command line names; without names those of its files, or else `mf`.
+    /// The routers that the command line names; without names those of its files, or else `mf`. Beside them the trained
+    /// baselines.
     pub(super) fn load(arguments: &Arguments) -> Result<Self, Failure> {
         let folder = arguments.embedding.encoder.as_deref();
         let embedders = Embedders::with_encoder(folder).map_err(Failure::because)?;
         let encoder = folder.map(|_| arguments.embedding.open()).transpose()?;
         let encoder = encoder.map(|encoder| encoder.fingerprint().to_owned());
+        let (asked, files) = (&arguments.routers, &arguments.artifact);
         let mut subjects = Self { all: Vec::new(), trained: BTreeSet::new(), embedders, encoder };
-        subjects.add_files(&arguments.artifact, &arguments.routers)?;
-        let is_baseline = |name: &String| BASELINES.contains(&name.as_str());
-        for name in arguments.routers.iter().filter(|name| !is_baseline(name)) {
-            if !subjects.all.iter().any(|subject| subject.kind == *name) {
+        let given = subjects.add_files(files, asked)?;
+        let named = asked.iter().map(String::as_str).filter(|name| !BASELINES.contains(name));
+        let usual = (asked.is_empty() && files.is_empty()).then_some("mf");
+        for name in named.chain(usual).chain(TRAINED_BASELINES) {
+            if !subjects.all.iter().any(|subject| subject.kind == name) {
                 subjects.add_named(name)?;
             }
         }
-        if arguments.routers.is_empty() {
-            if arguments.artifact.is_empty() {
-                subjects.add_named("mf")?;
-            }
-        } else {
-            // In the order in which they were asked for.
-            let place = |subject: &Subject| arguments.routers.iter().position(|name| *name == subject.kind);
-            subjects.all.retain(|subject| place(subject).is_some());
-            subjects.all.sort_by_key(place);
+        // In the order in which they were asked for, then the baselines that were not.
+        let place = |subject: &Subject| asked.iter().position(|name| *name == subject.kind);
+        let is_wanted = |subject: &Subject| match asked.is_empty() {
+            true => given.contains(subject.kind) || usual == Some(subject.kind),
+            false => place(subject).is_some(),
+        };
+        for subject in &mut subjects.all {
+            subject.is_baseline = !is_wanted(subject);
         }
-        Ok(subjects)
+        let is_shown = |subject: &Subject| !subject.is_baseline || TRAINED_BASELINES.contains(&subject.kind);
+        subjects.all.retain(is_shown);
+        subjects.all.sort_by_key(|subject| (subject.is_baseline, place(subject)));
+        let trained = subjects.asked().flat_map(|subject| subject.trained.iter().copied()).collect();
+        Ok(Self { trained, ..subjects })
     }
 
-    /// The routers of files; of a blend those of its parts, too, that are asked for and in no file of their own.
-    fn add_files(&mut self, files: &[PathBuf], asked: &[String]) -> Result<(), Failure> {
+    /// The routers without the baselines that nobody asked for.
+    pub(super) fn asked(&self) -> impl Iterator<Item = &Subject> {
+        self.all.iter().filter(|subject| !subject.is_baseline)
+    }
+
+    /// Leaves out the baselines that do not know these models or were trained on any of these prompts, and tells so.
+    pub(super) fn keep_fit(&mut self, models: &[&str], prompts: &BTreeSet<PromptHash>) {
+        self.all.retain(|subject| {
+            let reason = if subject.is_baseline { subject.unfit(models, prompts) } else { None };
+            if let Some(reason) = &reason {
+                tracing::warn!("the baseline {} is left out: {reason}", subject.kind);
+            }
+            reason.is_none()
+        });
+    }
+
+    /// How the global ratings of two models compare, by the first router that knows both.
+    pub(super) fn compare(&self, one: &str, other: &str) -> Option<Ordering> {
+        let compare = |subject: &Subject| {
+            let [one, other] = [one, other].map(|model| Some(subject.prior(&subject.find(model)?)));
+            one?.partial_cmp(&other?)
+        };
+        self.all.iter().find_map(compare)
+    }
+
+    /// The routers of files; of a blend those of its parts, too, that are asked for, or a baseline, and in no file of their
+    /// own. The kinds of the files.
+    fn add_files(&mut self, files: &[PathBuf], asked: &[String]) -> Result<BTreeSet<&'static str>, Failure> {
         let load = |file: &PathBuf| Ok((file.display().to_string(), artifact::load(Some(file))?));
         let files: Vec<(String, Artifact)> = files.iter().map(load).collect::<Result<_, Failure>>()?;
         let mut artifacts: Vec<(&String, &Artifact)> =
             files.iter().map(|(file, artifact)| (file, artifact)).collect();
-        let given: BTreeSet<&str> = artifacts.iter().map(|(_, artifact)| artifact.kind()).collect();
-        let wanted: Vec<&String> = asked.iter().filter(|kind| !given.contains(kind.as_str())).collect();
+        let given: BTreeSet<&'static str> = artifacts.iter().map(|(_, artifact)| artifact.kind()).collect();
+        let wanted: BTreeSet<&str> = asked
+            .iter()
+            .map(String::as_str)
+            .chain(TRAINED_BASELINES)
+            .filter(|kind| !given.contains(kind))
+            .collect();
         for (file, artifact) in &files {
             artifacts
                 .extend(wanted.iter().filter_map(|kind| Some((file, artifact.of_kind(kind, file).ok()?))));
@@ -126,7 +179,7 @@ impl Subjects {
             let name = if of_kind.count() == 1 { artifact.kind() } else { file };
             self.add_artifact(name.to_owned(), artifact)?;
         }
-        Ok(())
+        Ok(given)
     }
 
     /// A router of a kind: with an encoder, of the files beside the binary the one that was trained with it; else the one
@@ -142,9 +195,7 @@ impl Subjects {
         match shipped::router(kind) {
             Ok(router) => {
                 let artifact = shipped::artifact(kind).map_err(Failure::because)?;
-                let prompts = artifact.map(|artifact| &artifact.provenance().training_prompts);
-                self.trained.extend(prompts.into_iter().flatten().copied());
-                self.add(kind.to_owned(), artifact.map(label_scales).unwrap_or_default(), router)
+                self.add(kind.to_owned(), artifact, router)
             }
             Err(ShippedError::UnknownKind { .. }) if is_trained => {
                 let shipped = shipped::default_artifact().map_err(Failure::because)?;
@@ -161,20 +212,28 @@ impl Subjects {
     }
 
     fn add_artifact(&mut self, name: String, artifact: &Artifact) -> Result<(), Failure> {
-        self.trained.extend(artifact.provenance().training_prompts.iter().copied());
-        self.add(name, label_scales(artifact), artifact.router())
+        self.add(name, Some(artifact), artifact.router())
     }
 
     fn add(
         &mut self,
         name: String,
-        label_scales: BTreeMap<String, f64>,
+        artifact: Option<&Artifact>,
         router: Arc<dyn Router>,
     ) -> Result<(), Failure> {
+        let trained = artifact.map(|artifact| artifact.provenance().training_prompts.clone());
         let needed = router.needs().embedding;
         let embedder = needed.map(|needed| self.embedders.find(&needed)).transpose();
         let embedder = embedder.map_err(|mismatch| Failure::Because(encoder::missing(&name, &mismatch)))?;
-        self.all.push(Subject { name, kind: router.name(), label_scales, router, embedder });
+        self.all.push(Subject {
+            name,
+            kind: router.name(),
+            is_baseline: false,
+            trained: trained.unwrap_or_default(),
+            label_scales: artifact.map(label_scales).unwrap_or_default(),
+            router,
+            embedder,
+        });
         Ok(())
     }
 

@@ -78,7 +78,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         )));
     }
     let embedder = arguments.embedding.find_for(&before, &file)?;
-    let (data, reports) = data::read(&arguments.outcomes, &ReadOptions::default())?;
+    let (data, reports) = data::read("--outcomes", &arguments.outcomes, &ReadOptions::default())?;
     let sources = data::sources(&reports, &arguments.licence)?;
     let about: Vec<usize> = prompts_about(&data, name).into_iter().collect();
     let texts: Vec<String> = about.iter().filter_map(|&at| data.prompts.get(at).map(routing_text)).collect();

@@ -47,7 +47,7 @@ pub(super) struct Common {
 pub(super) fn run(common: &Common, recipe: &Recipe) -> Result<(), Failure> {
     expect_folder_of(&common.out)?;
     let options = ReadOptions { leaderboard_filter: !common.unfiltered, ..ReadOptions::default() };
-    let (data, reports) = data::read(&common.data, &options)?;
+    let (data, reports) = data::read("--data", &common.data, &options)?;
     let sources = data::sources(&reports, &common.licence)?;
     let embedder = common.embedding.open()?;
     let texts: Vec<String> = data.prompts.iter().map(routing_text).collect();

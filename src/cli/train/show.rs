@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 
-use pointsman_routers::artifact::Artifact;
+use pointsman_routers::artifact::{Anchor, Artifact};
 use serde_json::{Value, json};
 
 use super::common::Common;
@@ -18,12 +18,23 @@ pub(super) fn show(out: &mut impl Write, common: &Common, artifact: &Artifact) -
                 "models": artifact.ratings().models.len(),
                 "training_prompts": provenance.training_prompts.len(),
                 "seed": common.seed,
+                "anchor": provenance.anchor,
                 "metrics": provenance.metrics,
             });
             writeln!(out, "{shown}")
         }
         Format::Text => {
             writeln!(out, "{}\n", common.out.display())?;
+            let Anchor { model, elo } = &provenance.anchor;
+            writeln!(out, "Elo ratings are relative to {model} = {elo}")?;
+            let arena = Anchor::arena().model;
+            if *model != arena {
+                writeln!(
+                    out,
+                    "({arena}, the Arena's anchor, is not in the data: this model fought most battles there)"
+                )?;
+            }
+            writeln!(out)?;
             writeln!(out, "log-loss per battle on prompts held out    prompts   router  global ratings")?;
             let losses = provenance.metrics.get("dev_log_loss").and_then(Value::as_object);
             for (source, loss) in losses.into_iter().flatten() {

@@ -244,9 +244,15 @@ fn what_cannot_be_solved_is_said() {
     let prices = desk.at("prices.json");
     fs::write(desk.at("empty.jsonl"), "\n").unwrap();
     fs::write(desk.at("bad.jsonl"), "{\"prompt\": \"a\"}\n{\"prompt\": 1}\n").unwrap();
-    let failing: [(&[&str], &str); 7] = [
-        (&["--models", "gpt-4-1106-previw,claude-1"], "did you mean `gpt-4-1106-preview`?"),
-        (&["--models", "gpt-4-0613,claude-1", "--prices", &prices], "has no price of gpt-4-0613"),
+    let failing: [(&[&str], &str); 8] = [
+        (
+            &["--models", "nonesuch,claude-1,gpt-4-1106-previw"],
+            "nonesuch is unknown to router mf\ngpt-4-1106-previw is unknown to router mf; did you mean `gpt-4-1106-preview`?",
+        ),
+        (
+            &["--models", "gpt-4-0613,claude-1", "--prices", &prices],
+            "has no price of gpt-4-0613, claude-1: add what is missing, or name the other models with --models",
+        ),
         (&["--prices", &prices, "--budget-usd-per-1k", "0.01"], "even the cheapest models cost"),
         (&["--prices", &prices, "--prompts", &desk.at("empty.jsonl")], "holds no prompts"),
         (
@@ -254,20 +260,22 @@ fn what_cannot_be_solved_is_said() {
             "1 of 2 lines hold no prompt, more than 1 %",
         ),
         (&["--prices", &prices, "--artifact", &prices], "prices.json"),
-        (&["--prices", &prices, "--artifact", "no/such"], "no/such"),
+        (&["--prices", &prices, "--artifact", "no/such"], "--artifact no/such: there is no such file"),
+        (&["--prices", "no/such"], "--prices no/such: there is no such file; expected a JSON file of USD"),
     ];
     for (arguments, said) in failing {
         let output = run(&[&["calibrate"], arguments].concat());
         assert_eq!((status(&output), stdout(&output).as_str()), (1, ""), "{arguments:?}");
         assert!(stderr(&output).contains(said), "{arguments:?}: {}", stderr(&output));
     }
-    let wrong: [&[&str]; 9] = [
+    let wrong: [&[&str]; 10] = [
         &[],
-        &["--models", "claude-1", "--router", "augury"],
-        &["--models", "claude-1", "--router", "random"],
+        &["--models", "gpt-4-0613,claude-1", "--router", "augury"],
+        &["--models", "gpt-4-0613,claude-1", "--router", "random"],
         &["--models", "a,a"],
-        &["--models", "claude-1", "--out", "x"],
-        &["--models", "claude-1", "--budget-usd-per-1k", "1"],
+        &["--models", "claude-1"],
+        &["--models", "gpt-4-0613,claude-1", "--out", "x"],
+        &["--models", "gpt-4-0613,claude-1", "--budget-usd-per-1k", "1"],
         &["--prices", &prices, "--budget-usd-per-1k", "0"],
         &["--prices", &prices, "--strong-share", "1.5"],
         &["--prices", &prices, "--strong-share", "0.5", "--budget-usd-per-1k", "1"],

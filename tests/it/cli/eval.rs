@@ -73,6 +73,82 @@ fn a_benchmark_is_measured() {
     assert!((exchanged["routers"]["mf"]["apgr"].as_f64().unwrap() - (1.0 - apgr)).abs() < 1e-9);
 }
 
+/// APGR(b, a) = 1 − APGR(a, b), of everything that is printed; and `knn` and `kmeans` are, whatever is asked for.
+#[test]
+fn exchanged_models_add_up_to_one_for_all_that_is_printed() {
+    let folder = tempfile::tempdir().unwrap();
+    let answer = |row: usize, step: usize| title((row * row + row / step) % 5 < 3);
+    for (step, row_count) in [(2, 40), (3, 61), (7, 83)] {
+        let rows: String = (0..row_count)
+            .map(|row| {
+                format!(
+                    "\"{}?\",{},{}\n",
+                    "Why so ".repeat(row * step % 11),
+                    answer(row, step),
+                    title(row % step != 1)
+                )
+            })
+            .collect();
+        let table = format!("prompt,mixtral-8x7b-instruct-v0.1,gpt-4-1106-preview\n{rows}");
+        std::fs::write(folder.path().join("mmlu_whys.csv"), table).unwrap();
+        let measured = |strong: &str, weak: &str| {
+            let data = folder.path().to_str().unwrap();
+            let arguments = ["eval", "--benchmark", "routellm-mmlu", "--data", data, "--format", "json"];
+            json(
+                &[
+                    &arguments[..],
+                    &["--routers", "mf,sw,blend,best_single", "--strong", strong, "--weak", weak],
+                ]
+                .concat(),
+            )
+        };
+        let one = measured("gpt-4-1106-preview", "mixtral-8x7b-instruct-v0.1");
+        let other = measured("mixtral-8x7b-instruct-v0.1", "gpt-4-1106-preview");
+        let routers = one["routers"].as_object().unwrap();
+        let names: Vec<&str> = routers.keys().map(String::as_str).collect();
+        assert_eq!(
+            names,
+            ["best_single", "blend", "kmeans", "knn", "length", "mf", "oracle", "random", "sw"]
+        );
+        for name in names {
+            let [one, other] = [&one, &other].map(|found| found["routers"][name]["apgr"].as_f64().unwrap());
+            assert!((one + other - 1.0).abs() < 1e-9, "{name}: {one} and {other}");
+        }
+    }
+}
+
+/// A baseline does not choose what is measured: where it was trained on a prompt, it goes, and the prompt stays.
+#[test]
+fn a_baseline_that_knows_a_prompt_is_left_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    mmlu(folder.path(), 40);
+    let battle = |row: usize| {
+        let prompt = format!("What is {row} + {row}?\nA. this\nB. that\nAnswer:");
+        let (a, b) = ("gpt-4-1106-preview", "mixtral-8x7b-instruct-v0.1");
+        let winner = if row.is_multiple_of(2) { "model_a" } else { "tie" };
+        serde_json::json!({"prompt": [prompt], "model_a": a, "model_b": b, "winner": winner}).to_string()
+            + "\n"
+    };
+    std::fs::write(at("battles.jsonl"), (0..40).map(battle).collect::<String>()).unwrap();
+    let [data, battles, knn] =
+        ["", "battles.jsonl", "knn.safetensors"].map(|name| at(name).to_str().unwrap().to_owned());
+    let trained = run(&["train", "knn", "--data", &battles, "--out", &knn]);
+    assert_eq!(trained.status.code(), Some(0), "{}", stderr(&trained));
+    let arguments = ["eval", "--benchmark", "routellm-mmlu", "--data", &data, "--artifact", &knn];
+    let output = run(&[&arguments[..], &["--routers", "mf", "--format", "json"]].concat());
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    assert!(
+        stderr(&output).contains("the baseline knn is left out: knn was trained on"),
+        "{}",
+        stderr(&output)
+    );
+    let found: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    assert_eq!((found["questions"].as_u64(), found["routers"].get("knn")), (Some(40), None));
+    let found = json(&[&arguments[..], &["--routers", "mf,knn", "--format", "json"]].concat());
+    assert!(found["questions"].as_u64().unwrap() < 10 && found["routers"].get("knn").is_some(), "{found}");
+}
+
 /// Two turns; quality is the mean of both, a question goes when either turn is contaminated, prompts trained on go.
 #[test]
 fn mt_bench_is_measured_by_both_turns() {
@@ -132,7 +208,7 @@ fn routers_of_an_encoder_are_found_beside_the_binary() {
         "{}",
         stderr(&found)
     );
-    assert_eq!(with("kmeans").status.code(), Some(2), "none was trained with it");
+    assert_eq!(with("bert").status.code(), Some(2), "none was trained with it");
     let file = run(&[&arguments[..], &["--artifact", trained.artifact().to_str().unwrap()]].concat());
     assert_eq!(file.status.code(), Some(0), "{}", stderr(&file));
 }
@@ -155,6 +231,26 @@ fn what_cannot_be_measured_is_said() {
     {
         assert!(untrained.contains(part), "{part}: {untrained}");
     }
+    let elsewhere = folder.path().join("artifacts");
+    let arguments = ["eval", "--data", data, "--benchmark", "routellm-mmlu", "--routers", "bert"];
+    let looked = program(&arguments).env("POINTSMAN_ARTIFACTS", &elsewhere).output().unwrap();
+    assert!(
+        stderr(&looked).contains(elsewhere.to_str().unwrap()),
+        "it says where it looked: {}",
+        stderr(&looked)
+    );
+    let same = ["--strong", "mixtral-8x7b-instruct-v0.1", "--weak", "mistralai/Mixtral-8x7B-Instruct-v0.1"];
+    let same = fails(&[&["--benchmark", "routellm-mmlu"][..], &same].concat(), 2);
+    assert!(same.contains("--strong and --weak are one model"), "{same}");
+    let absent = run(&["eval", "--benchmark", "routellm-mmlu", "--data", "no/such"]);
+    let expected = "--data no/such: there is no such file; expected the folder of the benchmark's files";
+    assert!(stderr(&absent).contains(expected), "{}", stderr(&absent));
+    let absent = fails(&["--benchmark", "routellm-mmlu", "--artifact", "no/such"], 1);
+    assert!(absent.contains("--artifact no/such: there is no such file; expected the artefact"), "{absent}");
+    assert!(
+        fails(&["--benchmark", "routellm-mmlu", "--threads", "0"], 2)
+            .contains("expected a whole number, 1 or more")
+    );
     let both = [
         "--artifact",
         "routers/artifacts/blend-default.safetensors",

@@ -89,10 +89,37 @@ fn routers_that_remember_prompts_are_trained_and_route() {
         assert_eq!(status(&route), 0, "{kind}: {}", stderr(&route));
         assert!(stdout(&route).contains(&format!("router {kind}")), "{}", stdout(&route));
     }
-    for none in [["knn", "--neighbours", "0"], ["kmeans", "--clusters", "0"]] {
+    for none in [
+        ["knn", "--neighbours", "0"],
+        ["kmeans", "--clusters", "0"],
+        ["mf", "--rank", "0"],
+        ["mf", "--threads", "0"],
+    ] {
         let refused = run(&[&["train"][..], &none, &["--data", "x", "--out", "y"]].concat());
         assert_eq!(status(&refused), 2);
     }
+}
+
+/// Data without the Arena's anchor: the Elo scale hangs on the model of most battles, and the report says so.
+#[test]
+fn data_without_the_anchor_is_trained_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let (data, out) = (directory.path().join("battles.jsonl"), directory.path().join("out"));
+    let renamed: Vec<String> =
+        battles().iter().map(|row| row.replace("mixtral-8x7b-instruct-v0.1", "my-own-model")).collect();
+    write(&data, &renamed);
+    let told = train(&data, &out, &[]);
+    assert_eq!(status(&told), 0, "{}", stderr(&told));
+    // All three fought as often: the first by name.
+    let said = stdout(&told);
+    assert!(said.contains("Elo ratings are relative to dolly-v2-12b = 1114"), "{said}");
+    assert!(said.contains("mixtral-8x7b-instruct-v0.1, the Arena's anchor, is not in the data"), "{said}");
+    let told = train(&data, &out, &["--format", "json"]);
+    let told: serde_json::Value = serde_json::from_slice(&told.stdout).unwrap();
+    assert_eq!(told["anchor"], serde_json::json!({"model": "dolly-v2-12b", "elo": 1114.0}));
+    let route =
+        ["route", "--models", "my-own-model,gpt-4-1106-preview", "--artifact", out.to_str().unwrap(), "x"];
+    assert_eq!(status(&run(&route)), 0);
 }
 
 #[test]
@@ -159,7 +186,18 @@ fn refused_rows_are_counted_and_told_by_their_lines() {
     write(&data, &rows);
     let refused = train(&data, &out, &[]);
     assert_eq!(status(&refused), 1);
-    assert!(stderr(&refused).contains("4 of 364 rows refused"), "{}", stderr(&refused));
+    let said = stderr(&refused);
+    assert!(
+        said.contains("4 of 364 rows refused, more than 1 %") && said.contains("Mend these rows"),
+        "{said}"
+    );
+
+    write(&data, &[r#"{"prompt": "x", "scores": {"claude-1": "good"}}"#.to_owned(), "[1]".to_owned()]);
+    let said = stderr(&train(&data, &out, &[]));
+    assert!(
+        said.contains("expected a number") && !said.contains("f64") && !said.contains("struct"),
+        "{said}"
+    );
 }
 
 #[test]
@@ -168,7 +206,9 @@ fn what_cannot_be_read_is_named() {
     let out = directory.path().join("out");
     let missing = train(Path::new("no/such.jsonl"), &out, &[]);
     assert_eq!((status(&missing), out.exists()), (1, false));
-    assert!(stderr(&missing).contains("no/such.jsonl"), "{}", stderr(&missing));
+    let expected =
+        "--data no/such.jsonl: there is no such file; expected a file of outcomes, battles or votes";
+    assert!(stderr(&missing).contains(expected), "{}", stderr(&missing));
     let foreign = directory.path().join("foreign.jsonl");
     fs::write(&foreign, "{\"a\": 1}\n").unwrap();
     let output = train(&foreign, &out, &[]);

@@ -38,17 +38,21 @@ fn bad_records_are_counted_with_the_line_they_start_on() {
                4,gpt-4,koala-13b,\"[broken\",x,y,1,0,0\n\
                5,too,short\n\
                6,gpt-4,koala-13b,\"[\"\"a\"\"]\",x,y,maybe,0,0\n";
-    let (battles, report) = read_csv(&format!("{HEADER}{good}{bad}")).unwrap();
-    assert_eq!((battles.len(), report.rows, report.rejected_total()), (500, 505, 5));
-    let examples: Vec<_> = report.examples.iter().map(|of| format!("{}: {}", of.line, of.problem)).collect();
-    for (example, expected) in examples.iter().zip([
-        "1002: winner is set in 2 of its 3 columns",
-        "1003: winner is set in 0 of its 3 columns",
-        "1004: expected value",
-        "1005: 3 fields where the header has 9",
-        "1006: winner is \"maybe\"",
-    ]) {
-        assert!(example.starts_with(expected), "{examples:?}");
+    let text = format!("{HEADER}{good}{bad}");
+    for text in [text.replace('\n', "\r\n"), text] {
+        let (battles, report) = read_csv(&text).unwrap();
+        assert_eq!((battles.len(), report.rows, report.rejected_total()), (500, 505, 5));
+        let examples: Vec<_> =
+            report.examples.iter().map(|of| format!("{}: {}", of.line, of.problem)).collect();
+        for (example, expected) in examples.iter().zip([
+            "1002: winner is set in 2 of its 3 columns",
+            "1003: winner is set in 0 of its 3 columns",
+            "1004: expected value",
+            "1005: 3 fields where the header has 9",
+            "1006: winner is \"maybe\"",
+        ]) {
+            assert!(example.starts_with(expected), "{examples:?}");
+        }
     }
 }
 

@@ -128,7 +128,8 @@ fn scores_that_are_none_are_refused_by_name() {
         let line = format!(r#"{{"prompt":"a","scores":{{"claude-2":{score}}}}}"#);
         let error = rows(&line).unwrap_err().to_string();
         assert!(
-            error.starts_with("some/file: 1 of 1 rows refused\n  line 1: ") && error.contains(expected),
+            error.starts_with("some/file: 1 of 1 rows refused, more than 1 %\n  line 1: ")
+                && error.contains(expected),
             "{error}"
         );
     }

@@ -2,6 +2,7 @@
 
 use super::calibration::BINS;
 use super::*;
+use crate::bradley_terry::sigmoid;
 use crate::select::hash::{mix, unit_interval};
 
 fn battle(prompt: u32, share: f64, router: f64, global: f64) -> PredictedBattle {
@@ -81,15 +82,4 @@ fn exchanged_sides_change_nothing() {
     assert!((one.router.log_loss - other.router.log_loss).abs() < 1e-12);
     assert_eq!(one.router.accuracy, other.router.accuracy);
     assert!((one.router.calibration_error - other.router.calibration_error).abs() < 1e-9);
-}
-
-#[test]
-fn the_scale_of_labels_is_found() {
-    for scale in [0.3, 1.0, 2.0] {
-        let of: Vec<_> =
-            drawn(20_000, scale).iter().map(|battle| (battle.router, battle.share, battle.weight)).collect();
-        assert!((fitted_scale(&of) / scale - 1.0).abs() < 0.1, "{scale}: {}", fitted_scale(&of));
-    }
-    assert!(fitted_scale(&[(1.0, 0.0, 1.0)]) < 0.021, "never below zero");
-    assert!(fitted_scale(&[]) > 0.0);
 }

@@ -19,14 +19,17 @@ pub(super) fn table(out: &mut impl Write, report: &Report) -> io::Result<()> {
     )?;
     writeln!(
         out,
-        "log-losses are of one battle, natural logarithm; even odds: {:.4}",
-        report.random.log_loss
+        "log-losses are of one battle, natural logarithm; even odds: {:.4}\n\
+         weights of battles: {}\n\
+         scale: what log-odds are multiplied by, those of the router and of the global ratings. Of sources that a router was \
+         trained on: its labels'; of others 1, the probabilities as `route` serves them",
+        report.random.log_loss, report.battle_weights
     )?;
-    for (name, OfRouter { overall, sources }) in &report.routers {
+    for (name, OfRouter { overall, sources, .. }) in &report.routers {
         let width = sources.keys().map(|source| source.chars().count()).max().unwrap_or(0).max(11);
         writeln!(
             out,
-            "\n{name:width$}   prompts  log-loss   global  difference, 95 % interval     accuracy   global   calibration error"
+            "\n{name:width$}   prompts  log-loss   global  difference, 95 % interval     accuracy   global   calibration error   scale"
         )?;
         for (source, measured) in sources {
             row(out, source, width, measured)?;
@@ -52,9 +55,10 @@ fn row(out: &mut impl Write, source: &str, width: usize, measured: &Measured) ->
     let Measured { prompts, router, global, log_loss_difference, .. } = measured;
     let Difference { mean, ci95: [low, high] } = log_loss_difference;
     let number = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), |value| format!("{value:.4}"));
+    let scale = measured.label_scale.map_or_else(|| "–".to_owned(), |scale| format!("{scale:.3}"));
     writeln!(
         out,
-        "{source:width$}  {:>8}  {:>8.4} {:>8.4}  {mean:+.4} [{low:+.4}, {high:+.4}]  {:>8} {:>8}  {:>18.4}",
+        "{source:width$}  {:>8}  {:>8.4} {:>8.4}  {mean:+.4} [{low:+.4}, {high:+.4}]  {:>8} {:>8}  {:>18.4}  {scale:>6}",
         thousands(*prompts as u64),
         router.log_loss,
         global.log_loss,
@@ -72,9 +76,11 @@ pub(super) fn draw(file: &Path, report: &Report) -> Result<(), Failure> {
         is_baseline: true,
         has_dots: false,
     };
-    let of_routers = report.routers.iter().map(|(name, of)| line(name, &of.overall.router, false));
+    let of_routers =
+        report.routers.iter().map(|(name, of)| line(name, &of.overall.router, !of.is_baseline, false));
     // Routers of the same data share their ratings; the first one's stand for all.
-    let of_global = report.routers.values().next().map(|of| line("global ratings", &of.overall.global, true));
+    let of_global =
+        report.routers.values().next().map(|of| line("global ratings", &of.overall.global, false, true));
     let chart = Chart {
         title: format!("calibration on {} battles of {} prompts", report.battles, report.prompts),
         across: "predicted win probability".to_owned(),
@@ -86,13 +92,13 @@ pub(super) fn draw(file: &Path, report: &Report) -> Result<(), Failure> {
     plot::write(file, &chart)
 }
 
-fn line(name: &str, measures: &Measures, is_baseline: bool) -> Line {
+fn line(name: &str, measures: &Measures, has_band: bool, is_baseline: bool) -> Line {
     let points = measures.calibration.iter();
     let band = points.clone().map(|point| (point.predicted, point.ci95[0], point.ci95[1]));
     Line {
         label: format!("{name}, log-loss {:.4}", measures.log_loss),
         points: points.map(|point| (point.predicted, point.observed)).collect(),
-        band: if is_baseline { Vec::new() } else { band.collect() },
+        band: if has_band { band.collect() } else { Vec::new() },
         is_baseline,
         has_dots: true,
     }

@@ -33,7 +33,7 @@ pub(super) fn dataset_oracle(rows: &Rows, files: &[PathBuf]) -> Result<Option<f6
     if files.is_empty() {
         return Ok(None);
     }
-    let (data, _) = data::read(files, &ReadOptions::default())?;
+    let (data, _) = data::read("--train", files, &ReadOptions::default())?;
     let choice = best_by_category(&data, &rows.pool);
     let Some(Some(overall)) = choice.get(&None).copied() else {
         return Err(Failure::Because("--train has no row with a score of a model of the pool".to_owned()));

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use super::choices::mean;
 use super::rows::Rows;
 use crate::cli::output::Failure;
+use crate::cli::{files, prices};
 
 /// Characters to a token.
 const TOKEN_CHARS: f64 = 4.0;
@@ -26,7 +27,7 @@ const LAMBDAS: i32 = 120;
 #[derive(Serialize)]
 pub(super) struct Costs {
     pub(super) aiq: Option<f64>,
-    /// USD per request at the best single model's quality; null if it is never reached.
+    /// USD per request at the best single model's quality, on the concave hull (mixing two settings by lot); null if it is never reached.
     pub(super) cost_at_best_single: Option<f64>,
     /// (mean USD per request, mean score), one per setting of the router, not sorted out.
     pub(super) curve: Vec<(f64, f64)>,
@@ -163,15 +164,21 @@ fn answer_tokens(data: &Dataset, model: usize) -> f64 {
 }
 
 fn read(file: &Path, pool: &[String]) -> Result<Vec<Price>, Failure> {
-    let because = |error: &dyn std::fmt::Display| Failure::Because(format!("{}: {error}", file.display()));
-    let text = std::fs::read_to_string(file).map_err(|error| because(&error))?;
-    let rows: BTreeMap<String, PriceRow> = serde_json::from_str(&text).map_err(|error| because(&error))?;
+    let bytes = files::read("--prices", file, prices::EXPECTED)?;
+    let rows: BTreeMap<String, PriceRow> =
+        serde_json::from_slice(&bytes).map_err(|error| prices::malformed(file, &error))?;
     let rows: BTreeMap<&str, &PriceRow> =
         rows.iter().map(|(name, row)| (identity::canonical(name), row)).collect();
+    let lacking: Vec<&str> =
+        pool.iter().map(String::as_str).filter(|name| !rows.contains_key(name)).collect();
+    if !lacking.is_empty() {
+        return Err(prices::missing(file, &lacking, "--pool"));
+    }
     let price = |name: &String| {
-        let row = rows.get(name.as_str()).ok_or_else(|| because(&format!("there is no price of {name}")))?;
+        let row = rows.get(name.as_str()).ok_or_else(|| prices::missing(file, &[name], "--pool"))?;
         if !(row.input >= 0.0 && row.output >= 0.0 && (row.input + row.output).is_finite()) {
-            return Err(because(&format!("the price of {name} is no amount of USD")));
+            let file = file.display();
+            return Err(Failure::Because(format!("{file}: the price of {name} is no amount of USD")));
         }
         Ok(Price { input_usd_per_million: row.input, output_usd_per_million: row.output })
     };

@@ -8,15 +8,19 @@ use pointsman_routers::split::PromptHash;
 use pointsman_routers::train::routing_text;
 use serde::Serialize;
 
+use crate::cli::eval::HINT_TRAINED;
 use crate::cli::output::Failure;
 
 /// A model scored on this share of the rows is in the default pool.
 const SCORED_SHARE: f64 = 0.97;
 
 /// Prompts with a column per model of the pool.
+#[derive(Default)]
 pub(super) struct Rows {
     pub(super) pool: Vec<String>,
     pub(super) texts: Vec<String>,
+    /// Of the prompts.
+    pub(super) hashes: BTreeSet<PromptHash>,
     pub(super) categories: Vec<Option<String>>,
     /// 0..=1.
     pub(super) scores: Vec<Vec<f64>>,
@@ -43,7 +47,7 @@ impl Rows {
         trained: &BTreeSet<PromptHash>,
     ) -> Result<(Self, Dropped), Failure> {
         let pool = columns.iter().filter_map(|&model| data.models.get(model).cloned()).collect();
-        let mut rows = Self { pool, texts: vec![], categories: vec![], scores: vec![], out_chars: vec![] };
+        let mut rows = Self { pool, ..Self::default() };
         let mut dropped = Dropped::default();
         for outcomes in &data.outcomes {
             let Some(prompt) = data.prompts.get(outcomes.prompt as usize) else { continue };
@@ -59,12 +63,13 @@ impl Rows {
             rows.scores.push(found.iter().map(|score| score.score).collect());
             rows.out_chars.push(found.iter().map(|score| score.out_chars).collect());
             rows.texts.push(routing_text(prompt));
+            rows.hashes.insert(prompt.hash());
             rows.categories.push(prompt.category.clone());
         }
         if rows.scores.is_empty() {
             let Dropped { trained, incomplete } = dropped;
             return Err(Failure::Because(format!(
-                "no row is left: {trained} are of prompts that a router was trained on, {incomplete} lack a score of the pool"
+                "no row is left: {trained} are of prompts that a router was trained on, {incomplete} lack a score of the pool. {HINT_TRAINED}"
             )));
         }
         Ok((rows, dropped))

@@ -28,10 +28,18 @@ pub(super) fn table(out: &mut impl Write, report: &Report) -> io::Result<()> {
     for (name, measured) in routers {
         row(out, name, measured)?;
     }
-    if let Some(quality) = report.dataset_oracle {
-        without_interval(out, "best model of the category (dataset oracle)", quality)?;
+    const DATASET_ORACLE: &str = "best model of the category (dataset oracle)";
+    match report.dataset_oracle {
+        Some(quality) => without_interval(out, DATASET_ORACLE, quality)?,
+        None => writeln!(out, "{DATASET_ORACLE:<44} needs --train: files that the models are picked on")?,
     }
     without_interval(out, "best model of the prompt (oracle)", report.oracle)?;
+    if report.routers.values().any(|measured| measured.costs.is_some()) {
+        writeln!(
+            out,
+            "\nAIQ and USD/1k at best single are of the concave hull of quality over cost: mixing two settings by lot reaches it"
+        )?;
+    }
     writeln!(out)?;
     let mut singles: Vec<(&String, &Single)> = report.singles.iter().collect();
     singles.sort_by(|one, other| other.1.quality.total_cmp(&one.1.quality));

@@ -44,12 +44,15 @@ fn probabilities_are_held_against_battles() {
     assert_eq!((found["dropped_trained"].as_u64(), found["dropped_unknown"].as_u64()), (Some(0), Some(40)));
     assert_eq!(found["unknown_models"], serde_json::json!(["nobody-knows-13b"]));
     let overall = &found["routers"]["mf"]["overall"];
-    // Two models: the ratings give one probability, which the fitted scale makes that of the labels.
     let even = &found["routers"]["mf"]["sources"]["even"];
-    let share = 0.5;
-    let entropy = -(share * f64::ln(share) + (1.0 - share) * f64::ln(1.0 - share));
-    assert!((number(&even["global"]["log_loss"]) - entropy).abs() < 1e-3, "{even}");
-    assert_eq!(even["label_scale_of"], "these battles");
+    assert_eq!((number(&even["label_scale"]), even["label_scale_of"].as_str()), (1.0, Some("as served")));
+    // Of the even numbers the strong model wins every other one: the mean loss of the ratings' one probability.
+    let global = number(&even["global"]["log_loss"]);
+    assert!(global > std::f64::consts::LN_2, "the labels are even, and the ratings are not: {even}");
+    for baseline in ["knn", "kmeans"] {
+        let of_baseline = number(&found["routers"][baseline]["sources"]["even"]["global"]["log_loss"]);
+        assert!((of_baseline - global).abs() < 1e-9, "{baseline} has the same ratings: {of_baseline}");
+    }
     assert!(number(&overall["global"]["accuracy"]) > 0.5, "the strong model is the favourite");
     let difference = &overall["log_loss_difference"];
     let expected = number(&overall["log_loss"]) - number(&overall["global"]["log_loss"]);
@@ -64,9 +67,43 @@ fn probabilities_are_held_against_battles() {
     {
         assert!(svg.contains(label), "{label}");
     }
+    assert!(found["battle_weights"].as_str().unwrap().contains("2/k"), "{found}");
     let table = stdout(&run(&arguments));
+    assert!(
+        table.contains("as `route` serves them") && table.contains("2/k") && table.contains("1.000"),
+        "{table}"
+    );
     assert!(table.contains("40 battles of 1 models that a router does not know"), "{table}");
     assert!(table.contains("even") && table.contains("odd") && table.contains("calibration"), "{table}");
+}
+
+/// Of a source that the artefact was not trained on, the log-loss is that of the probability that `route` gives.
+#[test]
+fn what_is_measured_is_what_is_served() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("battle.jsonl");
+    let (a, b, prompt) =
+        ("gpt-4-1106-preview", "mixtral-8x7b-instruct-v0.1", "Why is the sky blue, and not green?");
+    let battle = serde_json::json!({"source": "mine", "prompt": [prompt], "model_a": a, "model_b": b, "winner": "model_b"});
+    fs::write(&data, battle.to_string() + "\n").unwrap();
+    for router in ["mf", "blend"] {
+        let found = json(&[
+            "eval",
+            "--benchmark",
+            "battles",
+            "--data",
+            data.to_str().unwrap(),
+            "--routers",
+            router,
+            "--format",
+            "json",
+        ]);
+        let models = [a, b].join(",");
+        let routed = json(&["route", "--router", router, "--models", &models, "--format", "json", prompt]);
+        let served = number(&routed["win_rates"][b][a]);
+        let measured = number(&found["routers"][router]["overall"]["log_loss"]);
+        assert!((measured + served.ln()).abs() < 1e-9, "{measured} {served}");
+    }
 }
 
 #[test]

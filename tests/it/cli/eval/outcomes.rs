@@ -3,23 +3,28 @@
 use serde_json::Value;
 
 use super::json;
-use crate::cli::{run, stderr};
+use crate::cli::{run, stderr, stdout};
+
+fn row(number: usize, category: &str, scores: &str) -> String {
+    format!(
+        "{{\"id\":\"{number}\",\"source\":\"mine\",\"category\":\"{category}\",\"prompt\":\"question {number}\",\"scores\":{{{scores}}}}}\n"
+    )
+}
+
+/// The best model of one category is the first, of the other the second.
+fn rows() -> String {
+    let scores = |number: usize| match number % 4 {
+        0 => ("one", "\"gpt-4-1106-preview\":1,\"claude-2.0\":0,\"llama-3.1-8b-instruct\":1"),
+        1 => ("two", "\"gpt-4-1106-preview\":0,\"claude-2.0\":1,\"llama-3.1-8b-instruct\":0"),
+        _ => ("one", "\"gpt-4-1106-preview\":1,\"claude-2.0\":0,\"llama-3.1-8b-instruct\":0"),
+    };
+    (0..40).map(|number| row(number, scores(number).0, scores(number).1)).collect()
+}
 
 #[test]
 fn outcomes_are_measured_for_any_number_of_models() {
     let folder = tempfile::tempdir().unwrap();
-    let row = |row: usize, category: &str, scores: &str| {
-        format!(
-            "{{\"id\":\"{row}\",\"source\":\"mine\",\"category\":\"{category}\",\"prompt\":\"question {row}\",\"scores\":{{{scores}}}}}\n"
-        )
-    };
-    let rows: String = (0..40)
-        .map(|number| match number % 4 {
-            0 => row(number, "one", "\"gpt-4-1106-preview\":1,\"claude-2.0\":0,\"llama-3.1-8b-instruct\":1"),
-            1 => row(number, "two", "\"gpt-4-1106-preview\":0,\"claude-2.0\":1,\"llama-3.1-8b-instruct\":0"),
-            _ => row(number, "one", "\"gpt-4-1106-preview\":1,\"claude-2.0\":0,\"llama-3.1-8b-instruct\":0"),
-        })
-        .collect();
+    let rows = rows();
     let lacking = row(99, "one", "\"gpt-4-1106-preview\":1");
     let (data, prices) = (folder.path().join("rows.jsonl"), folder.path().join("prices.json"));
     std::fs::write(&data, rows + &lacking).unwrap();
@@ -78,6 +83,29 @@ fn outcomes_are_measured_for_any_number_of_models() {
     let unpriced = run(&["eval", "--benchmark", "outcomes", "--data", data, "--plot", plot]);
     assert_eq!(unpriced.status.code(), Some(2));
     assert!(stderr(&unpriced).contains("give --prices"), "{}", stderr(&unpriced));
+}
+
+/// What the table says beside its numbers, and what is said of prices that cannot be used.
+#[test]
+fn the_table_explains_itself_and_prices_that_lack_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("rows.jsonl");
+    std::fs::write(&data, rows()).unwrap();
+    let priced = |prices: &str| {
+        let file = folder.path().join("prices.json");
+        std::fs::write(&file, prices).unwrap();
+        let arguments = ["eval", "--benchmark", "outcomes", "--data", data.to_str().unwrap(), "--prices"];
+        run(&[&arguments[..], &[file.to_str().unwrap()]].concat())
+    };
+    let all = "{\"gpt-4-1106-preview\":{\"input\":30,\"output\":60},\"claude-2\":{\"input\":8,\"output\":24},\"llama-3.1-8b-instruct\":{\"input\":0.1,\"output\":0.1}}";
+    let said = stdout(&priced(all));
+    assert!(said.contains("needs --train") && said.contains("mixing two settings by lot"), "{said}");
+    assert!(said.contains("knn ") && said.contains("kmeans "), "{said}");
+    let few = stderr(&priced(r#"{"claude-2": {"input": 1, "output": 1}}"#));
+    let expected = "has no price of gpt-4-1106-preview, llama-3.1-8b-instruct: add what is missing, or name the other models with --pool";
+    assert!(few.contains(expected), "{few}");
+    let odd = stderr(&priced(r#"{"claude-2": {"input": "1", "output": 1}}"#));
+    assert!(odd.contains("expected a number at line 1 column"), "{odd}");
 }
 
 /// A model named twice, by two spellings, is one; a router that is as good by two models is worth their mean.
