@@ -195,6 +195,7 @@ impl Gateway {
     pub async fn serve(self, stop: CancellationToken) -> usize {
         let admin_stop = CancellationToken::new();
         let app = self.app;
+        app.start_checks();
         app.set_ready(true);
         let unready = async {
             stop.cancelled().await;

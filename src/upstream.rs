@@ -3,7 +3,9 @@
 //! Must not know of tenants, routes or clients' connections. Upstreams come from the configuration alone;
 //! redirects are not followed.
 
+mod address;
 pub mod body;
+pub mod check;
 pub mod client;
 pub mod egress;
 pub mod headers;

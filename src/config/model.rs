@@ -8,6 +8,7 @@ use super::base_url::HttpBaseUrl;
 use super::delivery::{Continuation, Timeouts};
 use super::price::Price;
 use crate::resilience::breaker::BreakerRules;
+use crate::resilience::health::CheckRules;
 use crate::secret::Secret;
 
 /// One entry of `models`.
@@ -15,8 +16,9 @@ use crate::secret::Secret;
 pub struct ModelConfig {
     /// The protocol it speaks.
     pub provider: Provider,
-    /// Where it is; paths such as `/chat/completions` are appended.
-    pub base_url: HttpBaseUrl,
+    /// Where it is, at one address or, at least as good at each, at several (key `base_url`); paths such as
+    /// `/chat/completions` are appended.
+    pub base_urls: Vec<HttpBaseUrl>,
     /// The gateway's own key to it.
     pub api_key: Option<Secret>,
     /// The header that carries the key: `authorization` carries `Bearer <key>`, any other the bare key.
@@ -45,6 +47,8 @@ pub struct ModelConfig {
     pub timeouts: Timeouts,
     /// When it is left alone.
     pub breaker: BreakerRules,
+    /// How its addresses are checked beside the traffic.
+    pub health_check: Option<CheckRules>,
     /// How it is given an answer to go on with.
     pub continuation: Continuation,
     /// How its certificate is checked and ours is shown.
@@ -59,7 +63,7 @@ impl ModelConfig {
     pub fn new(name: &str, base_url: HttpBaseUrl) -> Self {
         Self {
             provider: Provider::OpenAi,
-            base_url,
+            base_urls: vec![base_url],
             api_key: None,
             auth_header: http::header::AUTHORIZATION,
             upstream_model: name.to_owned(),
@@ -74,20 +78,21 @@ impl ModelConfig {
             response_model: ResponseModel::Pool,
             timeouts: Timeouts::default(),
             breaker: BreakerRules::default(),
+            health_check: None,
             continuation: Continuation::None,
             tls: UpstreamTls::default(),
             http2: false,
         }
     }
 
-    /// The address of one of its endpoints, `path` beginning with a slash: base URL, path, query.
+    /// An endpoint of it at one of its base URLs, `path` beginning with a slash: base URL, path, query.
     ///
     /// # Errors
     /// When `path` is not the path of a URL.
-    pub fn endpoint(&self, path: &str) -> Result<Uri, http::uri::InvalidUri> {
+    pub fn endpoint(&self, base_url: &HttpBaseUrl, path: &str) -> Result<Uri, http::uri::InvalidUri> {
         match &self.query {
-            Some(query) => format!("{}{path}?{}", self.base_url, query.expose()).parse(),
-            None => format!("{}{path}", self.base_url).parse(),
+            Some(query) => format!("{base_url}{path}?{}", query.expose()).parse(),
+            None => format!("{base_url}{path}").parse(),
         }
     }
 }

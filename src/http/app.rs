@@ -4,16 +4,20 @@ use std::{
     future::Future,
     pin::Pin,
     sync::{
-        Arc, OnceLock,
+        Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
 };
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use rustls::ServerConfig;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
-    admission::Admission, resilience::budget::RetryBudgets, snapshot::Snapshot, telemetry::metrics::Metrics,
+    admission::Admission,
+    resilience::{budget::RetryBudgets, health::Health},
+    snapshot::Snapshot,
+    telemetry::metrics::Metrics,
 };
 
 /// The state of a running gateway.
@@ -29,6 +33,9 @@ pub struct App {
     ready: AtomicBool,
     /// Configurations put in force so far.
     version: AtomicU64,
+    /// Ends the health checks of the configuration in force.
+    checks: Mutex<CancellationToken>,
+    tasks: TaskTracker,
     reload: OnceLock<Reload>,
     watcher: Option<Watcher>,
     /// What each route has left for retries.
@@ -66,6 +73,8 @@ impl App {
             snapshot: ArcSwap::from_pointee(snapshot),
             tls: ArcSwapOption::empty(),
             version: AtomicU64::new(1),
+            checks: Mutex::default(),
+            tasks: TaskTracker::new(),
             reload: OnceLock::new(),
             metrics,
             admission,
@@ -79,8 +88,29 @@ impl App {
     pub(crate) fn put_in_force(&self, snapshot: Snapshot) {
         self.admission.resize(snapshot.limits.max_concurrent_requests);
         self.snapshot.store(Arc::new(snapshot));
+        self.start_checks();
         let version = 1 + self.version.fetch_add(1, Ordering::AcqRel);
         self.metrics.config_version.set(i64::try_from(version).unwrap_or(i64::MAX));
+    }
+
+    /// Checks the health of upstreams as the configuration in force says, until the next is.
+    pub(crate) fn start_checks(&self) {
+        let stop = CancellationToken::new();
+        let before =
+            std::mem::replace(&mut *self.checks.lock().unwrap_or_else(PoisonError::into_inner), stop.clone());
+        before.cancel();
+        let snapshot = self.snapshot.load();
+        let mut checked: Vec<Arc<Health>> = Vec::new();
+        for check in snapshot.tenants().flat_map(|tenant| &tenant.upstreams).flat_map(|model| model.checks())
+        {
+            // Pools share models, and models addresses.
+            if checked.iter().any(|known| Arc::ptr_eq(known, check.health())) {
+                continue;
+            }
+            checked.push(Arc::clone(check.health()));
+            let stop = stop.clone();
+            self.tasks.spawn(async move { stop.run_until_cancelled(check.run()).await });
+        }
     }
 
     /// How many configurations have been in force, this one included.

@@ -94,15 +94,16 @@ impl Refusal {
 /// Times that a call is sent again which an upstream says it has not begun with.
 const UNPROCESSED_MAX: usize = 3;
 
-/// Calls `model`; the answer must be over by `deadline`. With a transcript of an answer that broke, for the rest of it.
+/// Calls `model` at one of its addresses; the answer must be over by `deadline`. With a transcript of an answer that broke, for the rest of it.
 pub(super) async fn attempt(
     model: &Model,
+    address: usize,
     call: &Call,
     deadline: Instant,
     transcript: Option<Transcript>,
 ) -> Attempt {
     let called = Instant::now();
-    let sending = send(model, call, deadline, transcript.as_ref());
+    let sending = send(model, address, call, deadline, transcript.as_ref());
     let sent = if call.streams() {
         let in_time = timeout_at(called + model.timeouts.first_token, sending).await;
         in_time.map_err(|_| StreamFault::FirstToken.into()).and_then(|sent| sent.map_err(AttemptFault::from))
@@ -135,6 +136,7 @@ struct Times {
 
 async fn send(
     model: &Model,
+    address: usize,
     call: &Call,
     deadline: Instant,
     transcript: Option<&Transcript>,
@@ -143,7 +145,7 @@ async fn send(
     let mut unprocessed = 0;
     loop {
         let body = model.body(call.endpoint, &call.request, written);
-        match model.send(call.endpoint, &call.headers, body, deadline).await {
+        match model.send(address, call.endpoint, &call.headers, body, deadline).await {
             Err(SendFault::Unprocessed) if unprocessed < UNPROCESSED_MAX => unprocessed += 1,
             sent => return sent,
         }

@@ -104,14 +104,14 @@ fn answer(
     guards: Guards,
     trail: &Trail,
 ) -> Response<ResponseBody> {
-    let Answered { place, model, answer, admission } = answered;
+    let Answered { place, model, answer, passage } = answered;
     let metrics = &app.metrics;
     metrics.upstream_first_byte_seconds.with_label_values(&[&*model.name]).observe(answer.first_byte_seconds);
     let patience = Patience { silence_max: model.timeouts.between_tokens, request_at: pursuit.deadline() };
     let mut observer = AnswerObserver {
         guards,
         metrics: Arc::clone(metrics),
-        source: Source { place, model, called: answer.called, admission: Some(admission) },
+        source: Source { place, model, called: answer.called, passage: Some(passage) },
         writes: pursuit.call().endpoint.dialect() != Dialect::Embeddings,
         pursuit: pursuit.recovers().then_some(pursuit),
     };

@@ -12,14 +12,14 @@ use super::{
 use crate::{
     admission::Permit,
     openai::usage::Usage,
-    resilience::{breaker::Verdict, health::Admission},
+    resilience::breaker::Verdict,
     stream::{
         body::{Rescue, Rescuer, StreamObserver},
         fault::StreamFault,
         transcript::Transcript,
     },
     telemetry::{account::Account, metrics::Metrics, outcome::Outcome},
-    upstream::model::Model,
+    upstream::model::{Model, Passage},
 };
 
 /// What lives as long as a request: its account, and its permit.
@@ -36,7 +36,7 @@ pub(super) struct Source {
     pub(super) model: Arc<Model>,
     pub(super) called: Instant,
     /// Until its verdict is in.
-    pub(super) admission: Option<Admission>,
+    pub(super) passage: Option<Passage>,
 }
 
 /// Watches the answer of an upstream to its end, and looks for another should it break.
@@ -75,7 +75,7 @@ impl StreamObserver for AnswerObserver {
 
     fn ended(&mut self, fault: Option<&StreamFault>) {
         // None where a rescue was looked for in vain: its attempts are counted as they end.
-        if let Some(admission) = self.source.admission.take() {
+        if let Some(Passage { admission, .. }) = self.source.passage.take() {
             self.call_ended(fault);
             let is_failure = fault.is_some_and(|fault| *fault != StreamFault::RequestTimeout);
             admission.settle(Instant::now(), if is_failure { Verdict::Failure } else { Verdict::Success });
@@ -99,17 +99,16 @@ impl Rescuer<Incoming> for AnswerObserver {
         }
         let mut pursuit = self.pursuit.take()?;
         self.call_ended(Some(fault));
-        if let Some(admission) = self.source.admission.take() {
-            pursuit.broke(self.source.place, fault.clone(), admission);
+        if let Some(passage) = self.source.passage.take() {
+            pursuit.broke(self.source.place, fault.clone(), passage);
         }
         transcript.add_usage(self.guards.account.used());
         let fault = fault.clone();
         Some(Box::pin(async move {
             match pursuit.next_answer(Some(&transcript), &mut |_, _| ()).await {
-                Found::Answer(Answered { place, model, answer, admission }) => match answer.body {
+                Found::Answer(Answered { place, model, answer, passage }) => match answer.body {
                     AnswerBody::Stream(committed) => {
-                        let source =
-                            Source { place, model, called: answer.called, admission: Some(admission) };
+                        let source = Source { place, model, called: answer.called, passage: Some(passage) };
                         Ok((*committed, (pursuit, source)))
                     }
                     AnswerBody::Whole(..) | AnswerBody::Passing(..) => Err(fault),

@@ -23,7 +23,7 @@ use crate::{
     },
     snapshot::Tenant,
     stream::{fault::StreamFault, transcript::Transcript},
-    upstream::model::Model,
+    upstream::model::{Model, Passage},
 };
 
 /// The attempts of one request.
@@ -40,6 +40,8 @@ pub(super) struct Pursuit {
     deadline: Instant,
     /// Calls made.
     asked: usize,
+    /// Addresses that a call failed at, each by its model's place and its own.
+    failed_at: Vec<(usize, usize)>,
 }
 
 /// What came of the attempts.
@@ -59,14 +61,14 @@ pub(super) struct Answered {
     pub(super) place: usize,
     pub(super) model: Arc<Model>,
     pub(super) answer: Answer,
-    pub(super) admission: Admission,
+    pub(super) passage: Passage,
 }
 
 /// A call, and what came of it.
 struct Tried {
     place: usize,
     model: Arc<Model>,
-    admission: Admission,
+    passage: Passage,
     outcome: Attempt,
     took: Duration,
 }
@@ -100,6 +102,7 @@ impl Pursuit {
             deadline: now + delivery.request_timeout,
             call: Arc::new(call),
             asked: 0,
+            failed_at: Vec::new(),
         }
     }
 
@@ -132,8 +135,8 @@ impl Pursuit {
                 self.attempts.out(place);
                 continue;
             };
-            let admission = match self.admit(place, &model) {
-                Ok(admission) => admission,
+            let passage = match self.admit(place, &model) {
+                Ok(passage) => passage,
                 Err(fault) => {
                     last.get_or_insert(fault);
                     continue;
@@ -141,17 +144,20 @@ impl Pursuit {
             };
             on_call(&model, self.asked);
             let transcript = broken.map(|transcript| self.aimed(transcript, &model)).or_else(|| self.first());
-            let first = self.ask(place, model, admission, transcript);
-            let Tried { place, model, mut admission, outcome, took } = match self.hedge_after(place) {
-                Some(delay) if broken.is_none() => self.hedged(first, delay, &mut *on_call).await,
-                _ => first.await,
+            let hedge_after = self.hedge_after(&passage.admission).filter(|_| broken.is_none());
+            let first = self.ask(place, model, passage, transcript);
+            let Tried { place, model, passage, outcome, took } = match hedge_after {
+                Some(delay) => self.hedged(first, delay, &mut *on_call).await,
+                None => first.await,
             };
+            let Passage { address, mut admission } = passage;
             match outcome {
                 Attempt::Answered(answer) => {
                     admission.begun(Instant::now());
-                    model.answered(self.call.streams(), took);
+                    admission.health().answered(self.call.streams(), took);
                     self.count(&model, "ok");
-                    return Found::Answer(Answered { place, model, answer, admission });
+                    let passage = Passage { address, admission };
+                    return Found::Answer(Answered { place, model, answer, passage });
                 }
                 Attempt::Refused(refused) => {
                     admission.settle(Instant::now(), Verdict::Neither);
@@ -163,7 +169,7 @@ impl Pursuit {
                     refusal = Some((model, refused));
                 }
                 Attempt::Failed(fault) => {
-                    self.failed(place, &model, &fault, admission);
+                    self.failed(place, &model, &fault, Passage { address, admission });
                     let is_final = fault.ends_the_request();
                     last = Some(fault);
                     if is_final {
@@ -179,8 +185,9 @@ impl Pursuit {
     }
 
     /// Takes part in the upstream's work, unless it is to be left alone.
-    fn admit(&mut self, place: usize, model: &Model) -> Result<Admission, AttemptFault> {
-        let admitted = model.admit(Instant::now()).map_err(|left_alone| {
+    fn admit(&mut self, place: usize, model: &Model) -> Result<Passage, AttemptFault> {
+        let failed = |address| self.failed_at.contains(&(place, address));
+        let admitted = model.admit(Instant::now(), failed).map_err(|left_alone| {
             self.count(model, "left_alone");
             self.leave_alone(place, left_alone)
         })?;
@@ -193,21 +200,20 @@ impl Pursuit {
         &self,
         place: usize,
         model: Arc<Model>,
-        admission: Admission,
+        passage: Passage,
         transcript: Option<Transcript>,
     ) -> impl Future<Output = Tried> + Send + use<> {
         let (call, deadline) = (Arc::clone(&self.call), self.deadline);
         async move {
             let called = Instant::now();
-            let outcome = attempt(&model, &call, deadline, transcript).await;
-            Tried { place, model, admission, outcome, took: called.elapsed() }
+            let outcome = attempt(&model, passage.address, &call, deadline, transcript).await;
+            Tried { place, model, passage, outcome, took: called.elapsed() }
         }
     }
 
-    /// How long the model at `place` is waited for alone.
-    fn hedge_after(&self, place: usize) -> Option<Duration> {
-        let model = self.tenant.upstreams.get(place).filter(|_| self.hedges)?;
-        model.p95(self.call.streams())
+    /// How long an upstream is waited for alone.
+    fn hedge_after(&self, admission: &Admission) -> Option<Duration> {
+        if self.hedges { admission.health().p95(self.call.streams()) } else { None }
     }
 
     /// A call, and beside it, should it take longer than `delay`, one of the next model: the first to answer counts, and the
@@ -224,10 +230,10 @@ impl Pursuit {
         }
         let Some(place) = self.attempts.untried() else { return first.await };
         let Some(model) = self.tenant.upstreams.get(place).map(Arc::clone) else { return first.await };
-        let Ok(admission) = self.admit(place, &model) else { return first.await };
+        let Ok(passage) = self.admit(place, &model) else { return first.await };
         on_call(&model, self.asked);
         let hedge = Arc::clone(&model.name);
-        let second = Box::pin(self.ask(place, model, admission, self.first()));
+        let second = Box::pin(self.ask(place, model, passage, self.first()));
         let tried = match select(first, second).await {
             Either::Left((tried, second)) => self.or_else(tried, second).await,
             Either::Right((tried, first)) => self.or_else(tried, first).await,
@@ -239,16 +245,16 @@ impl Pursuit {
 
     /// What was tried first, unless it failed: then the other.
     async fn or_else(&mut self, tried: Tried, other: impl Future<Output = Tried> + Send) -> Tried {
-        let Tried { place, model, admission, outcome: Attempt::Failed(fault), .. } = tried else {
+        let Tried { place, model, passage, outcome: Attempt::Failed(fault), .. } = tried else {
             return tried;
         };
-        self.failed(place, &model, &fault, admission);
+        self.failed(place, &model, &fault, passage);
         other.await
     }
 
     /// An answer broke after its commit: the model at `place` failed so.
-    pub(super) fn broke(&mut self, place: usize, fault: StreamFault, admission: Admission) {
-        self.take_note(place, &fault.into(), admission);
+    pub(super) fn broke(&mut self, place: usize, fault: StreamFault, passage: Passage) {
+        self.take_note(place, &fault.into(), passage);
     }
 
     /// Whom to ask now; waits until it is time.
@@ -281,14 +287,16 @@ impl Pursuit {
         }
     }
 
-    fn failed(&mut self, place: usize, model: &Model, fault: &AttemptFault, admission: Admission) {
+    fn failed(&mut self, place: usize, model: &Model, fault: &AttemptFault, passage: Passage) {
         tracing::warn!(model = %model.name, code = fault.code(), %fault, "attempt failed");
         self.count(model, fault.code());
-        self.take_note(place, fault, admission);
+        self.take_note(place, fault, passage);
     }
 
     /// What a failure says of the upstream, and of whether to ask it again.
-    fn take_note(&mut self, place: usize, fault: &AttemptFault, admission: Admission) {
+    fn take_note(&mut self, place: usize, fault: &AttemptFault, passage: Passage) {
+        let Passage { address, admission } = passage;
+        self.failed_at.push((place, address));
         let now = Instant::now();
         let pause = fault.pause();
         if !pause.is_zero() {

@@ -58,14 +58,14 @@ pub struct Pass {
 }
 
 /// How a breaker stands, for people.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Position {
     /// Calls pass.
     Closed,
-    /// Calls are refused.
-    Open,
     /// One call at a time is let pass.
     HalfOpen,
+    /// Calls are refused.
+    Open,
 }
 
 /// The state machine. Its owner locks it.

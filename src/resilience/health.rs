@@ -2,7 +2,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::Duration,
 };
 
@@ -16,15 +19,30 @@ use super::{
 /// An upstream that asks for a longer pause than this is asked again after it all the same.
 const COOLING_MAX: Duration = Duration::from_secs(60);
 
+/// How a model's addresses are checked (key `health_check`).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckRules {
+    /// The path on the address's host, from its root.
+    pub path: String,
+    /// Between two checks.
+    pub interval: Duration,
+    /// For an answer's head with a status of success.
+    pub timeout: Duration,
+}
+
 /// The condition of one upstream.
 #[derive(Debug, Default)]
 pub struct Health {
     state: Mutex<State>,
+    /// Calls let pass and not over.
+    in_flight: AtomicUsize,
 }
 
 #[derive(Debug, Default)]
 struct State {
     breaker: Breaker,
+    /// Checks say that it is down.
+    is_down: bool,
     /// It asked to be left alone until then.
     cooling_until: Option<Instant>,
     /// To the first content of a stream, and to a whole answer.
@@ -57,9 +75,13 @@ impl Health {
         if let Some(until) = state.cooling_until.filter(|until| rules.shared_pause && now < *until) {
             return Err(LeftAlone::Cooling { until });
         }
+        if state.is_down {
+            return Err(LeftAlone::Open { until: now + rules.open_for });
+        }
         let pass = state.breaker.admit(rules, now).map_err(|until| LeftAlone::Open { until })?;
         let is_probe = state.breaker.position(now) == Position::HalfOpen;
         drop(state);
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
         Ok(Admission { health: Arc::clone(self), rules: *rules, pass: Some(pass), is_probe })
     }
 
@@ -68,6 +90,12 @@ impl Health {
         let until = now + pause.min(COOLING_MAX);
         let mut state = self.lock();
         state.cooling_until = state.cooling_until.max(Some(until));
+    }
+
+    /// Calls let pass and not over.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::Relaxed)
     }
 
     /// A stream began, or a whole answer came, after so long.
@@ -84,10 +112,16 @@ impl Health {
         if is_stream { &state.first_tokens } else { &state.answers }.p95()
     }
 
-    /// How its breaker stands.
+    /// Says what checks find; what they had found before.
+    pub fn set_down(&self, is_down: bool) -> bool {
+        std::mem::replace(&mut self.lock().is_down, is_down)
+    }
+
+    /// How its breaker stands; open while checks say that it is down.
     #[must_use]
     pub fn position(&self, now: Instant) -> Position {
-        self.lock().breaker.position(now)
+        let state = self.lock();
+        if state.is_down { Position::Open } else { state.breaker.position(now) }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, State> {
@@ -133,6 +167,7 @@ impl Admission {
 impl Drop for Admission {
     fn drop(&mut self) {
         self.give(Instant::now(), Verdict::Neither);
+        self.health.in_flight.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -20,7 +20,7 @@ use super::{
     tls::{self, TlsError},
 };
 use crate::{
-    config::{ModelConfig, UpstreamTls},
+    config::{HttpBaseUrl, ModelConfig, UpstreamTls},
     resilience::health::{Health, Healths},
 };
 
@@ -101,9 +101,9 @@ impl Clients {
         &self.proxies
     }
 
-    /// The condition of a model's upstream: what is at that address under that name, whatever pools call it.
-    pub fn health(&self, model: &ModelConfig) -> Arc<Health> {
-        self.healths.of(&format!("{} {}", model.base_url, model.upstream_model))
+    /// The condition of what is at an address under a model's name there, whatever pools call it.
+    pub fn health(&self, base_url: &HttpBaseUrl, upstream_model: &str) -> Arc<Health> {
+        self.healths.of(&format!("{base_url} {upstream_model}"))
     }
 
     /// The client for a model: the one there is, unless its TLS material has changed since.

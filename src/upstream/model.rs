@@ -1,21 +1,23 @@
 //! A model as the gateway calls it.
 
-use std::{error::Error, fmt, io, sync::Arc, time::Duration};
+use std::{error::Error, fmt, io, sync::Arc};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header};
+use http::{HeaderMap, Method, Request, Response};
 use hyper::body::Incoming;
 use tokio::time::{Instant, timeout_at};
 
 use super::{
+    address::Address,
     body::SegmentsBody,
+    check::Check,
     client::{Clients, HttpClient},
     egress::ConnectTimeout,
     headers,
     tls::TlsError,
 };
 use crate::{
-    config::{Continuation, ModelConfig, Price, ResponseModel, Scheme, Timeouts, UsageMode},
+    config::{Continuation, HttpBaseUrl, ModelConfig, Price, ResponseModel, Timeouts, UsageMode},
     openai::{
         endpoint::Endpoint,
         request,
@@ -23,7 +25,7 @@ use crate::{
     },
     resilience::{
         breaker::{BreakerRules, Position},
-        health::{Admission, Health, LeftAlone},
+        health::{Admission, CheckRules, LeftAlone},
     },
     secret::{Redactor, Secret},
 };
@@ -44,36 +46,20 @@ pub struct Model {
     upstream_model: String,
     ask_usage: bool,
     client: HttpClient,
-    health: Arc<Health>,
     breaker: BreakerRules,
+    check: Option<CheckRules>,
     continuation: Continuation,
-    uris: Uris,
-    headers: HeaderMap,
+    /// At least one.
+    addresses: Vec<Address>,
 }
 
-struct Uris {
-    chat: Uri,
-    completions: Uri,
-    embeddings: Uri,
-    responses: Uri,
-}
-
-impl fmt::Debug for Uris {
-    /// A query may hold a key.
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str("Uris")
-    }
-}
-
-impl Uris {
-    fn of(&self, endpoint: Endpoint) -> &Uri {
-        match endpoint {
-            Endpoint::Chat => &self.chat,
-            Endpoint::Completions => &self.completions,
-            Endpoint::Embeddings => &self.embeddings,
-            Endpoint::Responses => &self.responses,
-        }
-    }
+/// A call that was let pass, and where it goes.
+#[derive(Debug)]
+pub struct Passage {
+    /// The place of the address among the model's.
+    pub address: usize,
+    /// Its part in the upstream's work.
+    pub admission: Admission,
 }
 
 /// Why a model cannot be prepared.
@@ -134,13 +120,7 @@ impl Model {
     /// # Errors
     /// When its key, address or TLS material cannot be used.
     pub fn prepare(name: &str, config: &ModelConfig, clients: &Clients) -> Result<Self, ModelError> {
-        let uri = |endpoint: Endpoint| config.endpoint(endpoint.path()).map_err(|_| ModelError::Url);
-        let uris = Uris {
-            chat: uri(Endpoint::Chat)?,
-            completions: uri(Endpoint::Completions)?,
-            embeddings: uri(Endpoint::Embeddings)?,
-            responses: uri(Endpoint::Responses)?,
-        };
+        let address = |base_url: &HttpBaseUrl| Address::prepare(config, base_url, clients);
         Ok(Self {
             name: name.into(),
             price: config.price,
@@ -154,10 +134,9 @@ impl Model {
             upstream_model: config.upstream_model.clone(),
             ask_usage: config.usage == UsageMode::Request,
             client: clients.client(config)?,
-            health: clients.health(config),
             breaker: config.breaker,
-            headers: own_headers(config, clients, &uris.chat)?,
-            uris,
+            check: config.health_check.clone(),
+            addresses: config.base_urls.iter().map(address).collect::<Result<_, _>>()?,
         })
     }
 
@@ -179,29 +158,54 @@ impl Model {
         self.continuation != Continuation::None
     }
 
-    /// Lets a call pass, if the upstream is not to be left alone.
+    /// Lets a call pass, to one of its addresses: of two that lots name the less loaded, and those that `failed` only where no
+    /// other takes calls.
     ///
     /// # Errors
-    /// Why it is, and until when.
-    pub fn admit(&self, now: Instant) -> Result<Admission, LeftAlone> {
-        self.health.admit(&self.breaker, now)
+    /// When all are to be left alone: why the first is, and until when.
+    pub fn admit(&self, now: Instant, failed: impl Fn(usize) -> bool) -> Result<Passage, LeftAlone> {
+        let mut order: Vec<usize> = (0..self.addresses.len()).collect();
+        if order.len() > 1 {
+            fastrand::shuffle(&mut order);
+            let load =
+                |place: usize| self.addresses.get(place).map_or(0, |address| address.health.in_flight());
+            if let [one, other, ..] = order[..]
+                && load(other) < load(one)
+            {
+                order.swap(0, 1);
+            }
+            order.sort_by_key(|&place| failed(place));
+        }
+        let mut refused = None;
+        for address in order {
+            match self.addresses.get(address).map(|address| address.health.admit(&self.breaker, now)) {
+                Some(Ok(admission)) => return Ok(Passage { address, admission }),
+                Some(Err(left_alone)) => refused = refused.or(Some(left_alone)),
+                None => {}
+            }
+        }
+        Err(refused.unwrap_or(LeftAlone::Open { until: now }))
     }
 
-    /// A stream of its began, or a whole answer came, after so long.
-    pub fn answered(&self, is_stream: bool, took: Duration) {
-        self.health.answered(is_stream, took);
+    /// The checks of its addresses.
+    pub fn checks(&self) -> impl Iterator<Item = Check> {
+        let check = |address: &Address| {
+            Some(Check {
+                rules: self.check.clone()?,
+                uri: address.check_uri.clone()?,
+                headers: address.headers.clone(),
+                client: self.client.clone(),
+                health: Arc::clone(&address.health),
+            })
+        };
+        self.addresses.iter().filter_map(check)
     }
 
-    /// The time that 95 of 100 of its streams begin, or answers come, within.
-    #[must_use]
-    pub fn p95(&self, is_stream: bool) -> Option<Duration> {
-        self.health.p95(is_stream)
-    }
-
-    /// How its breaker stands.
+    /// How its breaker stands: that of its best address.
     #[must_use]
     pub fn breaker(&self, now: Instant) -> Position {
-        self.health.position(now)
+        let positions = self.addresses.iter().map(|address| address.health.position(now));
+        positions.min().unwrap_or(Position::Closed)
     }
 
     /// Sends a request and waits for the head of the answer. Dropping the future cancels the call.
@@ -210,17 +214,19 @@ impl Model {
     /// When there is no connection, or no head in time.
     pub async fn send(
         &self,
+        address: usize,
         endpoint: Endpoint,
         client_headers: &HeaderMap,
         body: Segments,
         deadline: Instant,
     ) -> Result<Response<Incoming>, SendFault> {
+        let Some(address) = self.addresses.get(address) else { return Err(SendFault::Connect) };
         let headers_at = Instant::now() + self.timeouts.response_headers;
         let mut call = Request::new(SegmentsBody(body));
         *call.method_mut() = Method::POST;
-        *call.uri_mut() = self.uris.of(endpoint).clone();
+        *call.uri_mut() = address.uris.of(endpoint).clone();
         *call.headers_mut() = headers::for_upstream(client_headers);
-        for (name, value) in &self.headers {
+        for (name, value) in &address.headers {
             call.headers_mut().insert(name, value.clone());
         }
         match timeout_at(headers_at.min(deadline), self.client.request(call)).await {
@@ -262,32 +268,6 @@ fn secrets(config: &ModelConfig) -> Vec<Secret> {
     let query_values = query.filter_map(|pair| pair.split_once('=')).map(|(_, value)| value);
     let texts = headers.chain(query_values).map(Secret::new);
     config.api_key.iter().cloned().chain(texts).collect()
-}
-
-/// The gateway's own key and the configured headers; they replace the client's.
-fn own_headers(config: &ModelConfig, clients: &Clients, uri: &Uri) -> Result<HeaderMap, ModelError> {
-    let mut headers = HeaderMap::new();
-    if let Some(key) = &config.api_key {
-        let text = if config.auth_header == header::AUTHORIZATION {
-            format!("Bearer {}", key.expose())
-        } else {
-            key.expose().to_owned()
-        };
-        let mut value = HeaderValue::from_str(&text).map_err(|_| ModelError::Key)?;
-        value.set_sensitive(true);
-        headers.insert(config.auth_header.clone(), value);
-    }
-    for (name, value) in &config.headers {
-        headers.insert(name.clone(), value.clone());
-    }
-    // A proxy that reads the requests itself is told who we are in each; a tunnel is told once, when it is made.
-    if config.base_url.scheme() == Scheme::Http
-        && let Some(credentials) =
-            clients.proxies().intercept(uri).as_ref().and_then(|proxy| proxy.basic_auth())
-    {
-        headers.insert(header::PROXY_AUTHORIZATION, credentials.clone());
-    }
-    Ok(headers)
 }
 
 /// An error with its causes, for the log.

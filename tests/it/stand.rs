@@ -109,22 +109,20 @@ impl Setup {
 
     /// The configuration.
     pub(crate) fn config(&self) -> Config {
-        let yaml = self.yaml();
-        let directory = Path::new(env!("CARGO_MANIFEST_DIR"));
-        let input = Input { name: "test.yaml", bytes: yaml.as_bytes(), directory, environment: &|_| None };
-        match Config::parse(&input) {
-            Ok(loaded) => loaded.config,
-            Err(found) => panic!("{yaml}\n{found}"),
-        }
+        read(&self.yaml())
     }
 
     /// Starts the gateway.
     pub(crate) async fn start(self) -> Stand {
         let config = self.config();
+        self.start_with(&config).await
+    }
+
+    async fn start_with(self, config: &Config) -> Stand {
         let clients = Clients::new(self.proxies.unwrap_or_else(|| Matcher::builder().build()));
         let load = |_: &RoutedConfig| Err(RouteFault::new("artifact", &"no artefacts in these tests"));
         let context = BuildContext { clients: &clients, engines: &self.engines, load: &load };
-        let gateway = Gateway::bind_with(&config, &context, self.watcher).await.unwrap();
+        let gateway = Gateway::bind_with(config, &context, self.watcher).await.unwrap();
         Stand::serve(gateway)
     }
 
@@ -132,6 +130,20 @@ impl Setup {
     pub(crate) async fn start_shipped(self) -> Stand {
         Stand::serve(Gateway::bind(&self.config(), self.watcher).await.unwrap())
     }
+}
+
+fn read(yaml: &str) -> Config {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let input = Input { name: "test.yaml", bytes: yaml.as_bytes(), directory, environment: &|_| None };
+    match Config::parse(&input) {
+        Ok(loaded) => loaded.config,
+        Err(found) => panic!("{yaml}\n{found}"),
+    }
+}
+
+/// Starts a gateway with this configuration, which [`Setup`] does not write.
+pub(crate) async fn start(yaml: &str) -> Stand {
+    Setup::new().start_with(&read(yaml)).await
 }
 
 /// A running gateway; ends when dropped.
@@ -209,6 +221,20 @@ impl Stand {
             }
         }
         counted
+    }
+
+    /// Waits until a model's breaker shows this.
+    pub(crate) async fn eventually_open(&self, model: &str, shown: &str) {
+        let line = format!("pointsman_breaker_open{{model=\"{model}\"}} {shown}\n");
+        let begun = Instant::now();
+        loop {
+            let text = Client::connect(self.admin).await.last(get("/metrics")).await.text().await;
+            if text.contains(&line) {
+                return;
+            }
+            assert!(begun.elapsed() < PATIENCE, "never came: {line}");
+            tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+        }
     }
 
     /// Lets everything else run until something is so that no event tells of.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::config::delivery::{Delivery, StreamRecovery, Timeouts};
 use crate::config::value::{Fields, Value};
-use crate::resilience::{attempts::RetryRules, breaker::BreakerRules};
+use crate::resilience::{attempts::RetryRules, breaker::BreakerRules, health::CheckRules};
 
 const HOUR: Duration = Duration::from_secs(3600);
 const DAY: Duration = Duration::from_secs(86_400);
@@ -70,6 +70,22 @@ pub(super) fn breaker(value: &Value<'_>) -> Option<BreakerRules> {
     };
     fields.finish();
     Some(rules)
+}
+
+/// A model's `health_check`.
+pub(super) fn health_check(value: &Value<'_>) -> Option<CheckRules> {
+    let mut fields = value.fields("a mapping such as `{path: /health, interval: 10s}`")?;
+    let path = fields.require("path", "the path that is asked for, `path: /health`");
+    let interval = duration(&mut fields, "interval", HOUR, Duration::from_secs(10));
+    let timeout = duration(&mut fields, "timeout", HOUR, Duration::from_secs(2));
+    fields.finish();
+    let path = path?;
+    let text = path.text("a path")?;
+    if !text.starts_with('/') || text.parse::<http::uri::PathAndQuery>().is_err() {
+        path.error("is no path", "for example /health: it is asked for at the root of the host".to_owned());
+        return None;
+    }
+    Some(CheckRules { path: text.to_owned(), interval, timeout })
 }
 
 fn duration(fields: &mut Fields<'_>, key: &'static str, longest: Duration, standard: Duration) -> Duration {

@@ -42,8 +42,8 @@ fn model(name: &str, value: &Value<'_>) -> Option<ModelConfig> {
         return Some(model);
     };
     fields.read("provider", |value| value.choice(&[("openai", Provider::OpenAi)]));
-    if let Some(base_url) = fields.read("base_url", base_url) {
-        model.base_url = base_url;
+    if let Some(base_urls) = fields.read("base_url", base_urls) {
+        model.base_urls = base_urls;
     }
     if let Some(upstream_model) =
         fields.read("model", |value| value.text("the upstream's name for the model"))
@@ -75,6 +75,7 @@ fn connection(fields: &mut Fields<'_>, model: &mut ModelConfig) {
     model.query = fields.read("query", headers::query);
     model.timeouts = fields.read("timeouts", delivery::timeouts).unwrap_or_default();
     model.breaker = fields.read("breaker", delivery::breaker).unwrap_or_default();
+    model.health_check = fields.read("health_check", delivery::health_check);
     let continuations =
         [("none", Continuation::None), ("prefill", Continuation::Prefill), ("vllm", Continuation::Vllm)];
     model.continuation =
@@ -82,13 +83,22 @@ fn connection(fields: &mut Fields<'_>, model: &mut ModelConfig) {
     model.http2 = fields.read("http2", Value::boolean).unwrap_or(model.http2);
     if let Some(value) = fields.take("tls") {
         model.tls = tls(&value).unwrap_or_default();
-        if model.base_url.scheme() == Scheme::Http {
+        if model.base_urls.iter().any(|url| url.scheme() == Scheme::Http) {
             value.error_at_name(
                 "means nothing for an http:// address",
                 "write https:// in `base_url`".to_owned(),
             );
         }
     }
+}
+
+/// One, or a list of at least one.
+fn base_urls(value: &Value<'_>) -> Option<Vec<HttpBaseUrl>> {
+    if value.is_list() {
+        let urls = value.distinct("a list of at least one URL", base_url);
+        return (!urls.is_empty()).then_some(urls);
+    }
+    Some(vec![base_url(value)?])
 }
 
 fn base_url(value: &Value<'_>) -> Option<HttpBaseUrl> {

@@ -67,8 +67,8 @@ tenants:
     let config = loaded.config;
 
     let llama = &config.models["local-llama"];
-    assert_eq!(llama.base_url.scheme(), Scheme::Http);
-    assert_eq!(llama.base_url.authority(), "vllm:8000");
+    assert_eq!(llama.base_urls[0].scheme(), Scheme::Http);
+    assert_eq!(llama.base_urls[0].authority(), "vllm:8000");
     assert_eq!(llama.upstream_model, "local-llama");
     assert_eq!(llama.rated_as.as_deref(), Some("llama-3.1-8b-instruct"));
     assert_eq!(llama.price.map(|price| price.input.pico_usd()), Some(50_000));
@@ -79,10 +79,11 @@ tenants:
     let azure = &config.models["azure-4o"];
     assert_eq!((azure.auth_header.as_str(), azure.elo), ("api-key", Some(1285.0)));
     assert_eq!(
-        azure.endpoint("/chat/completions").unwrap(),
+        azure.endpoint(&azure.base_urls[0], "/chat/completions").unwrap(),
         "https://host/openai/deployments/4o/chat/completions?api-version=2024-10-21"
     );
-    assert_eq!(config.models["gpt-4o"].endpoint("/models").unwrap(), "https://api.openai.com/v1/models");
+    let gpt = &config.models["gpt-4o"];
+    assert_eq!(gpt.endpoint(&gpt.base_urls[0], "/models").unwrap(), "https://api.openai.com/v1/models");
 
     let RouteChoice::Routed(auto) = &config.routes["auto"].choice else { panic!("auto has a router") };
     assert_eq!(auto.selection, Selection::StrongShare(Probability::new(0.3).unwrap()));
@@ -114,7 +115,7 @@ fn the_fields_of_a_model() {
     assert_eq!((price.input.pico_usd(), price.output.pico_usd()), (1, 1_000_000_000_000));
     assert_eq!(read.query.as_ref().map(Secret::expose), Some("a%20b=%C3%BC%26%3D&empty=x"));
     assert_eq!(read.features, Some(FeatureSet::default()));
-    assert_eq!(read.base_url.to_string(), "https://Host.example:8443/v1");
+    assert_eq!(read.base_urls[0].to_string(), "https://Host.example:8443/v1");
     assert_eq!(read.tls.ca_file, Some(PathBuf::from("/etc/pointsman/ca.pem")));
     let client = ClientIdentity { cert: PathBuf::from("/c.pem"), key: PathBuf::from("/etc/pointsman/k.pem") };
     assert_eq!(read.tls.client, Some(client));

@@ -2,7 +2,13 @@
 //!
 //! Time is virtual: it jumps to the next timer whenever nothing else is to be done.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use tokio::time::Instant;
 
@@ -517,3 +523,94 @@ async fn a_hedge_is_asked_after_the_models_own_95th_percentile() {
 }
 
 const HEAD: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
+
+/// A model at several addresses: calls go to the less loaded of two.
+#[tokio::test(start_paused = true)]
+async fn calls_go_to_the_less_loaded_address() {
+    let gate = Gate::default();
+    let held = Script::empty().wait(&gate).write(HEAD);
+    let held = stream("good").iter().fold(held, |script, event| script.chunk(event)).end();
+    let (one, other) = (upstream([held.clone()]).await, upstream([held]).await);
+    let stand = addresses(&[&one, &other]).await;
+    let mut asking = tokio::task::JoinSet::new();
+    for number in 1..=6 {
+        let mut client = stand.client().await;
+        asking.spawn(async move {
+            client.send(crate::client::post("/v1/chat/completions", chat_stream("auto"))).await.text().await
+        });
+        stand.eventually("the call", || one.requests() + other.requests() == number).await;
+        assert!(one.requests().abs_diff(other.requests()) <= 1, "{} {}", one.requests(), other.requests());
+    }
+    gate.open();
+    while let Some(text) = asking.join_next().await {
+        assert!(text.unwrap().contains("good"));
+    }
+}
+
+/// An address that fails is left for another in the same request, and soon by all.
+#[tokio::test(start_paused = true)]
+async fn a_failing_address_is_ejected() {
+    let (bad, good) = (upstream([Script::empty().reset()]).await, upstream([good()]).await);
+    let stand = addresses(&[&bad, &good]).await;
+    for _ in 0..60 {
+        let reply = stand.chat(chat("auto")).await;
+        assert_eq!(reply.status, 200);
+    }
+    assert_eq!(good.requests(), 60);
+    assert!((5..=6).contains(&bad.requests()), "five failures in a row are enough: {}", bad.requests());
+    let mut metrics = Client::connect(stand.admin).await.last(get("/metrics")).await;
+    assert!(
+        metrics.text().await.contains("pointsman_breaker_open{model=\"m\"} 0\n"),
+        "one address takes calls"
+    );
+}
+
+async fn addresses(upstreams: &[&Upstream]) -> Stand {
+    let urls: Vec<String> = upstreams.iter().map(|upstream| format!("\"{}\"", upstream.base_url())).collect();
+    let yaml = format!(
+        "listen: 127.0.0.1:0\nadmin_listen: 127.0.0.1:0\nmodels: {{m: {{base_url: [{}]}}}}\nroutes: {{auto: {{models: [m]}}}}\n\
+         tenants: {{t: {{keys: [{{key: {KEY}}}], pool: [m]}}}}\n",
+        urls.join(", ")
+    );
+    crate::stand::start(&yaml).await
+}
+
+/// Checked beside the traffic: a request never finds out for itself that the address is down.
+#[tokio::test(start_paused = true)]
+async fn an_address_that_fails_its_checks_is_left_alone() {
+    let healthy = Arc::new(AtomicBool::new(true));
+    let is_healthy = Arc::clone(&healthy);
+    let calls = Arc::new(AtomicUsize::new(0));
+    let called = Arc::clone(&calls);
+    let primary = Upstream::playing(move |request| {
+        if request.target() == "/health" {
+            assert_eq!(request.header("authorization"), Some("Bearer up-key"));
+            return Script::json(if is_healthy.load(Ordering::Relaxed) { 200 } else { 503 }, "{}");
+        }
+        called.fetch_add(1, Ordering::Relaxed);
+        Script::json(200, &answer("good"))
+    })
+    .await;
+    let fallback = upstream([good()]).await;
+    let stand = Setup::new()
+        .model(
+            "primary",
+            &primary.base_url(),
+            "api_key: up-key, health_check: {path: /health, interval: 1s, timeout: 500ms}",
+        )
+        .model("fallback", &fallback.base_url(), "")
+        .start()
+        .await;
+    let answers = async |model: &str| {
+        let reply = stand.chat(chat("auto")).await;
+        assert_eq!((reply.status.as_u16(), reply.header("x-pointsman-model")), (200, Some(model)));
+    };
+    answers("primary").await;
+    healthy.store(false, Ordering::Relaxed);
+    stand.eventually_open("primary", "1").await;
+    answers("fallback").await;
+    assert_eq!(calls.load(Ordering::Relaxed), 1, "it was not asked");
+    healthy.store(true, Ordering::Relaxed);
+    stand.eventually_open("primary", "0").await;
+    answers("primary").await;
+}
