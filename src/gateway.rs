@@ -190,19 +190,23 @@ impl Gateway {
         Arc::clone(&self.app)
     }
 
-    /// Serves until `stop`, then drains: readiness off, no new connections, requests in flight let end. The
+    /// Serves until `stop`, then drains: readiness off, a delay, no new connections, requests in flight let end. The
     /// operators' listener stays until the clients' is done. Returns how many connections were cut.
     pub async fn serve(self, stop: CancellationToken) -> usize {
         let admin_stop = CancellationToken::new();
         let app = self.app;
         app.start_checks();
         app.set_ready(true);
+        let no_more = CancellationToken::new();
+        let delay = self.public.limits.drain_delay;
         let unready = async {
             stop.cancelled().await;
             app.set_ready(false);
+            tokio::time::sleep(delay).await;
+            no_more.cancel();
         };
         let public = async {
-            let ((), cut) = tokio::join!(unready, self.public.serve(stop.clone()));
+            let ((), cut) = tokio::join!(unready, self.public.serve(no_more.clone()));
             admin_stop.cancel();
             cut
         };

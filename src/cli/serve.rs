@@ -5,7 +5,10 @@ use std::{path::PathBuf, sync::Arc};
 use clap::Args;
 use pointsman::{
     config::Config,
-    gateway::{Gateway, reload::Reloader},
+    gateway::{
+        Gateway,
+        reload::{Reloader, Stamps},
+    },
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -29,9 +32,11 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let file = Stamps::of(&arguments.config, []);
     let loaded = Config::load(&arguments.config).map_err(|found| {
         Failure::Because(format!("{} is not valid:\n{found}", arguments.config.display()))
     })?;
+    let stamps = file.with(Stamps::of(&arguments.config, &loaded.config.files));
     for warning in loaded.warnings.warnings() {
         tracing::warn!("{warning}");
     }
@@ -39,7 +44,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         let gateway =
             Gateway::bind(&loaded.config, None).await.map_err(|error| Failure::Because(error.to_string()))?;
         let stop = stop_signal()?;
-        reload_when_told(&gateway, arguments.config.clone(), &loaded.config)?;
+        reload_when_told(&gateway, arguments.config.clone(), stamps)?;
         serve(gateway, stop).await;
         Ok(())
     })
@@ -71,9 +76,9 @@ pub(super) async fn serve(gateway: Gateway, stop: Stop) {
 }
 
 /// Reads the configuration again on every SIGHUP, on every change of a file, and whenever an operator asks.
-fn reload_when_told(gateway: &Gateway, file: PathBuf, config: &Config) -> Result<(), Failure> {
+fn reload_when_told(gateway: &Gateway, file: PathBuf, stamps: Stamps) -> Result<(), Failure> {
     let mut hangups = signal(SignalKind::hangup()).map_err(|error| cannot_listen(&error))?;
-    let reloader = Reloader::new(gateway.app(), file, config);
+    let reloader = Reloader::new(gateway.app(), file, stamps);
     let tasks = TaskTracker::new();
     tasks.spawn(Arc::clone(&reloader).watch());
     let for_hangups = Arc::clone(&reloader);

@@ -31,7 +31,10 @@ pub struct ServerLimits {
     pub write_timeout: Duration,
     /// How long a connection without requests is kept.
     pub idle_timeout: Duration,
-    /// How long requests in flight may take to end after SIGTERM.
+    /// How long new connections are still accepted after SIGTERM, while `/health/ready` says no already: a balancer takes its
+    /// time to see that.
+    pub drain_delay: Duration,
+    /// How long requests in flight may take to end after that.
     pub drain_timeout: Duration,
     /// The longest non-streamed answer held in memory, in bytes; a longer one is streamed through.
     pub response_buffer: usize,
@@ -58,6 +61,7 @@ impl Default for ServerLimits {
             // Longer than common load balancers keep theirs (60 s): they close first, and never send a request into
             // a closing connection.
             idle_timeout: Duration::from_secs(75),
+            drain_delay: Duration::ZERO,
             drain_timeout: Duration::from_secs(30),
             response_buffer: 4 << 20,
             max_connections: 10_000,

@@ -9,9 +9,9 @@ use tokio::time::{Instant, timeout_at};
 
 use super::error::AttemptFault;
 use crate::{
-    openai::{self, answer, chunk::Dialect, endpoint::Endpoint, request::Request},
+    openai::{self, answer, characters, chunk::Dialect, endpoint::Endpoint, request::Request, usage::Usage},
     stream::{
-        body::{Committed, commit},
+        body::{Broken, Committed, commit},
         fault::StreamFault,
         relay::{Limits, Relay, RelaySettings},
         transcript::Transcript,
@@ -31,6 +31,8 @@ pub(super) struct Call {
     pub(super) endpoint: Endpoint,
     pub(super) headers: HeaderMap,
     pub(super) request: Request,
+    /// Tokens of the prompt, estimated.
+    pub(super) prompt_tokens: u64,
     pub(super) response_buffer: usize,
 }
 
@@ -54,7 +56,31 @@ pub(super) enum Attempt {
     /// It refuses the request as such; another model would hardly do otherwise.
     Refused(Refusal),
     /// It failed; another model may be asked.
-    Failed(AttemptFault),
+    Failed(AttemptFault, Spent),
+}
+
+/// What a failed call has cost all the same.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Spent {
+    /// As the upstream reported it.
+    pub(super) usage: Option<Usage>,
+    /// Characters that the model had written.
+    pub(super) characters: u64,
+}
+
+impl Spent {
+    /// What was used, estimated where nothing was reported; `None` where nothing had begun.
+    pub(super) fn used(&self, prompt_tokens: u64) -> Option<Usage> {
+        let estimate = || Usage { prompt_tokens, completion_tokens: characters::tokens(self.characters) };
+        self.usage.or_else(|| (self.characters > 0).then(estimate))
+    }
+}
+
+impl Attempt {
+    /// It failed before it had written anything.
+    fn failed(fault: AttemptFault) -> Self {
+        Self::Failed(fault, Spent::default())
+    }
 }
 
 /// An answer: its head, and what is known of its body.
@@ -112,18 +138,25 @@ pub(super) async fn attempt(
     };
     let response = match sent {
         Ok(response) => response,
-        Err(fault) => return Attempt::Failed(fault),
+        Err(fault) => return Attempt::failed(fault),
     };
     let first_byte_seconds = called.elapsed().as_secs_f64();
     if !response.status().is_success() {
         let patience = Patience { silence_max: model.timeouts.between_tokens, request_at: deadline };
         return refused_or_failed(response, model, patience).await;
     }
-    let (head, body) = response.into_parts();
+    let (mut head, body) = response.into_parts();
     let times = Times { called, deadline };
     match read_answer(&head, body, model, call, times, transcript).await {
         Ok(body) => Attempt::Answered(Answer { head, body, called, first_byte_seconds }),
-        Err(fault) => Attempt::Failed(fault.into()),
+        Err(Broken { fault: StreamFault::Rejected(error), .. }) => {
+            // In the words of a refusal with the status of one.
+            head.status = StatusCode::BAD_REQUEST;
+            Attempt::Refused(Refusal { head, body: format!(r#"{{"error":{error}}}"#).into() })
+        }
+        Err(Broken { fault, usage, characters }) => {
+            Attempt::Failed(fault.into(), Spent { usage, characters })
+        }
     }
 }
 
@@ -159,34 +192,49 @@ async fn read_answer(
     call: &Call,
     times: Times,
     transcript: Option<Transcript>,
-) -> Result<AnswerBody, StreamFault> {
+) -> Result<AnswerBody, Broken> {
+    let patience = Patience { silence_max: model.timeouts.between_tokens, request_at: times.deadline };
     let encodings = head.headers.get_all(header::CONTENT_ENCODING);
     if let Some(encoding) = encodings.iter().find(|value| *value != "identity") {
         let encoding = String::from_utf8_lossy(encoding.as_bytes()).into_owned();
-        return Err(StreamFault::NotAnAnswer(format!(
-            "it is encoded as {encoding}, which was not asked for"
-        )));
+        let why = format!("it is encoded as {encoding}, which was not asked for");
+        return Err(StreamFault::NotAnAnswer(why).into());
     }
     if call.streams() {
         if is_other_than_events(&head.headers) {
-            return Err(StreamFault::NotAnAnswer(
-                "a stream was asked for, and something else came".to_owned(),
-            ));
+            return Err(not_events(body, call, patience).await.into());
         }
         let relay = Relay::new(body, relay_settings(model, call, times, transcript));
         return Ok(AnswerBody::Stream(Box::new(commit(relay).await?)));
     }
-    let patience = Patience { silence_max: model.timeouts.between_tokens, request_at: times.deadline };
     match whole::hold(body, call.response_buffer, patience).await? {
         Held::Overflow(first, rest) => {
             let span = answer::read_beginning(&first).map_err(no_answer)?;
             Ok(AnswerBody::Passing(named(model, first, span), rest))
         }
         Held::Whole(bytes) => {
-            let answer = answer::read(call.endpoint.dialect(), &bytes).map_err(no_answer)?;
+            let answer = answer::read(call.endpoint.dialect(), &bytes)
+                .map_err(|error| rejected(&bytes).unwrap_or_else(|| no_answer(error)))?;
             Ok(AnswerBody::Whole(named(model, bytes, answer.model.clone()), answer))
         }
     }
+}
+
+/// What came in place of events: an error that the request is to blame for, or anything else.
+async fn not_events(body: Incoming, call: &Call, patience: Patience) -> StreamFault {
+    let held = whole::hold(body, ERROR_BYTES_MAX.min(call.response_buffer), patience).await;
+    let rejected = match &held {
+        Ok(Held::Whole(bytes)) => rejected(bytes),
+        _ => None,
+    };
+    let other = || StreamFault::NotAnAnswer("a stream was asked for, and something else came".to_owned());
+    rejected.unwrap_or_else(other)
+}
+
+/// The fault, where a body with a status of success says that the request is to blame.
+fn rejected(body: &[u8]) -> Option<StreamFault> {
+    let error = openai::error::in_body(body)?;
+    openai::error::blames_the_request(error).then(|| StreamFault::Rejected(error.to_owned()))
 }
 
 #[expect(clippy::needless_pass_by_value, reason = "a function for map_err")]
@@ -255,10 +303,12 @@ async fn refused_or_failed(response: Response<Incoming>, model: &Model, patience
         status if status.is_client_error() && status != StatusCode::REQUEST_TIMEOUT => {
             return match whole::hold(body, ERROR_BYTES_MAX, patience).await {
                 Ok(Held::Whole(body)) => Attempt::Refused(Refusal { head, body }),
-                Ok(Held::Overflow(..)) | Err(_) => Attempt::Failed(AttemptFault::Status(status.as_u16())),
+                Ok(Held::Overflow(..)) | Err(_) => {
+                    Attempt::failed(AttemptFault::Status { status: status.as_u16(), retry_after: None })
+                }
             };
         }
-        status => AttemptFault::Status(status.as_u16()),
+        status => AttemptFault::Status { status: status.as_u16(), retry_after: retry_after() },
     };
-    Attempt::Failed(fault)
+    Attempt::failed(fault)
 }

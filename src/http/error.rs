@@ -86,8 +86,8 @@ pub(super) enum AttemptFault {
     /// 401, 403, 404: our configuration is wrong, not the client's request (law 12).
     #[error("the gateway is misconfigured for this upstream")]
     Misconfigured { status: u16 },
-    #[error("the upstream failed with status {0}")]
-    Status(u16),
+    #[error("the upstream failed with status {status}")]
+    Status { status: u16, retry_after: Option<HeaderValue> },
 }
 
 impl AttemptFault {
@@ -99,7 +99,7 @@ impl AttemptFault {
             Self::RateLimited { .. } => "rate_limit_exceeded",
             Self::Unavailable { .. } => "upstream_unavailable",
             Self::Misconfigured { .. } => "upstream_misconfigured",
-            Self::Status(_) => "upstream_failed",
+            Self::Status { .. } => "upstream_failed",
         }
     }
 
@@ -107,9 +107,9 @@ impl AttemptFault {
     pub(super) fn may_pass(&self) -> bool {
         match self {
             Self::Send(_) | Self::RateLimited { .. } | Self::Unavailable { .. } => true,
-            Self::Stream(fault) => *fault != StreamFault::Differs,
+            Self::Stream(fault) => !matches!(fault, StreamFault::Differs | StreamFault::Rejected(_)),
             Self::Misconfigured { .. } => false,
-            Self::Status(status) => *status >= 500 || *status == StatusCode::REQUEST_TIMEOUT.as_u16(),
+            Self::Status { status, .. } => *status >= 500 || *status == StatusCode::REQUEST_TIMEOUT.as_u16(),
         }
     }
 
@@ -132,7 +132,10 @@ impl AttemptFault {
 
     /// How long the upstream asks to be left alone.
     pub(super) fn pause(&self) -> Duration {
-        let (Self::RateLimited { retry_after } | Self::Unavailable { retry_after }) = self else {
+        let (Self::RateLimited { retry_after }
+        | Self::Unavailable { retry_after }
+        | Self::Status { retry_after, .. }) = self
+        else {
             return Duration::ZERO;
         };
         let text = retry_after.as_ref().and_then(|value| value.to_str().ok());
@@ -143,13 +146,16 @@ impl AttemptFault {
     /// is to blame for counts.
     pub(super) fn verdict(&self) -> Verdict {
         let is_failure = match self {
-            Self::Send(_) | Self::Stream(_) => !self.ends_the_request(),
+            // Nothing came of it in all the time that the request had.
+            Self::Send(_) => true,
+            Self::Stream(StreamFault::Rejected(_)) => false,
+            Self::Stream(_) => !self.ends_the_request(),
             Self::Unavailable { .. } => true,
             // It works, and has too much to do.
             Self::RateLimited { .. } => false,
-            // Our key or account; not what some upstreams answer to certain prompts or paths.
-            Self::Misconfigured { status } => matches!(status, 401 | 402),
-            Self::Status(_) => self.may_pass(),
+            // Our account; not what upstreams answer to certain headers, prompts or paths.
+            Self::Misconfigured { status } => *status == 402,
+            Self::Status { .. } => self.may_pass(),
         };
         if is_failure { Verdict::Failure } else { Verdict::Neither }
     }
@@ -224,7 +230,10 @@ impl Failure {
         match self {
             Self::Overloaded => Some(HeaderValue::from_static("1")),
             Self::Exhausted {
-                fault: AttemptFault::RateLimited { retry_after } | AttemptFault::Unavailable { retry_after },
+                fault:
+                    AttemptFault::RateLimited { retry_after }
+                    | AttemptFault::Unavailable { retry_after }
+                    | AttemptFault::Status { retry_after, .. },
                 ..
             } => retry_after.clone(),
             _ => None,

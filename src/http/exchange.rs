@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use http::{HeaderName, HeaderValue, Response, header};
 use http_body_util::BodyExt;
+use tracing::{Instrument, Span};
 
 use super::{
     app::App,
@@ -11,7 +12,7 @@ use super::{
     error::Failure,
     heartbeat,
     observe::{AnswerObserver, Guards, Source},
-    pursuit::{Answered, Found, Pursuit},
+    pursuit::{Answered, Found, Heard, Pursuit},
     respond::{BodyError, ResponseBody, Trail, failure, full, json_text},
 };
 use crate::{
@@ -42,6 +43,12 @@ impl Exchange<'_> {
         self.trail.route = Some(route.to_string());
     }
 
+    /// The prompt has about so many tokens.
+    pub(super) fn set_prompt_tokens(&mut self, tokens: u64) {
+        self.guards.account.set_prompt_estimate(tokens);
+        self.call.prompt_tokens = tokens;
+    }
+
     /// Asks the models of `ranking` until one answers.
     pub(super) async fn run(self, ranking: &[usize]) -> Response<ResponseBody> {
         let Self { app, tenant, call, guards, trail } = self;
@@ -52,7 +59,7 @@ impl Exchange<'_> {
         let answering = pursue(Arc::clone(app), pursuit, guards, trail);
         match heartbeat {
             None => answering.await,
-            Some(interval) => heartbeat::answered(answering, interval).await,
+            Some(interval) => heartbeat::answered(answering.in_current_span(), interval).await,
         }
     }
 
@@ -70,19 +77,24 @@ async fn pursue(
     mut trail: Trail,
 ) -> Response<ResponseBody> {
     let found = pursuit
-        .next_answer(None, &mut |model, asked| {
-            guards.account.set_model(&model.name, model.price);
-            trail.model = Some(model.name.to_string());
-            trail.attempts = Some(asked);
+        .next_answer(None, &mut |heard| match heard {
+            Heard::Calls(model, asked) => {
+                guards.account.set_model(&model.name, model.price);
+                trail.model = Some(model.name.to_string());
+                trail.attempts = Some(asked);
+            }
+            Heard::Spent(model, spent) => {
+                guards.account.add_spent(&model.name, model.price, spent.usage, spent.characters);
+            }
         })
         .await;
+    // Of two that were asked at once it may be the first that has the word.
+    if let Found::Answer(Answered { model, .. }) | Found::Refusal(model, _) = &found {
+        guards.account.set_model(&model.name, model.price);
+        trail.model = Some(model.name.to_string());
+    }
     match found {
-        Found::Answer(answered) => {
-            // Of two that were asked at once the first may answer.
-            guards.account.set_model(&answered.model.name, answered.model.price);
-            trail.model = Some(answered.model.name.to_string());
-            answer(&app, pursuit, answered, guards, &trail)
-        }
+        Found::Answer(answered) => answer(&app, pursuit, answered, guards, &trail),
         Found::Refusal(model, refusal) => refuse(&model, refusal, guards, &trail),
         Found::Nothing(fault) => {
             fail(&Failure::Exhausted { fault, attempts: pursuit.asked() }, guards, &trail)
@@ -114,6 +126,7 @@ fn answer(
         source: Source { place, model, called: answer.called, passage: Some(passage) },
         writes: pursuit.call().endpoint.dialect() != Dialect::Embeddings,
         pursuit: pursuit.recovers().then_some(pursuit),
+        span: Span::current(),
     };
     let is_stream = matches!(answer.body, AnswerBody::Stream(_));
     let body = match answer.body {

@@ -4,13 +4,16 @@ use std::sync::Arc;
 
 use hyper::body::Incoming;
 use tokio::time::Instant;
+use tracing::{Instrument, Span};
 
 use super::{
-    attempt::AnswerBody,
-    pursuit::{Answered, Found, Pursuit},
+    attempt::{AnswerBody, Spent},
+    error::AttemptFault,
+    pursuit::{Answered, Found, Heard, Pursuit},
 };
 use crate::{
     admission::Permit,
+    config::Price,
     openai::usage::Usage,
     resilience::breaker::Verdict,
     stream::{
@@ -49,6 +52,16 @@ pub(super) struct AnswerObserver {
     pub(super) writes: bool,
     /// Those that may be asked for the rest; with a rescue while it is on its way.
     pub(super) pursuit: Option<Pursuit>,
+    /// What lines logged later carry, too.
+    pub(super) span: Span,
+}
+
+impl Drop for AnswerObserver {
+    fn drop(&mut self) {
+        if self.source.passage.is_some() {
+            self.count("cancelled");
+        }
+    }
 }
 
 impl AnswerObserver {
@@ -58,9 +71,14 @@ impl AnswerObserver {
         let seconds = called.elapsed().as_secs_f64();
         self.metrics.upstream_seconds.with_label_values(&[&*model.name]).observe(seconds);
         if let Some(fault) = fault {
+            let _request = self.span.enter();
             tracing::warn!(model = %model.name, code = fault.code(), "answer broke off");
-            self.metrics.attempts.with_label_values(&[&*model.name, fault.code()]).inc();
         }
+        self.count(fault.map_or("ok", StreamFault::code));
+    }
+
+    fn count(&self, result: &str) {
+        self.metrics.attempts.with_label_values(&[&*self.source.model.name, result]).inc();
     }
 }
 
@@ -77,8 +95,8 @@ impl StreamObserver for AnswerObserver {
         // None where a rescue was looked for in vain: its attempts are counted as they end.
         if let Some(Passage { admission, .. }) = self.source.passage.take() {
             self.call_ended(fault);
-            let is_failure = fault.is_some_and(|fault| *fault != StreamFault::RequestTimeout);
-            admission.settle(Instant::now(), if is_failure { Verdict::Failure } else { Verdict::Success });
+            let verdict = |fault: &StreamFault| AttemptFault::from(fault.clone()).verdict();
+            admission.settle(Instant::now(), fault.map_or(Verdict::Success, verdict));
         }
         self.guards.account.ended(if fault.is_some() { Outcome::UpstreamError } else { Outcome::Ok });
         // The permit is for the next request as soon as the last byte is on its way.
@@ -86,15 +104,25 @@ impl StreamObserver for AnswerObserver {
     }
 }
 
+/// What came of a rescue.
+#[derive(Debug)]
+pub(super) struct Rescued {
+    pursuit: Pursuit,
+    /// Where the rest comes from.
+    source: Option<Source>,
+    /// What attempts that failed have cost.
+    spent: Vec<(Arc<str>, Option<Price>, Spent)>,
+}
+
 impl Rescuer<Incoming> for AnswerObserver {
-    type Found = (Pursuit, Source);
+    type Found = Rescued;
 
     fn rescue(
         &mut self,
         fault: &StreamFault,
         mut transcript: Transcript,
     ) -> Option<Rescue<Incoming, Self::Found>> {
-        if matches!(fault, StreamFault::RequestTimeout | StreamFault::Differs) {
+        if !AttemptFault::from(fault.clone()).may_pass() || *fault == StreamFault::RequestTimeout {
             return None;
         }
         let mut pursuit = self.pursuit.take()?;
@@ -104,22 +132,36 @@ impl Rescuer<Incoming> for AnswerObserver {
         }
         transcript.add_usage(self.guards.account.used());
         let fault = fault.clone();
-        Some(Box::pin(async move {
-            match pursuit.next_answer(Some(&transcript), &mut |_, _| ()).await {
+        let rescue = async move {
+            let mut spent = Vec::new();
+            let found = pursuit
+                .next_answer(Some(&transcript), &mut |heard| {
+                    if let Heard::Spent(model, cost) = heard {
+                        spent.push((Arc::clone(&model.name), model.price, cost));
+                    }
+                })
+                .await;
+            let (committed, source) = match found {
                 Found::Answer(Answered { place, model, answer, passage }) => match answer.body {
                     AnswerBody::Stream(committed) => {
                         let source = Source { place, model, called: answer.called, passage: Some(passage) };
-                        Ok((*committed, (pursuit, source)))
+                        (Ok(*committed), Some(source))
                     }
-                    AnswerBody::Whole(..) | AnswerBody::Passing(..) => Err(fault),
+                    AnswerBody::Whole(..) | AnswerBody::Passing(..) => (Err(fault), None),
                 },
-                Found::Refusal(..) => Err(fault),
-                Found::Nothing(last) => Err(last.of_stream().unwrap_or(fault)),
-            }
-        }))
+                Found::Refusal(..) => (Err(fault), None),
+                Found::Nothing(last) => (Err(last.of_stream().unwrap_or(fault)), None),
+            };
+            (committed, Rescued { pursuit, source, spent })
+        };
+        Some(Box::pin(rescue.instrument(self.span.clone())))
     }
 
-    fn rescued(&mut self, (pursuit, source): Self::Found) {
+    fn rescued(&mut self, Rescued { pursuit, source, spent }: Rescued) {
+        for (model, price, Spent { usage, characters }) in spent {
+            self.guards.account.add_spent(&model, price, usage, characters);
+        }
+        let Some(source) = source else { return };
         self.guards.account.set_model(&source.model.name, source.model.price);
         self.metrics.streams_rescued.with_label_values(&[&*source.model.name]).inc();
         self.source = source;

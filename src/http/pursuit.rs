@@ -10,7 +10,7 @@ use tokio::time::{Instant, timeout};
 
 use super::{
     app::App,
-    attempt::{Answer, Attempt, Call, Refusal, attempt},
+    attempt::{Answer, Attempt, Call, Refusal, Spent, attempt},
     error::AttemptFault,
 };
 use crate::{
@@ -73,8 +73,16 @@ struct Tried {
     took: Duration,
 }
 
-/// Hears of each call before it is made: whom it is to, and which it is.
-pub(super) type OnCall<'a> = &'a mut (dyn FnMut(&Model, usize) + Send);
+/// What is told of attempts while they go on.
+pub(super) enum Heard<'a> {
+    /// This model is called; it is the request's call of that number.
+    Calls(&'a Model, usize),
+    /// A failed call of this model has cost so much all the same.
+    Spent(&'a Model, Spent),
+}
+
+/// Hears of attempts while they go on.
+pub(super) type Listen<'a> = &'a mut (dyn FnMut(Heard<'_>) + Send);
 
 impl Pursuit {
     /// Attempts at the models of `ranking`, from `now` on.
@@ -127,7 +135,8 @@ impl Pursuit {
     }
 
     /// Asks until one answers. With `broken`, for the rest of that answer.
-    pub(super) async fn next_answer(&mut self, broken: Option<&Transcript>, on_call: OnCall<'_>) -> Found {
+    pub(super) async fn next_answer(&mut self, broken: Option<&Transcript>, listen: Listen<'_>) -> Found {
+        let mut broken = broken.cloned();
         let mut last = None;
         let mut refusal = None;
         while let Some(place) = self.next_place().await {
@@ -142,35 +151,43 @@ impl Pursuit {
                     continue;
                 }
             };
-            on_call(&model, self.asked);
-            let transcript = broken.map(|transcript| self.aimed(transcript, &model)).or_else(|| self.first());
+            listen(Heard::Calls(&model, self.asked));
+            let transcript = match &broken {
+                Some(broken) => Some(self.aimed(broken, &model)),
+                None => self.first(),
+            };
             let hedge_after = self.hedge_after(&passage.admission).filter(|_| broken.is_none());
             let first = self.ask(place, model, passage, transcript);
             let Tried { place, model, passage, outcome, took } = match hedge_after {
-                Some(delay) => self.hedged(first, delay, &mut *on_call).await,
+                Some(delay) => self.hedged(first, place, delay, &mut *listen).await,
                 None => first.await,
             };
             let Passage { address, mut admission } = passage;
             match outcome {
                 Attempt::Answered(answer) => {
                     admission.begun(Instant::now());
-                    admission.health().answered(self.call.streams(), took);
-                    self.count(&model, "ok");
+                    if broken.is_none() {
+                        admission.health().answered(self.call.streams(), took);
+                    }
                     let passage = Passage { address, admission };
                     return Found::Answer(Answered { place, model, answer, passage });
                 }
                 Attempt::Refused(refused) => {
-                    admission.settle(Instant::now(), Verdict::Neither);
-                    self.count(&model, "refused");
+                    self.refused(place, &model, admission);
                     if !(self.looks_further(place, &refused) || broken.is_some()) {
                         return Found::Refusal(model, refused);
                     }
-                    self.attempts.out(place);
                     refusal = Some((model, refused));
                 }
-                Attempt::Failed(fault) => {
+                Attempt::Failed(fault, spent) => {
                     self.failed(place, &model, &fault, Passage { address, admission });
+                    listen(Heard::Spent(&model, spent));
+                    if let Some(broken) = &mut broken {
+                        broken.add_usage(spent.used(self.call.prompt_tokens).unwrap_or_default());
+                    }
                     let is_final = fault.ends_the_request();
+                    // Who could have taken what another refused has failed: that is what is left to be told.
+                    refusal = None;
                     last = Some(fault);
                     if is_final {
                         break;
@@ -217,39 +234,71 @@ impl Pursuit {
     }
 
     /// A call, and beside it, should it take longer than `delay`, one of the next model: the first to answer counts, and the
-    /// other is cancelled. Where one fails the other is waited for.
+    /// other is cancelled. Where one fails the other is waited for, and a second model's refusal is no answer.
     async fn hedged(
         &mut self,
         first: impl Future<Output = Tried> + Send,
+        first_place: usize,
         delay: Duration,
-        on_call: OnCall<'_>,
+        listen: Listen<'_>,
     ) -> Tried {
         let mut first = Box::pin(first);
+        let called = Instant::now();
         if let Ok(tried) = timeout(delay, &mut first).await {
             return tried;
         }
+        // A second call costs what a retry does.
         let Some(place) = self.attempts.untried() else { return first.await };
         let Some(model) = self.tenant.upstreams.get(place).map(Arc::clone) else { return first.await };
+        if !self.budget.withdraw(Instant::now()) {
+            self.attempts.put_back(place);
+            return first.await;
+        }
         let Ok(passage) = self.admit(place, &model) else { return first.await };
-        on_call(&model, self.asked);
-        let hedge = Arc::clone(&model.name);
-        let second = Box::pin(self.ask(place, model, passage, self.first()));
+        listen(Heard::Calls(&model, self.asked));
+        let second = Box::pin(self.ask(place, Arc::clone(&model), passage, self.first()));
         let tried = match select(first, second).await {
-            Either::Left((tried, second)) => self.or_else(tried, second).await,
-            Either::Right((tried, first)) => self.or_else(tried, first).await,
+            Either::Left((tried, second)) => self.or_else(tried, place, |_| false, second, listen).await,
+            Either::Right((tried, first)) => {
+                let refused = |outcome: &Attempt| matches!(outcome, Attempt::Refused(_));
+                self.or_else(tried, first_place, refused, first, listen).await
+            }
         };
-        let result = if tried.place == place { "first" } else { "late" };
-        self.app.metrics.hedges.with_label_values(&[&*hedge, result]).inc();
+        let is_first = tried.place == place && matches!(tried.outcome, Attempt::Answered(_));
+        let result = if is_first { "first" } else { "late" };
+        self.app.metrics.hedges.with_label_values(&[&*model.name, result]).inc();
+        if is_first && let Some(late) = self.tenant.upstreams.get(first_place) {
+            // It would have taken longer still: without it the next percentile would come out too low.
+            late.note_late(self.call.streams(), called.elapsed());
+        }
         tried
     }
 
-    /// What was tried first, unless it failed: then the other.
-    async fn or_else(&mut self, tried: Tried, other: impl Future<Output = Tried> + Send) -> Tried {
-        let Tried { place, model, passage, outcome: Attempt::Failed(fault), .. } = tried else {
-            return tried;
-        };
-        self.failed(place, &model, &fault, passage);
-        other.await
+    /// What was tried, unless it failed or is `passed_over`: then the other, at `other_place`, which else is free to be asked.
+    async fn or_else(
+        &mut self,
+        tried: Tried,
+        other_place: usize,
+        passed_over: impl Fn(&Attempt) -> bool,
+        other: impl Future<Output = Tried> + Send,
+        listen: Listen<'_>,
+    ) -> Tried {
+        let is_passed_over = passed_over(&tried.outcome);
+        match tried {
+            Tried { place, model, passage, outcome: Attempt::Failed(fault, spent), .. } => {
+                self.failed(place, &model, &fault, passage);
+                listen(Heard::Spent(&model, spent));
+                other.await
+            }
+            Tried { place, model, passage, .. } if is_passed_over => {
+                self.refused(place, &model, passage.admission);
+                other.await
+            }
+            tried => {
+                self.attempts.put_back(other_place);
+                tried
+            }
+        }
     }
 
     /// An answer broke after its commit: the model at `place` failed so.
@@ -287,8 +336,15 @@ impl Pursuit {
         }
     }
 
+    fn refused(&mut self, place: usize, model: &Model, admission: Admission) {
+        admission.settle(Instant::now(), Verdict::Neither);
+        self.count(model, "refused");
+        self.attempts.out(place);
+    }
+
     fn failed(&mut self, place: usize, model: &Model, fault: &AttemptFault, passage: Passage) {
-        tracing::warn!(model = %model.name, code = fault.code(), %fault, "attempt failed");
+        // Not the fault's own words: an upstream's may repeat the prompt.
+        tracing::warn!(model = %model.name, code = fault.code(), "attempt failed");
         self.count(model, fault.code());
         self.take_note(place, fault, passage);
     }
@@ -296,13 +352,15 @@ impl Pursuit {
     /// What a failure says of the upstream, and of whether to ask it again.
     fn take_note(&mut self, place: usize, fault: &AttemptFault, passage: Passage) {
         let Passage { address, admission } = passage;
+        // One request's failures at an address are one failure: a client must not have it left alone for all.
+        let is_first = !self.failed_at.contains(&(place, address));
         self.failed_at.push((place, address));
         let now = Instant::now();
         let pause = fault.pause();
         if !pause.is_zero() {
             admission.health().cool(now, pause);
         }
-        admission.settle(now, fault.verdict());
+        admission.settle(now, if is_first { fault.verdict() } else { Verdict::Neither });
         if fault.may_pass() {
             self.attempts.failed(place, now, pause);
         } else {
@@ -333,7 +391,8 @@ impl Pursuit {
     /// The transcript of a broken answer for the next model, which continues it if it can.
     fn aimed(&self, broken: &Transcript, model: &Model) -> Transcript {
         let mut transcript = broken.clone();
-        transcript.aims_at(self.recovery == StreamRecovery::Continue && model.continues());
+        let continues = self.recovery == StreamRecovery::Continue && self.call.request.can_be_continued();
+        transcript.aims_at(continues && model.continues());
         transcript
     }
 

@@ -181,7 +181,13 @@ async fn endpoint_answer(
     let exchange = Exchange {
         app,
         tenant,
-        call: Call { endpoint, headers: head.headers, request, response_buffer: limits.response_buffer },
+        call: Call {
+            endpoint,
+            headers: head.headers,
+            request,
+            prompt_tokens: 0,
+            response_buffer: limits.response_buffer,
+        },
         guards: Guards { account, permit: Some(permit) },
         trail: Trail::default(),
     };

@@ -1,6 +1,7 @@
 //! OpenAI's error object: the one shape in which this gateway says no.
 
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 /// The body of an error answer, `{"error": {…}}`, and of an error event in a stream.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -37,6 +38,37 @@ impl ErrorBody {
     pub fn to_event(&self) -> String {
         format!("data: {}\n\n", self.to_json())
     }
+}
+
+/// The JSON text of the error object in a body.
+#[must_use]
+pub fn in_body(body: &[u8]) -> Option<&str> {
+    #[derive(Deserialize)]
+    struct Wire<'a> {
+        #[serde(borrow)]
+        error: &'a RawValue,
+    }
+    serde_json::from_slice::<Wire<'_>>(body)
+        .ok()
+        .map(|wire| wire.error.get())
+        .filter(|error| *error != "null")
+}
+
+/// Whether an error object blames the request: a status of success before it does not make it the upstream's fault.
+#[must_use]
+pub fn blames_the_request(error: &str) -> bool {
+    #[derive(Deserialize)]
+    struct Wire {
+        #[serde(default, rename = "type")]
+        kind: serde_json::Value,
+        #[serde(default)]
+        code: serde_json::Value,
+    }
+    const CODES: [&str; 4] =
+        ["content_filter", "content_policy_violation", "context_length_exceeded", "invalid_request_error"];
+    serde_json::from_str::<Wire>(error).is_ok_and(|Wire { kind, code }| {
+        kind == "invalid_request_error" || CODES.iter().any(|known| code == *known) || code == 400
+    })
 }
 
 /// Whether an upstream's error object says that the prompt is longer than the model's context. OpenAI has a code for it; others

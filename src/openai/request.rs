@@ -108,6 +108,8 @@ struct Asked {
     json_schema: bool,
     audio: bool,
     logprobs: bool,
+    /// It says itself how the last message is gone on with.
+    continues: bool,
     answer_tokens: u64,
     input_bytes: usize,
 }
@@ -134,6 +136,10 @@ struct Wire<'a> {
     modalities: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]
     logprobs: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    continue_final_message: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    add_generation_prompt: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]
     max_tokens: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]
@@ -174,6 +180,7 @@ impl Request {
             json_schema: wire.response_format.is_some_and(is_json_schema),
             audio: wire.modalities.is_some_and(|raw| raw.get().contains("\"audio\"")),
             logprobs: wire.logprobs.is_some_and(|raw| !matches!(raw.get(), "null" | "false")),
+            continues: wire.continue_final_message.is_some() || wire.add_generation_prompt.is_some(),
             answer_tokens: number(wire.max_completion_tokens)
                 .or_else(|| number(wire.max_tokens))
                 .unwrap_or(0),
@@ -226,6 +233,16 @@ impl Request {
     pub fn asks_for_text(&self) -> bool {
         let Asked { messages, tools, json_schema, audio, logprobs, .. } = &self.asked;
         messages.is_some() && self.choices == 1 && !(*tools || *json_schema || *audio || *logprobs)
+    }
+
+    /// Its answer can be gone on with from a part of it: nothing limits its length, and no message of the assistant's is the last.
+    #[must_use]
+    pub fn can_be_continued(&self) -> bool {
+        let ends_with_assistant = || {
+            self.messages()
+                .is_ok_and(|messages| messages.last().is_some_and(|last| last.role.0 == "assistant"))
+        };
+        self.asked.answer_tokens == 0 && !self.asked.continues && !ends_with_assistant()
     }
 
     /// The estimated tokens of a request that has a `prompt` or an `input` in place of messages.

@@ -119,6 +119,11 @@ impl Attempts {
         self.set(place, Standing::Out);
     }
 
+    /// A model whose call was given up before anything came of it may be asked yet.
+    pub fn put_back(&mut self, place: usize) {
+        self.set(place, Standing::New);
+    }
+
     /// Only these are still to be asked.
     pub fn retain(&mut self, keep: impl Fn(usize) -> bool) {
         self.candidates.retain(|(place, _)| keep(*place));

@@ -10,7 +10,7 @@ pub fn full_jitter(first: Duration, longest: Duration, retry: u32, random: f64) 
     doubled.min(longest).mul_f64(random.clamp(0.0, 1.0))
 }
 
-/// What a `Retry-After` of more digits than a number has stands for: a century.
+/// The longest that a `Retry-After` is taken to ask for: a century. Clocks end.
 const SECONDS_MAX: u64 = 100 * 365 * 24 * 3600;
 
 /// The wait that a `Retry-After` asks for: seconds, or the time until a date; a date gone by asks for none.
@@ -18,7 +18,7 @@ const SECONDS_MAX: u64 = 100 * 365 * 24 * 3600;
 pub fn retry_after(value: &str, now: SystemTime) -> Option<Duration> {
     let value = value.trim();
     if !value.is_empty() && value.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Some(Duration::from_secs(value.parse().unwrap_or(SECONDS_MAX)));
+        return Some(Duration::from_secs(value.parse().unwrap_or(SECONDS_MAX).min(SECONDS_MAX)));
     }
     let date = httpdate::parse_http_date(value).ok()?;
     Some(date.duration_since(now).unwrap_or(Duration::ZERO))
@@ -53,7 +53,11 @@ mod tests {
         for wrong in ["", "-1", "1.5", "soon", "1 s"] {
             assert_eq!(read(wrong), None, "{wrong}");
         }
-        assert!(read("99999999999999999999999").is_some_and(|wait| wait > Duration::from_secs(1 << 31)));
+        for long in ["4000000000", "9223372036854775807", "18446744073709551615", "99999999999999999999999"] {
+            let wait = read(long).unwrap();
+            assert_eq!(wait, Duration::from_secs(SECONDS_MAX), "{long}");
+            let _ = tokio::time::Instant::now() + wait;
+        }
     }
 
     proptest! {

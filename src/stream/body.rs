@@ -40,12 +40,12 @@ pub trait Rescuer<B> {
     /// broke have been told all that is known of it.
     fn rescue(&mut self, fault: &StreamFault, transcript: Transcript) -> Option<Rescue<B, Self::Found>>;
 
-    /// The rest comes from there.
+    /// The rescue is over.
     fn rescued(&mut self, found: Self::Found);
 }
 
 /// A rescue on its way: the stream that gives the rest, or why there is none.
-pub type Rescue<B, F> = Pin<Box<dyn Future<Output = Result<(Committed<B>, F), StreamFault>> + Send>>;
+pub type Rescue<B, F> = Pin<Box<dyn Future<Output = (Result<Committed<B>, StreamFault>, F)> + Send>>;
 
 /// A stream whose first content has arrived, with what came before it.
 #[derive(Debug)]
@@ -55,11 +55,29 @@ pub struct Committed<B> {
     whole: bool,
 }
 
+/// A stream that broke before its commit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Broken {
+    /// Why.
+    pub fault: StreamFault,
+    /// What had been used by then, as the upstream reported it.
+    pub usage: Option<Usage>,
+    /// Characters that the model had written by then: a repetition of what the client has commits nothing.
+    pub characters: u64,
+}
+
+impl From<StreamFault> for Broken {
+    /// Before anything had come.
+    fn from(fault: StreamFault) -> Self {
+        Self { fault, usage: None, characters: 0 }
+    }
+}
+
 /// Reads a stream up to its first content, holding what comes before (law 4).
 ///
 /// # Errors
 /// When the stream breaks before that: nothing was sent, and another model may be asked.
-pub async fn commit<B: Body<Data = Bytes>>(mut relay: Relay<B>) -> Result<Committed<B>, StreamFault> {
+pub async fn commit<B: Body<Data = Bytes>>(mut relay: Relay<B>) -> Result<Committed<B>, Broken> {
     let mut held = VecDeque::new();
     let mut held_bytes = 0;
     loop {
@@ -75,7 +93,10 @@ pub async fn commit<B: Body<Data = Bytes>>(mut relay: Relay<B>) -> Result<Commit
                 held.push_back(bytes);
                 return Ok(Committed { relay, held, whole: true });
             }
-            Step::Broken(fault) => return Err(fault),
+            Step::Broken(fault) => {
+                let characters = relay.progress().characters();
+                return Err(Broken { fault, usage: relay.usage(), characters });
+            }
         }
     }
 }
@@ -190,13 +211,13 @@ impl<B: Body<Data = Bytes>, O: StreamObserver + Rescuer<B>> RelayBody<B, O> {
     /// What there is to send once the rescue is over.
     fn poll_rescue(&mut self, context: &mut Context<'_>) -> Poll<Bytes> {
         let Some(rescue) = &mut self.rescue else { return Poll::Ready(Bytes::new()) };
-        let found = ready!(rescue.as_mut().poll(context));
+        let (committed, found) = ready!(rescue.as_mut().poll(context));
         self.rescue = None;
-        Poll::Ready(match found {
-            Ok((Committed { relay, held, whole }, found)) => {
-                if let Some(observer) = &mut self.observer {
-                    observer.rescued(found);
-                }
+        if let Some(observer) = &mut self.observer {
+            observer.rescued(found);
+        }
+        Poll::Ready(match committed {
+            Ok(Committed { relay, held, whole }) => {
                 self.relay = Some(relay);
                 self.held = held;
                 self.whole = whole;

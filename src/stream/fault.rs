@@ -28,6 +28,9 @@ pub enum StreamFault {
     /// The upstream said itself that it failed.
     #[error("the upstream reported an error: {0}")]
     Reported(String),
+    /// The upstream says in a stream, or with a status of success, that the request is to blame; its error object, as JSON.
+    #[error("the upstream refused the request")]
+    Rejected(String),
     /// The answer itself says that it failed.
     #[error("the upstream's answer says that it failed")]
     Failed,
@@ -54,6 +57,7 @@ impl StreamFault {
             Self::Differs => "upstream_replay_differs",
             Self::Malformed => "upstream_malformed",
             Self::Reported(_) => "upstream_reported_error",
+            Self::Rejected(_) => "upstream_refused",
             Self::Failed => "upstream_answer_failed",
             Self::NotAnAnswer(_) => "upstream_not_an_answer",
             Self::TooLong => "upstream_event_too_long",

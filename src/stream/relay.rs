@@ -21,6 +21,7 @@ use super::{
 use crate::{
     openai::{
         chunk::{self, Dialect},
+        error,
         usage::Usage,
     },
     secret::Redactor,
@@ -146,8 +147,9 @@ impl<B: Body<Data = Bytes>> Relay<B> {
     pub fn poll_step(&mut self, context: &mut Context<'_>) -> Poll<Step> {
         loop {
             match self.decoder.next_event() {
-                Err(_) => return Poll::Ready(Step::Broken(StreamFault::TooLong)),
+                Err(_) => return Poll::Ready(self.broken(StreamFault::TooLong)),
                 Ok(Some(event)) => match self.take(&event) {
+                    Some(Step::Broken(fault)) => return Poll::Ready(self.broken(fault)),
                     Some(step) => return Poll::Ready(step),
                     None => continue,
                 },
@@ -187,7 +189,9 @@ impl<B: Body<Data = Bytes>> Relay<B> {
                 if let Some(bytes) = frame.data_ref() {
                     self.decoder.push(bytes);
                 }
-                Poll::Ready(None)
+                // However much there is to read: a request has its time.
+                let is_late = Instant::now() >= self.settings.limits.request_at;
+                Poll::Ready(is_late.then(|| self.broken(StreamFault::RequestTimeout)))
             }
             // A connection that breaks after the last choice's end takes nothing from the answer.
             Poll::Ready(Some(Err(_)) | None) => {
@@ -230,6 +234,11 @@ impl<B: Body<Data = Bytes>> Relay<B> {
         self.settings.transcript
     }
 
+    /// What comes after the last choice's end takes nothing from the answer, whatever it is.
+    fn broken(&self, fault: StreamFault) -> Step {
+        if self.progress.is_whole() { self.end() } else { Step::Broken(fault) }
+    }
+
     fn end(&self) -> Step {
         if self.progress.is_whole() {
             Step::Whole(Bytes::from_static(self.progress.closing()))
@@ -251,6 +260,9 @@ impl<B: Body<Data = Bytes>> Relay<B> {
             return Some(Step::Broken(StreamFault::Malformed));
         };
         if let Some(error) = &seen.error {
+            if error::blames_the_request(error) {
+                return Some(Step::Broken(StreamFault::Rejected(error.clone())));
+            }
             return Some(Step::Broken(StreamFault::reported(error, &self.settings.redactor)));
         }
         self.progress.observe(&seen);

@@ -60,6 +60,8 @@ struct Chunk<'a> {
     created: Option<&'a RawValue>,
     #[serde(borrow)]
     choices: Option<Vec<Choice<'a>>>,
+    #[serde(borrow)]
+    usage: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
@@ -120,6 +122,8 @@ impl Transcript {
             self.lost = true;
             return;
         };
+        // A client gets one usage event, the last: after one of its own the answer is all but over.
+        self.lost |= chunk.usage.is_some() && chunk.choices.as_ref().is_some_and(Vec::is_empty);
         let raw = |value: Option<&RawValue>| value.map(|value| value.get().to_owned());
         if self.id.is_none() {
             (self.id, self.created) = (raw(chunk.id), raw(chunk.created));

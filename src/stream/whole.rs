@@ -156,6 +156,9 @@ where
             return Poll::Ready(None);
         }
         match Pin::new(&mut this.rest).poll_frame(context) {
+            Poll::Ready(Some(Ok(_))) if Instant::now() >= this.patience.request_at => {
+                this.broken(StreamFault::RequestTimeout)
+            }
             Poll::Ready(Some(Ok(frame))) => {
                 if let Some(bytes) = frame.data_ref() {
                     this.scanner.push(bytes);

@@ -80,6 +80,19 @@ impl Account {
         self.earlier.extend(before.filter(|before| before.used(0).is_some()));
     }
 
+    /// A failed attempt at a model has cost so much all the same: as reported, or so many characters written.
+    pub fn add_spent(
+        &mut self,
+        name: &Arc<str>,
+        price: Option<Price>,
+        usage: Option<Usage>,
+        characters: u64,
+    ) {
+        let written_characters = (characters > 0).then_some(characters);
+        let spent = Billed { name: Arc::clone(name), price, usage, written_characters };
+        self.earlier.extend(Some(spent).filter(|spent| spent.used(0).is_some()));
+    }
+
     /// The upstream reported usage; the last report counts.
     pub fn set_usage(&mut self, usage: Usage) {
         if let Some(attempt) = &mut self.attempt {

@@ -44,7 +44,7 @@ impl Address {
             format!("{scheme}://{}{path}", base_url.authority()).parse().map_err(|_| ModelError::Url)
         };
         let check_uri = config.health_check.as_ref().map(|check| root(&check.path)).transpose()?;
-        let health = clients.health(base_url, &config.upstream_model);
+        let health = clients.health(base_url, config);
         Ok(Self { uris, headers, health, check_uri })
     }
 }

@@ -22,6 +22,7 @@ use super::{
 use crate::{
     config::{HttpBaseUrl, ModelConfig, UpstreamTls},
     resilience::health::{Health, Healths},
+    secret::Secret,
 };
 
 /// An HTTP/1.1 and HTTP/2 client with a pool of connections.
@@ -101,9 +102,21 @@ impl Clients {
         &self.proxies
     }
 
-    /// The condition of what is at an address under a model's name there, whatever pools call it.
-    pub fn health(&self, base_url: &HttpBaseUrl, upstream_model: &str) -> Arc<Health> {
-        self.healths.of(&format!("{base_url} {upstream_model}"))
+    /// The condition of what is at an address under a model's name there, for our account: another key may have a quota left
+    /// where this one has none.
+    pub fn health(&self, base_url: &HttpBaseUrl, model: &ModelConfig) -> Arc<Health> {
+        let mut account = Sha256::new();
+        let key = model.api_key.as_ref().map(Secret::expose);
+        let query = model.query.as_ref().map(Secret::expose);
+        for part in [key, query].into_iter().flatten() {
+            account.update(Sha256::digest(part));
+        }
+        for (name, value) in &model.headers {
+            account.update(Sha256::digest(name.as_str()));
+            account.update(Sha256::digest(value.as_bytes()));
+        }
+        let account: String = account.finalize().iter().map(|byte| format!("{byte:02x}")).collect();
+        self.healths.of(&format!("{base_url} {} {account}", model.upstream_model))
     }
 
     /// The client for a model: the one there is, unless its TLS material has changed since.

@@ -1,6 +1,6 @@
 //! A model as the gateway calls it.
 
-use std::{error::Error, fmt, io, sync::Arc};
+use std::{error::Error, fmt, io, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response};
@@ -187,6 +187,11 @@ impl Model {
         Err(refused.unwrap_or(LeftAlone::Open { until: now }))
     }
 
+    /// A call of it was given up after so long, before its answer had begun.
+    pub fn note_late(&self, is_stream: bool, after: Duration) {
+        self.addresses.iter().for_each(|address| address.health.answered(is_stream, after));
+    }
+
     /// The checks of its addresses.
     pub fn checks(&self) -> impl Iterator<Item = Check> {
         let check = |address: &Address| {
@@ -255,7 +260,7 @@ fn fault_of(error: &hyper_util::client::legacy::Error) -> SendFault {
     // RFC 9113, 8.7: a refused stream, and one above the last that a GOAWAY names, were not processed.
     let is_unprocessed = |cause: &h2::Error| {
         (cause.is_reset() && cause.is_remote() && cause.reason() == Some(h2::Reason::REFUSED_STREAM))
-            || (cause.is_go_away() && cause.is_remote() && cause.reason() == Some(h2::Reason::NO_ERROR))
+            || (cause.is_go_away() && cause.is_remote())
     };
     let unprocessed = causes().filter_map(|cause| cause.downcast_ref()).any(is_unprocessed);
     if unprocessed { SendFault::Unprocessed } else { SendFault::Broken }

@@ -35,6 +35,7 @@ pub(super) fn limits(value: &Value<'_>) -> Option<ServerLimits> {
     duration("body_timeout", &mut limits.body_timeout);
     duration("write_timeout", &mut limits.write_timeout);
     duration("idle_timeout", &mut limits.idle_timeout);
+    duration("drain_delay", &mut limits.drain_delay);
     duration("drain_timeout", &mut limits.drain_timeout);
     duration("queue_timeout", &mut limits.queue.timeout);
 

@@ -81,7 +81,7 @@ async fn run(frames: Vec<String>, end: End, settings: RelaySettings) -> Result<(
     let silent = matches!(end, End::Silent);
     let tail = stream::poll_fn(move |_| if silent { Poll::Pending } else { Poll::Ready(None) });
     let body = StreamBody::new(futures_util::StreamExt::chain(stream::iter(items), tail));
-    let committed = commit(Relay::new(body, settings)).await?;
+    let committed = commit(Relay::new(body, settings)).await.map_err(|broken| broken.fault)?;
     let watch = Watch::default();
     let bytes = committed.into_body(watch.clone()).collect().await.unwrap().to_bytes();
     let told = watch.0.lock().unwrap().clone();

@@ -123,7 +123,7 @@ fn relayed(frames: &[&[u8]], choices: u8) -> Result<(Vec<u8>, Told), StreamFault
         let silent = stream::iter((choices & 2 == 2).then_some(())).then(|()| std::future::pending());
         let body = StreamBody::new(Box::pin(stream::iter(items).chain(silent)));
         let told = Arc::default();
-        let committed = commit(Relay::new(body, settings(choices))).await?;
+        let committed = commit(Relay::new(body, settings(choices))).await.map_err(|broken| broken.fault)?;
         let sent = committed.into_body(Watch(Arc::clone(&told))).collect().await;
         let Ok(sent) = sent;
         let told = told.lock().unwrap().clone();

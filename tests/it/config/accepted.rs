@@ -172,7 +172,7 @@ tenants: {t: {open: true, pool: [a], default_route: b}}
 fn limits_of_the_server() {
     let config = accept(&format!(
         "{LEAST}listen: '[::1]:${{PORT}}'\ntls: {{cert: c.pem, key: k.pem}}\nserver: {{max_body_bytes: 1MiB, max_header_bytes: 8192,
-         header_timeout: 1s, body_timeout: 2s, write_timeout: 3s, idle_timeout: 4s, drain_timeout: 1m, response_buffer: 64KiB, max_connections: 5,
+         header_timeout: 1s, body_timeout: 2s, write_timeout: 3s, idle_timeout: 4s, drain_delay: 6s, drain_timeout: 1m, response_buffer: 64KiB, max_connections: 5,
          max_concurrent_requests: 1_000, queue_per_tenant: 0, queue_timeout: 5s, routing_text_chars: 100, router_queue: 1}}\n"
     ));
     assert_eq!(config.listen.to_string(), "[::1]:9000");
@@ -184,6 +184,7 @@ fn limits_of_the_server() {
         body_timeout: Duration::from_secs(2),
         write_timeout: Duration::from_secs(3),
         idle_timeout: Duration::from_secs(4),
+        drain_delay: Duration::from_secs(6),
         drain_timeout: Duration::from_secs(60),
         response_buffer: 64 << 10,
         max_connections: 5,

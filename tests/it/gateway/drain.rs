@@ -108,3 +108,17 @@ async fn what_does_not_end_in_time_is_cut_and_counted() {
     assert_eq!(stand.ended().await, 1);
     assert_eq!(begun.elapsed().as_secs(), 5, "the drain timeout");
 }
+
+/// A balancer takes its time to see that a gateway is not ready: meanwhile it is served.
+#[tokio::test(start_paused = true)]
+async fn connections_are_accepted_for_a_while_after_readiness_is_off() {
+    let upstream = Upstream::start([Script::json(200, &crate::answers::answer("late"))]).await;
+    let mut stand = Setup::new().server("drain_delay: 5s").model("m", &upstream.base_url(), "").start().await;
+    let begun = tokio::time::Instant::now();
+    stand.stop.cancel();
+    stand.eventually("no readiness", || !stand.app.is_ready()).await;
+    assert_eq!(readiness(&stand).await, 503);
+    assert_eq!(stand.chat(crate::answers::chat("m")).await.status, 200);
+    assert_eq!(stand.ended().await, 0);
+    assert!(begun.elapsed() >= std::time::Duration::from_secs(5));
+}

@@ -194,10 +194,14 @@ async fn a_slow_first_token_is_noticed_after_its_timeout() {
 /// Comments show that a connection lives, not that an answer is being written.
 #[tokio::test(start_paused = true)]
 async fn comments_are_no_first_token() {
-    let slow = Script::stream().repeat(crate::upstream::chunk(b": beat\n\n"), 9).silence();
+    let slow =
+        (0..20).fold(Script::stream(), |script, _| script.chunk(": beat\n\n").pause(Duration::from_secs(1)));
     let (primary, fallback) = (upstream([slow]).await, upstream([good_stream()]).await);
     let stand = stand(&[&primary, &fallback]).await;
+    let begun = Instant::now();
     rescued(&stand, chat_stream("auto"), "2").await;
+    let waited = after(&fallback, 0, begun).await;
+    assert!((Duration::from_secs(10)..Duration::from_secs(11)).contains(&waited), "{waited:?}");
 }
 
 #[tokio::test(start_paused = true)]
@@ -212,14 +216,32 @@ async fn a_request_takes_no_longer_than_it_may_in_all() {
     assert_eq!(primary.requests(), 2, "the second attempt had three seconds left");
 }
 
+/// However much an upstream has to say.
 #[tokio::test(start_paused = true)]
 async fn an_answer_that_goes_on_for_ever_ends_with_its_request() {
-    let gate = Gate::default();
-    let primary = upstream([Script::stream().chunk(role()).chunk(word("a")).wait(&gate).silence()]).await;
-    let stand = stand_with(&[&primary], "request_timeout: 2s").await;
-    let text = stand.chat(chat_stream("auto")).await.text().await;
-    assert!(text.contains("upstream_request_timeout") && !text.contains("[DONE]"), "{text}");
-    primary.abandoned(0).await;
+    let endless = |begun: Script, more: String| {
+        (0..100).fold(begun, |script, _| script.chunk(&more).pause(Duration::from_millis(100))).silence()
+    };
+    let stream = endless(Script::stream().chunk(role()), word("on and "));
+    let head =
+        Script::stream_with("content-type: application/json").chunk(r#"{"choices":[{"message":{"content":""#);
+    let whole = endless(head, "x".repeat(1 << 20));
+    for (script, body) in [(stream, chat_stream("auto")), (whole, chat("auto"))] {
+        let primary = upstream([script]).await;
+        let stand = stand_with(&[&primary], "request_timeout: 2s, retry: {max: 0}").await;
+        let begun = Instant::now();
+        let mut reply = stand.chat(body).await;
+        if let Ok(text) = reply.bytes().await {
+            let text = String::from_utf8(text).unwrap();
+            assert!(text.contains("upstream_request_timeout") && !text.contains("[DONE]"), "{text}");
+        }
+        assert!(
+            (Duration::from_secs(2)..Duration::from_secs(3)).contains(&begun.elapsed()),
+            "{:?}",
+            begun.elapsed()
+        );
+        primary.abandoned(0).await;
+    }
 }
 
 /// Sixty words, broken after forty.
@@ -613,4 +635,142 @@ async fn an_address_that_fails_its_checks_is_left_alone() {
     healthy.store(true, Ordering::Relaxed);
     stand.eventually_open("primary", "0").await;
     answers("primary").await;
+}
+
+/// Whatever status comes with it.
+#[tokio::test(start_paused = true)]
+async fn a_delay_is_kept_with_any_status() {
+    for status in [429, 500, 502, 503, 504, 529] {
+        let failing = Script::whole(status, "retry-after: 5", b"");
+        let primary = upstream([failing, good()]).await;
+        let stand = stand(&[&primary]).await;
+        let begun = Instant::now();
+        rescued(&stand, chat("auto"), "2").await;
+        let waited = after(&primary, 1, begun).await;
+        assert!((Duration::from_secs(5)..Duration::from_secs(6)).contains(&waited), "{status}: {waited:?}");
+    }
+}
+
+/// No number that an upstream may write breaks anything.
+#[tokio::test(start_paused = true)]
+async fn a_delay_of_ages_is_not_waited_for() {
+    for seconds in ["4000000000", "9223372036854775807", "18446744073709551615", "99999999999999999999999"] {
+        let primary = upstream([limited(&format!("retry-after: {seconds}\r\n"))]).await;
+        let stand = stand(&[&primary]).await;
+        let reply = stand.chat(chat("auto")).await;
+        assert_eq!((reply.status.as_u16(), reply.header("retry-after")), (429, Some(seconds)));
+        assert_eq!(primary.requests(), 1);
+    }
+}
+
+/// Some upstreams say 200 first: the request is to blame all the same, and no breaker opens for it.
+#[tokio::test(start_paused = true)]
+async fn a_refusal_with_status_200_is_a_refusal() {
+    let error = r#"{"message":"flagged","type":"invalid_request_error","code":"content_filter"}"#;
+    let body = format!(r#"{{"error":{error}}}"#);
+    let in_stream = Script::stream().chunk(role()).chunk(event(&body)).end();
+    for (script, request) in [
+        (Script::json(200, &body), chat("auto")),
+        (Script::json(200, &body), chat_stream("auto")),
+        (in_stream, chat_stream("auto")),
+    ] {
+        let (primary, fallback) = (upstream([script]).await, upstream([good()]).await);
+        let stand = stand(&[&primary, &fallback]).await;
+        for _ in 0..10 {
+            let mut reply = stand.chat(request.clone()).await;
+            assert_eq!(reply.status, 400);
+            assert_eq!(reply.error().await["code"], "content_filter");
+        }
+        assert_eq!((primary.requests(), fallback.requests()), (10, 0));
+        assert_eq!(stand.outcomes().await.get("client_error"), Some(&10));
+    }
+}
+
+/// A prompt that breaks an upstream breaks it once a request, however often it is asked again.
+#[tokio::test(start_paused = true)]
+async fn one_request_is_one_failure() {
+    let mut scripts = vec![Script::json(500, "{}"); 12];
+    scripts.push(good());
+    let primary = upstream(scripts).await;
+    let stand = stand(&[&primary]).await;
+    for _ in 0..4 {
+        assert_eq!(stand.chat(chat("auto")).await.status, 502);
+    }
+    rescued(&stand, chat("auto"), "1").await;
+    assert_eq!(primary.requests(), 13, "twelve failures of four requests are four");
+}
+
+/// The same model at the same address by another account.
+#[tokio::test(start_paused = true)]
+async fn accounts_are_left_alone_one_by_one() {
+    let upstream = Upstream::playing(|request| {
+        if request.header("authorization") == Some("Bearer empty") { Script::json(402, "{}") } else { good() }
+    })
+    .await;
+    let stand = Setup::new()
+        .model("one", &upstream.base_url(), "model: same, api_key: empty")
+        .model("other", &upstream.base_url(), "model: same, api_key: full")
+        .start()
+        .await;
+    for _ in 0..40 {
+        assert_eq!(stand.chat(chat("auto")).await.status, 200);
+    }
+    let mut metrics = Client::connect(stand.admin).await.last(get("/metrics")).await;
+    let text = metrics.text().await;
+    for line in ["pointsman_breaker_open{model=\"one\"} 1\n", "pointsman_breaker_open{model=\"other\"} 0\n"] {
+        assert!(text.contains(line), "{text}");
+    }
+}
+
+/// A second model that refuses is no answer while the first is on its way; both may then be asked for the rest.
+#[tokio::test(start_paused = true)]
+async fn a_hedge_that_refuses_is_passed_over() {
+    let gate = Gate::default();
+    let mut scripts = vec![good_stream(); 20];
+    let late = Script::empty().wait(&gate).write(HEAD);
+    scripts.push(stream("good").iter().fold(late, |script, event| script.chunk(event)).end());
+    let refusal = Script::json(400, r#"{"error":{"message":"no","type":"invalid_request_error"}}"#);
+    let (primary, fallback) = (upstream(scripts).await, upstream([refusal]).await);
+    let stand = stand_with(&[&primary, &fallback], "hedge: true").await;
+    for _ in 0..20 {
+        rescued(&stand, chat_stream("auto"), "1").await;
+    }
+    let mut client = stand.client().await;
+    let mut asking = tokio::task::JoinSet::new();
+    asking.spawn(async move {
+        client.send(crate::client::post("/v1/chat/completions", chat_stream("auto"))).await.text().await
+    });
+    fallback.request(0).await;
+    stand
+        .eventually("the refusal", || {
+            stand.metric("pointsman_attempts_total", &["model=\"fallback\"", "result=\"refused\""]) == 1
+        })
+        .await;
+    gate.open();
+    assert_eq!(asking.join_next().await.unwrap().unwrap(), as_named(&stream("good").concat(), "primary"));
+    assert_eq!(stand.metric("pointsman_hedges_total", &["result=\"late\""]), 1);
+}
+
+/// What comes after the last choice's end takes nothing from the answer.
+#[tokio::test(start_paused = true)]
+async fn rubbish_after_a_whole_answer_is_nothing() {
+    let rubbish =
+        Script::stream().chunk(word("good")).chunk(finish(0)).chunk("data: {\"choices\":\n\n").end();
+    let primary = upstream([rubbish]).await;
+    let stand = stand_with(&[&primary], "stream_recovery: replay").await;
+    assert!(rescued(&stand, chat_stream("auto"), "1").await.ends_with("data: [DONE]\n\n"));
+    assert_eq!(primary.requests(), 1);
+    assert_eq!(stand.outcomes().await.into_iter().collect::<Vec<_>>(), [("ok", 1)]);
+}
+
+/// Who could have taken the long prompt failed: that is what the client is told.
+#[tokio::test(start_paused = true)]
+async fn a_failure_after_a_refusal_is_told() {
+    let (small, large) = (upstream([too_long()]).await, upstream([Script::json(503, "{}")]).await);
+    let stand = Setup::new()
+        .model("small", &small.base_url(), "context_tokens: 8192")
+        .model("large", &large.base_url(), "context_tokens: 128000")
+        .start()
+        .await;
+    assert_eq!(stand.chat(chat("auto")).await.status, 503);
 }

@@ -202,14 +202,18 @@ async fn an_answer_may_break_more_than_once() {
 /// One usage event, summed; and every attempt that was billed on the books.
 #[tokio::test(start_paused = true)]
 async fn usage_and_cost_count_every_attempt() {
-    let broken = words("first", &["Hi "]);
-    let primary = Upstream::start([begun(&broken).chunk(usage("first", 10, 2)).reset()]).await;
+    let mut with_usage: Value = serde_json::from_str(
+        chunk("first", &json!({"content": "Hi "}), None).trim().trim_start_matches("data: "),
+    )
+    .unwrap();
+    with_usage["usage"] = json!({"prompt_tokens": 10, "completion_tokens": 2, "total_tokens": 12});
+    let primary = Upstream::start([begun(&[event(&with_usage.to_string())]).reset()]).await;
     let fallback = Upstream::start([whole("second", &["Hi there"])]).await;
     let stand = stand("replay", &primary, &fallback, "price: {input: 1, output: 2}").await;
     let body = chat_stream("auto").replacen('{', r#"{"stream_options":{"include_usage":true},"#, 1);
     let got = read(&stand, body).await;
     let summed = json!({"prompt_tokens": 30, "completion_tokens": 8, "total_tokens": 38});
-    assert_eq!(got.usages.last(), Some(&summed));
+    assert_eq!(got.usages[1..], [summed], "beside that of the broken attempt's own chunk");
     stand.outcomes().await;
     let tokens = |model: &str, kind: &str| {
         stand.metric("pointsman_tokens_total", &[&format!("model=\"{model}\""), &format!("kind=\"{kind}\"")])
@@ -263,4 +267,51 @@ async fn a_client_that_leaves_cancels_the_rescue() {
     drop(reply);
     fallback.abandoned(0).await;
     assert_eq!(stand.outcomes().await.into_iter().collect::<Vec<_>>(), [("cancelled", 1)]);
+}
+
+/// What an attempt that failed while it repeated has written is charged for, too.
+#[tokio::test(start_paused = true)]
+async fn an_attempt_that_repeated_in_vain_is_billed() {
+    let primary = Upstream::start([begun(&words("first", &["The quick"])).reset()]).await;
+    let fallback = Upstream::start([whole("second", &["The quick", " slow"])]).await;
+    let differs = Upstream::start([whole("second", &["The slow fox"])]).await;
+    for (rest, is_rescued) in [(&differs, false), (&fallback, true)] {
+        let stand = stand("replay", &primary, rest, "price: {input: 1, output: 2}").await;
+        assert_eq!(read(&stand, chat_stream("auto")).await.is_done, is_rescued);
+        stand.outcomes().await;
+        for model in ["primary", "fallback"] {
+            let labels = [format!("model=\"{model}\""), "kind=\"completion\"".to_owned()];
+            assert!(
+                stand.metric("pointsman_tokens_total", &[&labels[0], &labels[1]]) > 0,
+                "{model}, {is_rescued}"
+            );
+        }
+    }
+}
+
+/// Tokens that a client allows are not allowed twice: such an answer is replayed.
+#[tokio::test(start_paused = true)]
+async fn a_limited_answer_is_not_continued() {
+    for field in [r#""max_tokens":50"#, r#""max_completion_tokens":50"#, r#""add_generation_prompt":true"#] {
+        let primary = Upstream::start([begun(&words("first", &["Hi"])).reset()]).await;
+        let fallback = Upstream::start([whole("second", &["Hi there"])]).await;
+        let stand = stand("continue", &primary, &fallback, "continuation: prefill").await;
+        let body = chat_stream("auto").replacen('{', &format!("{{{field},"), 1);
+        assert_eq!(read(&stand, body).await, one_answer("Hi there"), "{field}");
+        assert!(!fallback.request(0).await.text().contains("assistant"), "{field}");
+    }
+}
+
+/// Cut at word 40 of 60, and a malformed event there: the client has all 60.
+#[tokio::test(start_paused = true)]
+async fn a_cut_and_a_malformed_event_at_word_40_of_60_are_rescued() {
+    let all: Vec<String> = (0..60).map(|number| format!("w{number} ")).collect();
+    let all: Vec<&str> = all.iter().map(String::as_str).collect();
+    let cut = begun(&words("first", &all[..40]));
+    for broken in [cut.clone().close(), cut.clone().silence(), cut.chunk(event("{\"choices\":[")).end()] {
+        let primary = Upstream::start([broken]).await;
+        let fallback = Upstream::start([whole("second", &all)]).await;
+        let stand = stand("replay", &primary, &fallback, "").await;
+        assert_eq!(read(&stand, chat_stream("auto")).await, one_answer(&all.concat()));
+    }
 }

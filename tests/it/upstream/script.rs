@@ -1,6 +1,6 @@
 //! What an upstream does with a request, step by step.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 
@@ -27,6 +27,7 @@ enum Step {
     Write(Arc<[u8]>),
     Repeat(Arc<[u8]>, usize),
     Wait(Gate),
+    Pause(Duration),
     Silence,
     HalfClose,
     Reset,
@@ -112,6 +113,11 @@ impl Script {
         self.then(Step::Wait(gate.clone()))
     }
 
+    /// Waits for so long.
+    pub(crate) fn pause(self, time: Duration) -> Self {
+        self.then(Step::Pause(time))
+    }
+
     /// Says nothing more, until the peer has left.
     pub(crate) fn silence(self) -> Self {
         self.then(Step::Silence)
@@ -157,6 +163,12 @@ async fn perform(step: Step, wire: &mut Wire) -> Option<End> {
             tokio::select! {
                 biased;
                 () = gate.opened() => return None,
+                () = wire.closed() => return Some(End::Abandoned),
+            }
+        }
+        Step::Pause(time) => {
+            tokio::select! {
+                () = tokio::time::sleep(time) => return None,
                 () = wire.closed() => return Some(End::Abandoned),
             }
         }
