@@ -2,11 +2,12 @@
 //!
 //! Owns all that it needs: after the commit it goes on from within the body of the answer, should that break.
 
+mod hedge;
+
 use std::{future::Future, sync::Arc, time::Duration};
 
-use futures_util::future::{Either, select};
 use http::HeaderValue;
-use tokio::time::{Instant, timeout};
+use tokio::time::Instant;
 
 use super::{
     app::App,
@@ -225,79 +226,6 @@ impl Pursuit {
             let called = Instant::now();
             let outcome = attempt(&model, passage.address, &call, deadline, transcript).await;
             Tried { place, model, passage, outcome, took: called.elapsed() }
-        }
-    }
-
-    /// How long an upstream is waited for alone.
-    fn hedge_after(&self, admission: &Admission) -> Option<Duration> {
-        if self.hedges { admission.health().p95(self.call.streams()) } else { None }
-    }
-
-    /// A call, and beside it, should it take longer than `delay`, one of the next model: the first to answer counts, and the
-    /// other is cancelled. Where one fails the other is waited for, and a second model's refusal is no answer.
-    async fn hedged(
-        &mut self,
-        first: impl Future<Output = Tried> + Send,
-        first_place: usize,
-        delay: Duration,
-        listen: Listen<'_>,
-    ) -> Tried {
-        let mut first = Box::pin(first);
-        let called = Instant::now();
-        if let Ok(tried) = timeout(delay, &mut first).await {
-            return tried;
-        }
-        // A second call costs what a retry does.
-        let Some(place) = self.attempts.untried() else { return first.await };
-        let Some(model) = self.tenant.upstreams.get(place).map(Arc::clone) else { return first.await };
-        if !self.budget.withdraw(Instant::now()) {
-            self.attempts.put_back(place);
-            return first.await;
-        }
-        let Ok(passage) = self.admit(place, &model) else { return first.await };
-        listen(Heard::Calls(&model, self.asked));
-        let second = Box::pin(self.ask(place, Arc::clone(&model), passage, self.first()));
-        let tried = match select(first, second).await {
-            Either::Left((tried, second)) => self.or_else(tried, place, |_| false, second, listen).await,
-            Either::Right((tried, first)) => {
-                let refused = |outcome: &Attempt| matches!(outcome, Attempt::Refused(_));
-                self.or_else(tried, first_place, refused, first, listen).await
-            }
-        };
-        let is_first = tried.place == place && matches!(tried.outcome, Attempt::Answered(_));
-        let result = if is_first { "first" } else { "late" };
-        self.app.metrics.hedges.with_label_values(&[&*model.name, result]).inc();
-        if is_first && let Some(late) = self.tenant.upstreams.get(first_place) {
-            // It would have taken longer still: without it the next percentile would come out too low.
-            late.note_late(self.call.streams(), called.elapsed());
-        }
-        tried
-    }
-
-    /// What was tried, unless it failed or is `passed_over`: then the other, at `other_place`, which else is free to be asked.
-    async fn or_else(
-        &mut self,
-        tried: Tried,
-        other_place: usize,
-        passed_over: impl Fn(&Attempt) -> bool,
-        other: impl Future<Output = Tried> + Send,
-        listen: Listen<'_>,
-    ) -> Tried {
-        let is_passed_over = passed_over(&tried.outcome);
-        match tried {
-            Tried { place, model, passage, outcome: Attempt::Failed(fault, spent), .. } => {
-                self.failed(place, &model, &fault, passage);
-                listen(Heard::Spent(&model, spent));
-                other.await
-            }
-            Tried { place, model, passage, .. } if is_passed_over => {
-                self.refused(place, &model, passage.admission);
-                other.await
-            }
-            tried => {
-                self.attempts.put_back(other_place);
-                tried
-            }
         }
     }
 

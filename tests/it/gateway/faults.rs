@@ -2,6 +2,9 @@
 //!
 //! Time is virtual: it jumps to the next timer whenever nothing else is to be done.
 
+mod alone;
+mod late;
+
 use std::{
     sync::{
         Arc,
@@ -19,14 +22,15 @@ use crate::{
     upstream::{Gate, Script, Upstream, http2},
 };
 
-const TIMEOUTS: &str = "timeouts: {connect: 1s, response_headers: 5s, first_token: 10s, between_tokens: 3s}";
+pub(super) const TIMEOUTS: &str =
+    "timeouts: {connect: 1s, response_headers: 5s, first_token: 10s, between_tokens: 3s}";
 
 /// A list of models, no router: the whole suite holds for it.
-async fn stand(upstreams: &[&Upstream]) -> Stand {
+pub(super) async fn stand(upstreams: &[&Upstream]) -> Stand {
     stand_with(upstreams, "").await
 }
 
-async fn stand_with(upstreams: &[&Upstream], route: &str) -> Stand {
+pub(super) async fn stand_with(upstreams: &[&Upstream], route: &str) -> Stand {
     let mut setup = Setup::new();
     for (name, upstream) in ["primary", "fallback"].into_iter().zip(upstreams) {
         setup = setup.model(name, &upstream.base_url(), TIMEOUTS);
@@ -35,15 +39,15 @@ async fn stand_with(upstreams: &[&Upstream], route: &str) -> Stand {
     setup.routes(&format!("{{auto: {{models: [{names}], {route}}}}}")).start().await
 }
 
-fn good() -> Script {
+pub(super) fn good() -> Script {
     Script::json(200, &answer("good"))
 }
 
-fn good_stream() -> Script {
+pub(super) fn good_stream() -> Script {
     Script::events(&stream("good"))
 }
 
-fn limited(retry_after: &str) -> Script {
+pub(super) fn limited(retry_after: &str) -> Script {
     let error = r#"{"error":{"message":"slow down","type":"rate_limit_error","code":"rate_limit_exceeded"}}"#;
     Script::whole(
         429,
@@ -52,12 +56,12 @@ fn limited(retry_after: &str) -> Script {
     )
 }
 
-async fn upstream(scripts: impl Into<Vec<Script>>) -> Upstream {
+pub(super) async fn upstream(scripts: impl Into<Vec<Script>>) -> Upstream {
     Upstream::start(scripts).await
 }
 
 /// Asks, and gives the whole text of an answer that must be one.
-async fn rescued(stand: &Stand, body: String, attempts: &str) -> String {
+pub(super) async fn rescued(stand: &Stand, body: String, attempts: &str) -> String {
     let mut reply = stand.chat(body).await;
     let text = reply.text().await;
     assert_eq!(reply.status, 200, "{text}");
@@ -67,9 +71,25 @@ async fn rescued(stand: &Stand, body: String, attempts: &str) -> String {
 }
 
 /// How long after `begun` an upstream had its request of this place.
-async fn after(upstream: &Upstream, place: usize, begun: Instant) -> Duration {
+pub(super) async fn after(upstream: &Upstream, place: usize, begun: Instant) -> Duration {
     upstream.request(place).await.at - begun
 }
+
+/// Sixty words, broken after forty.
+fn cut_at_40() -> Script {
+    let begun = Script::stream().chunk(role());
+    (0..40).fold(begun, |script, number| script.chunk(word(&format!("w{number} "))))
+}
+
+fn too_long() -> Script {
+    Script::json(
+        400,
+        r#"{"error":{"message":"This model's maximum context length is 8192 tokens.","type":"invalid_request_error","param":"messages","code":"context_length_exceeded"}}"#,
+    )
+}
+
+pub(super) const HEAD: &str =
+    "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
 
 #[tokio::test(start_paused = true)]
 async fn a_429_without_a_delay_goes_to_the_fallback_at_once() {
@@ -102,25 +122,6 @@ async fn a_delay_may_be_a_date() {
     assert!((Duration::from_secs(4)..Duration::from_secs(7)).contains(&waited), "{waited:?}");
 }
 
-/// No request hammers a provider that said "slow down": not the one it said it to, and not the next.
-#[tokio::test(start_paused = true)]
-async fn who_asks_to_be_left_alone_is() {
-    let primary = upstream([limited("retry-after: 30\r\n"), good()]).await;
-    let stand =
-        Setup::new().model("primary", &primary.base_url(), "breaker: {shared_pause: true}").start().await;
-    for remaining in 29..=30 {
-        let mut reply = stand.chat(chat("auto")).await;
-        assert_eq!(reply.status, 429);
-        let told: u64 = reply.header("retry-after").unwrap().parse().unwrap();
-        assert!((remaining - 1..=30).contains(&told), "{told}");
-        assert_eq!(reply.header("x-should-retry"), Some("false"));
-        assert_eq!(reply.error().await["code"], "rate_limit_exceeded");
-    }
-    assert_eq!(primary.requests(), 1);
-    tokio::time::advance(Duration::from_secs(31)).await;
-    rescued(&stand, chat("auto"), "1").await;
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_500_once_is_asked_again_after_a_short_random_wait() {
     let primary = upstream([Script::json(500, "{}"), good()]).await;
@@ -143,21 +144,6 @@ async fn a_503_for_ever_ends_in_a_503_after_the_retries() {
     assert_eq!(primary.requests(), 3);
     assert!(begun.elapsed() < Duration::from_secs(4), "one second and two, at most");
     assert_eq!(stand.outcomes().await.get("upstream_error"), Some(&1));
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_503_for_ever_is_rescued_by_the_fallback_and_then_left_alone() {
-    let (primary, fallback) = (upstream([Script::json(503, "{}")]).await, upstream([good()]).await);
-    let stand = stand(&[&primary, &fallback]).await;
-    for _ in 0..5 {
-        rescued(&stand, chat("auto"), "2").await;
-    }
-    for _ in 0..5 {
-        rescued(&stand, chat("auto"), "1").await;
-    }
-    assert_eq!(primary.requests(), 5, "five failures in a row are enough");
-    let mut metrics = Client::connect(stand.admin).await.last(get("/metrics")).await;
-    assert!(metrics.text().await.contains("pointsman_breaker_open{model=\"primary\"} 1\n"));
 }
 
 #[tokio::test(start_paused = true)]
@@ -244,12 +230,6 @@ async fn an_answer_that_goes_on_for_ever_ends_with_its_request() {
     }
 }
 
-/// Sixty words, broken after forty.
-fn cut_at_40() -> Script {
-    let begun = Script::stream().chunk(role());
-    (0..40).fold(begun, |script, number| script.chunk(word(&format!("w{number} "))))
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_cut_at_token_40_of_60_ends_in_an_honest_error() {
     let (primary, fallback) = (upstream([cut_at_40().close()]).await, upstream([good_stream()]).await);
@@ -297,13 +277,6 @@ async fn a_missing_done_is_supplied() {
     assert!(rescued(&stand, chat_stream("auto"), "1").await.ends_with("data: [DONE]\n\n"));
 }
 
-fn too_long() -> Script {
-    Script::json(
-        400,
-        r#"{"error":{"message":"This model's maximum context length is 8192 tokens.","type":"invalid_request_error","param":"messages","code":"context_length_exceeded"}}"#,
-    )
-}
-
 #[tokio::test(start_paused = true)]
 async fn a_prompt_too_long_goes_to_the_next_model_with_a_larger_context() {
     let (small, smaller, large) =
@@ -341,20 +314,6 @@ async fn a_content_filters_refusal_is_passed_on_as_it_is() {
     assert_eq!(stand.outcomes().await.get("client_error"), Some(&1));
 }
 
-/// A client's bad requests never have an upstream left alone for the others.
-#[tokio::test(start_paused = true)]
-async fn bad_requests_open_no_breaker() {
-    let bad = Script::json(400, r#"{"error":{"message":"bad","type":"invalid_request_error"}}"#);
-    let mut scripts = vec![bad; 50];
-    scripts.push(good());
-    let primary = upstream(scripts).await;
-    let stand = stand(&[&primary]).await;
-    for _ in 0..50 {
-        assert_eq!(stand.chat(chat("auto")).await.status, 400);
-    }
-    rescued(&stand, chat("auto"), "1").await;
-}
-
 /// Our key, our address there: the client is told that the gateway is at fault, once nothing is left.
 #[tokio::test(start_paused = true)]
 async fn an_upstreams_401_403_or_404_goes_to_the_fallback_and_ends_as_502() {
@@ -366,56 +325,6 @@ async fn an_upstreams_401_403_or_404_goes_to_the_fallback_and_ends_as_502() {
         assert_eq!((reply.status.as_u16(), reply.header("x-should-retry")), (502, Some("false")));
         assert_eq!(primary.requests(), 2, "{status}: no retry mends it");
     }
-}
-
-#[tokio::test(start_paused = true)]
-async fn an_upstream_down_for_a_minute_is_left_alone_and_found_again() {
-    let mut scripts = vec![Script::empty().reset(); 12];
-    scripts.push(good());
-    let (primary, fallback) = (upstream(scripts).await, upstream([good()]).await);
-    let stand = stand(&[&primary, &fallback]).await;
-    let begun = Instant::now();
-    let mut answered_by_primary = false;
-    while begun.elapsed() < Duration::from_secs(120) {
-        let mut reply = stand.chat(chat("auto")).await;
-        assert_eq!(reply.status, 200);
-        answered_by_primary = reply.header("x-pointsman-model") == Some("primary");
-        reply.text().await;
-        tokio::time::advance(Duration::from_secs(1)).await;
-    }
-    assert!(answered_by_primary, "it is back");
-    // Five to open the breaker, then one probe every ten seconds.
-    let probes: Vec<u64> = futures_util::future::join_all((5..12).map(|place| after(&primary, place, begun)))
-        .await
-        .iter()
-        .map(Duration::as_secs)
-        .collect();
-    assert!(probes.windows(2).all(|pair| (10..=12).contains(&(pair[1] - pair[0]))), "{probes:?}");
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_client_that_leaves_a_probe_makes_room_for_the_next() {
-    let gate = Gate::default();
-    let mut scripts = vec![Script::empty().reset(); 5];
-    scripts.extend([Script::empty().wait(&gate).silence(), good()]);
-    let primary = upstream(scripts).await;
-    let stand = stand_with(&[&primary], "retry: {max: 0}").await;
-    for _ in 0..5 {
-        assert_eq!(stand.chat(chat("auto")).await.status, 502);
-    }
-    assert_eq!(stand.chat(chat("auto")).await.status, 503);
-    tokio::time::advance(Duration::from_secs(10)).await;
-    let mut client = RawClient::connect(stand.address).await;
-    let body = chat("auto");
-    let head = format!(
-        "POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {KEY}\r\ncontent-length: {}",
-        body.len()
-    );
-    client.send(format!("{head}\r\n\r\n{body}")).await;
-    primary.request(5).await;
-    drop(client);
-    primary.abandoned(5).await;
-    rescued(&stand, chat("auto"), "1").await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -457,184 +366,6 @@ async fn a_broken_answer_is_billed_by_what_came_of_it() {
     assert!(!text.contains(&done()), "{text}");
     stand.outcomes().await;
     assert_eq!(stand.metric("pointsman_tokens_total", &["model=\"primary\"", "kind=\"prompt\""]), 9);
-}
-
-/// Comments keep the way to the client open while the first content is waited for; then the answer is as ever.
-#[tokio::test(start_paused = true)]
-async fn heartbeats_are_sent_until_the_first_content() {
-    let slow = Script::stream().chunk(role()).silence();
-    let (primary, fallback) = (upstream([slow]).await, upstream([good_stream()]).await);
-    let stand = stand_with(&[&primary, &fallback], "heartbeat: 3s").await;
-    let mut reply = stand.chat(chat_stream("auto")).await;
-    assert_eq!(
-        (reply.status.as_u16(), reply.header("content-type")),
-        (200, Some("text/event-stream; charset=utf-8"))
-    );
-    let text = reply.text().await;
-    let beats = text.matches(": waiting for the model\n\n").count();
-    assert!((2..=4).contains(&beats), "{text}");
-    assert!(text.ends_with(&as_named(&stream("good").concat(), "fallback")), "{text}");
-    assert_eq!(stand.outcomes().await.into_iter().collect::<Vec<_>>(), [("ok", 1)]);
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_failure_after_a_heartbeat_is_an_error_event() {
-    let primary = upstream([Script::empty().silence()]).await;
-    let stand = stand_with(&[&primary], "heartbeat: 1s, retry: {max: 0}").await;
-    let mut reply = stand.chat(chat_stream("auto")).await;
-    assert_eq!(reply.status, 200);
-    let text = reply.text().await;
-    let (_, event) = text.rsplit_once(": waiting for the model\n\n").unwrap();
-    assert!(event.starts_with(r#"data: {"error":{"message""#) && event.ends_with("}\n\n"), "{text}");
-    assert!(event.contains("upstream_headers_timeout") && !text.contains("[DONE]"), "{text}");
-    assert_eq!(stand.outcomes().await.into_iter().collect::<Vec<_>>(), [("upstream_error", 1)]);
-}
-
-/// What comes in time keeps its own status.
-#[tokio::test(start_paused = true)]
-async fn without_a_wait_there_is_no_heartbeat() {
-    let primary = upstream([Script::json(500, "{}"), good_stream()]).await;
-    let stand = stand_with(&[&primary], "heartbeat: 20s, retry: {max: 0}").await;
-    assert_eq!(stand.chat(chat_stream("auto")).await.status, 502);
-    assert!(!rescued(&stand, chat_stream("auto"), "1").await.contains("waiting"));
-}
-
-/// A model that is later than it ever is has a second one asked beside it.
-#[tokio::test(start_paused = true)]
-async fn a_hedge_is_asked_after_the_models_own_95th_percentile() {
-    for (first_wins, winner, result) in [(false, "fallback", "first"), (true, "primary", "late")] {
-        let (gate, other) = (Gate::default(), Gate::default());
-        let mut scripts = vec![good_stream(); 20];
-        let begun = Script::empty().wait(&gate);
-        scripts
-            .push(stream("good").iter().fold(begun.write(HEAD), |script, event| script.chunk(event)).end());
-        let hedge = Script::empty().wait(&other);
-        let hedge = stream("good").iter().fold(hedge.write(HEAD), |script, event| script.chunk(event)).end();
-        let (primary, fallback) = (upstream(scripts).await, upstream([hedge]).await);
-        let stand = stand_with(&[&primary, &fallback], "hedge: true").await;
-        for _ in 0..20 {
-            rescued(&stand, chat_stream("auto"), "1").await;
-        }
-        assert_eq!(fallback.requests(), 0, "nothing was late yet");
-        let mut client = stand.client().await;
-        let mut asking = tokio::task::JoinSet::new();
-        asking.spawn(async move {
-            let mut reply =
-                client.send(crate::client::post("/v1/chat/completions", chat_stream("auto"))).await;
-            (reply.header("x-pointsman-model").map(str::to_owned), reply.text().await)
-        });
-        fallback.request(0).await;
-        assert_eq!(primary.requests(), 21, "both are asked");
-        if first_wins { &gate } else { &other }.open();
-        let (model, text) = asking.join_next().await.unwrap().unwrap();
-        assert_eq!((model.as_deref(), text), (Some(winner), as_named(&stream("good").concat(), winner)));
-        if first_wins {
-            fallback.abandoned(0).await;
-        } else {
-            primary.abandoned(20).await;
-        }
-        let labels = [format!("result=\"{result}\""), "model=\"fallback\"".to_owned()];
-        assert_eq!(stand.metric("pointsman_hedges_total", &[&labels[0], &labels[1]]), 1);
-        let ok = ["outcome=\"ok\"".to_owned(), format!("model=\"{winner}\"")];
-        stand.outcomes().await;
-        assert_eq!(
-            stand.metric("pointsman_requests_total", &[&ok[0], &ok[1]]),
-            if first_wins { 21 } else { 1 }
-        );
-    }
-}
-
-const HEAD: &str = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n";
-
-/// A model at several addresses: calls go to the less loaded of two.
-#[tokio::test(start_paused = true)]
-async fn calls_go_to_the_less_loaded_address() {
-    let gate = Gate::default();
-    let held = Script::empty().wait(&gate).write(HEAD);
-    let held = stream("good").iter().fold(held, |script, event| script.chunk(event)).end();
-    let (one, other) = (upstream([held.clone()]).await, upstream([held]).await);
-    let stand = addresses(&[&one, &other]).await;
-    let mut asking = tokio::task::JoinSet::new();
-    for number in 1..=6 {
-        let mut client = stand.client().await;
-        asking.spawn(async move {
-            client.send(crate::client::post("/v1/chat/completions", chat_stream("auto"))).await.text().await
-        });
-        stand.eventually("the call", || one.requests() + other.requests() == number).await;
-        assert!(one.requests().abs_diff(other.requests()) <= 1, "{} {}", one.requests(), other.requests());
-    }
-    gate.open();
-    while let Some(text) = asking.join_next().await {
-        assert!(text.unwrap().contains("good"));
-    }
-}
-
-/// An address that fails is left for another in the same request, and soon by all.
-#[tokio::test(start_paused = true)]
-async fn a_failing_address_is_ejected() {
-    let (bad, good) = (upstream([Script::empty().reset()]).await, upstream([good()]).await);
-    let stand = addresses(&[&bad, &good]).await;
-    for _ in 0..60 {
-        let reply = stand.chat(chat("auto")).await;
-        assert_eq!(reply.status, 200);
-    }
-    assert_eq!(good.requests(), 60);
-    assert!((5..=6).contains(&bad.requests()), "five failures in a row are enough: {}", bad.requests());
-    let mut metrics = Client::connect(stand.admin).await.last(get("/metrics")).await;
-    assert!(
-        metrics.text().await.contains("pointsman_breaker_open{model=\"m\"} 0\n"),
-        "one address takes calls"
-    );
-}
-
-async fn addresses(upstreams: &[&Upstream]) -> Stand {
-    let urls: Vec<String> = upstreams.iter().map(|upstream| format!("\"{}\"", upstream.base_url())).collect();
-    let yaml = format!(
-        "listen: 127.0.0.1:0\nadmin_listen: 127.0.0.1:0\nmodels: {{m: {{base_url: [{}]}}}}\nroutes: {{auto: {{models: [m]}}}}\n\
-         tenants: {{t: {{keys: [{{key: {KEY}}}], pool: [m]}}}}\n",
-        urls.join(", ")
-    );
-    crate::stand::start(&yaml).await
-}
-
-/// Checked beside the traffic: a request never finds out for itself that the address is down.
-#[tokio::test(start_paused = true)]
-async fn an_address_that_fails_its_checks_is_left_alone() {
-    let healthy = Arc::new(AtomicBool::new(true));
-    let is_healthy = Arc::clone(&healthy);
-    let calls = Arc::new(AtomicUsize::new(0));
-    let called = Arc::clone(&calls);
-    let primary = Upstream::playing(move |request| {
-        if request.target() == "/health" {
-            assert_eq!(request.header("authorization"), Some("Bearer up-key"));
-            return Script::json(if is_healthy.load(Ordering::Relaxed) { 200 } else { 503 }, "{}");
-        }
-        called.fetch_add(1, Ordering::Relaxed);
-        Script::json(200, &answer("good"))
-    })
-    .await;
-    let fallback = upstream([good()]).await;
-    let stand = Setup::new()
-        .model(
-            "primary",
-            &primary.base_url(),
-            "api_key: up-key, health_check: {path: /health, interval: 1s, timeout: 500ms}",
-        )
-        .model("fallback", &fallback.base_url(), "")
-        .start()
-        .await;
-    let answers = async |model: &str| {
-        let reply = stand.chat(chat("auto")).await;
-        assert_eq!((reply.status.as_u16(), reply.header("x-pointsman-model")), (200, Some(model)));
-    };
-    answers("primary").await;
-    healthy.store(false, Ordering::Relaxed);
-    stand.eventually_open("primary", "1").await;
-    answers("fallback").await;
-    assert_eq!(calls.load(Ordering::Relaxed), 1, "it was not asked");
-    healthy.store(true, Ordering::Relaxed);
-    stand.eventually_open("primary", "0").await;
-    answers("primary").await;
 }
 
 /// Whatever status comes with it.
@@ -684,71 +415,6 @@ async fn a_refusal_with_status_200_is_a_refusal() {
         assert_eq!((primary.requests(), fallback.requests()), (10, 0));
         assert_eq!(stand.outcomes().await.get("client_error"), Some(&10));
     }
-}
-
-/// A prompt that breaks an upstream breaks it once a request, however often it is asked again.
-#[tokio::test(start_paused = true)]
-async fn one_request_is_one_failure() {
-    let mut scripts = vec![Script::json(500, "{}"); 12];
-    scripts.push(good());
-    let primary = upstream(scripts).await;
-    let stand = stand(&[&primary]).await;
-    for _ in 0..4 {
-        assert_eq!(stand.chat(chat("auto")).await.status, 502);
-    }
-    rescued(&stand, chat("auto"), "1").await;
-    assert_eq!(primary.requests(), 13, "twelve failures of four requests are four");
-}
-
-/// The same model at the same address by another account.
-#[tokio::test(start_paused = true)]
-async fn accounts_are_left_alone_one_by_one() {
-    let upstream = Upstream::playing(|request| {
-        if request.header("authorization") == Some("Bearer empty") { Script::json(402, "{}") } else { good() }
-    })
-    .await;
-    let stand = Setup::new()
-        .model("one", &upstream.base_url(), "model: same, api_key: empty")
-        .model("other", &upstream.base_url(), "model: same, api_key: full")
-        .start()
-        .await;
-    for _ in 0..40 {
-        assert_eq!(stand.chat(chat("auto")).await.status, 200);
-    }
-    let mut metrics = Client::connect(stand.admin).await.last(get("/metrics")).await;
-    let text = metrics.text().await;
-    for line in ["pointsman_breaker_open{model=\"one\"} 1\n", "pointsman_breaker_open{model=\"other\"} 0\n"] {
-        assert!(text.contains(line), "{text}");
-    }
-}
-
-/// A second model that refuses is no answer while the first is on its way; both may then be asked for the rest.
-#[tokio::test(start_paused = true)]
-async fn a_hedge_that_refuses_is_passed_over() {
-    let gate = Gate::default();
-    let mut scripts = vec![good_stream(); 20];
-    let late = Script::empty().wait(&gate).write(HEAD);
-    scripts.push(stream("good").iter().fold(late, |script, event| script.chunk(event)).end());
-    let refusal = Script::json(400, r#"{"error":{"message":"no","type":"invalid_request_error"}}"#);
-    let (primary, fallback) = (upstream(scripts).await, upstream([refusal]).await);
-    let stand = stand_with(&[&primary, &fallback], "hedge: true").await;
-    for _ in 0..20 {
-        rescued(&stand, chat_stream("auto"), "1").await;
-    }
-    let mut client = stand.client().await;
-    let mut asking = tokio::task::JoinSet::new();
-    asking.spawn(async move {
-        client.send(crate::client::post("/v1/chat/completions", chat_stream("auto"))).await.text().await
-    });
-    fallback.request(0).await;
-    stand
-        .eventually("the refusal", || {
-            stand.metric("pointsman_attempts_total", &["model=\"fallback\"", "result=\"refused\""]) == 1
-        })
-        .await;
-    gate.open();
-    assert_eq!(asking.join_next().await.unwrap().unwrap(), as_named(&stream("good").concat(), "primary"));
-    assert_eq!(stand.metric("pointsman_hedges_total", &["result=\"late\""]), 1);
 }
 
 /// What comes after the last choice's end takes nothing from the answer.
