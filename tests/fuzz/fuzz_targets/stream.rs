@@ -99,6 +99,8 @@ impl StreamObserver for Watch {
         self.0.lock().unwrap().usage = Some(usage);
     }
 
+    fn written(&mut self, _: u64) {}
+
     fn ended(&mut self, fault: Option<&StreamFault>) {
         let earlier = self.0.lock().unwrap().ended.replace(fault.cloned());
         assert!(earlier.is_none(), "told twice");
