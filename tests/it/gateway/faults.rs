@@ -4,6 +4,7 @@
 
 mod alone;
 mod late;
+mod shapes;
 
 use std::{
     sync::{
