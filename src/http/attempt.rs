@@ -9,7 +9,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::error::AttemptFault;
 use crate::{
-    openai::{self, answer, characters, chunk::Dialect, endpoint::Endpoint, request::Request, usage::Usage},
+    openai::{self, answer, chunk::Dialect, endpoint::Endpoint, request::Request, usage::Usage},
     stream::{
         body::{Broken, Committed, commit},
         fault::StreamFault,
@@ -44,7 +44,7 @@ impl Call {
 
     /// Its answer is a stream of one text, which another model can go on with.
     pub(super) fn can_be_gone_on_with(&self) -> bool {
-        self.endpoint == Endpoint::Chat && self.request.stream() && self.request.asks_for_text()
+        self.endpoint == Endpoint::Chat && self.streams() && self.request.asks_for_text()
     }
 }
 
@@ -69,10 +69,9 @@ pub(super) struct Spent {
 }
 
 impl Spent {
-    /// What was used, estimated where nothing was reported; `None` where nothing had begun.
-    pub(super) fn used(&self, prompt_tokens: u64) -> Option<Usage> {
-        let estimate = || Usage { prompt_tokens, completion_tokens: characters::tokens(self.characters) };
-        self.usage.or_else(|| (self.characters > 0).then(estimate))
+    /// Characters written; `None` where nothing had begun.
+    pub(super) fn written(&self) -> Option<u64> {
+        (self.characters > 0).then_some(self.characters)
     }
 }
 
@@ -142,7 +141,7 @@ pub(super) async fn attempt(
     };
     let first_byte_seconds = called.elapsed().as_secs_f64();
     if !response.status().is_success() {
-        let patience = Patience { silence_max: model.timeouts.between_tokens, request_at: deadline };
+        let patience = Patience::of(&model.timeouts, deadline);
         return refused_or_failed(response, model, patience).await;
     }
     let (mut head, body) = response.into_parts();
@@ -193,7 +192,7 @@ async fn read_answer(
     times: Times,
     transcript: Option<Transcript>,
 ) -> Result<AnswerBody, Broken> {
-    let patience = Patience { silence_max: model.timeouts.between_tokens, request_at: times.deadline };
+    let patience = Patience::of(&model.timeouts, times.deadline);
     let encodings = head.headers.get_all(header::CONTENT_ENCODING);
     if let Some(encoding) = encodings.iter().find(|value| *value != "identity") {
         let encoding = String::from_utf8_lossy(encoding.as_bytes()).into_owned();

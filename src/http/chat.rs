@@ -36,7 +36,6 @@ async fn choose(exchange: &mut Exchange<'_>) -> Result<Vec<usize>, Failure> {
     let request = &exchange.call.request;
     let messages = request.messages()?;
     let needs = request.requirements(&messages);
-    exchange.guards.account.set_prompt_estimate(needs.prompt_tokens);
     exchange.call.prompt_tokens = needs.prompt_tokens;
     let asked = Asked { messages: &messages, needs: &needs };
     let pool = &exchange.tenant.plans.models;

@@ -43,15 +43,10 @@ impl Exchange<'_> {
         self.trail.route = Some(route.to_string());
     }
 
-    /// The prompt has about so many tokens.
-    pub(super) fn set_prompt_tokens(&mut self, tokens: u64) {
-        self.guards.account.set_prompt_estimate(tokens);
-        self.call.prompt_tokens = tokens;
-    }
-
     /// Asks the models of `ranking` until one answers.
     pub(super) async fn run(self, ranking: &[usize]) -> Response<ResponseBody> {
-        let Self { app, tenant, call, guards, trail } = self;
+        let Self { app, tenant, call, mut guards, trail } = self;
+        guards.account.set_prompt_estimate(call.prompt_tokens);
         let route = trail.route.as_deref().unwrap_or_default();
         let delivery = tenant.delivery(route);
         let heartbeat = delivery.heartbeat.filter(|_| call.streams());
@@ -84,7 +79,7 @@ async fn pursue(
                 trail.attempts = Some(asked);
             }
             Heard::Spent(model, spent) => {
-                guards.account.add_spent(&model.name, model.price, spent.usage, spent.characters);
+                guards.account.add_spent(&model.name, model.price, spent.usage, spent.written());
             }
         })
         .await;
@@ -119,7 +114,7 @@ fn answer(
     let Answered { place, model, answer, passage } = answered;
     let metrics = &app.metrics;
     metrics.upstream_first_byte_seconds.with_label_values(&[&*model.name]).observe(answer.first_byte_seconds);
-    let patience = Patience { silence_max: model.timeouts.between_tokens, request_at: pursuit.deadline() };
+    let patience = Patience::of(&model.timeouts, pursuit.deadline());
     let mut observer = AnswerObserver {
         guards,
         metrics: Arc::clone(metrics),

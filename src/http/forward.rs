@@ -13,7 +13,7 @@ pub(super) async fn forward(mut exchange: Exchange<'_>) -> Response<ResponseBody
     match target::resolve_model(exchange.tenant, exchange.call.request.model()) {
         Ok((Target::Model(place), route)) => {
             exchange.set_route(&route);
-            exchange.set_prompt_tokens(exchange.call.request.input_tokens());
+            exchange.call.prompt_tokens = exchange.call.request.input_tokens();
             exchange.run(&[place]).await
         }
         Ok(_) => exchange.run(&[]).await,

@@ -158,8 +158,8 @@ impl Rescuer<Incoming> for AnswerObserver {
     }
 
     fn rescued(&mut self, Rescued { pursuit, source, spent }: Rescued) {
-        for (model, price, Spent { usage, characters }) in spent {
-            self.guards.account.add_spent(&model, price, usage, characters);
+        for (model, price, spent) in spent {
+            self.guards.account.add_spent(&model, price, spent.usage, spent.written());
         }
         let Some(source) = source else { return };
         self.guards.account.set_model(&source.model.name, source.model.price);

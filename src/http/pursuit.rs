@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     config::{Delivery, StreamRecovery},
+    openai::usage::Usage,
     resilience::{
         attempts::{Attempts, Next},
         breaker::Verdict,
@@ -184,7 +185,8 @@ impl Pursuit {
                     self.failed(place, &model, &fault, Passage { address, admission });
                     listen(Heard::Spent(&model, spent));
                     if let Some(broken) = &mut broken {
-                        broken.add_usage(spent.used(self.call.prompt_tokens).unwrap_or_default());
+                        let used = Usage::known(spent.usage, self.call.prompt_tokens, spent.written());
+                        broken.add_usage(used.unwrap_or_default().0);
                     }
                     let is_final = fault.ends_the_request();
                     // Who could have taken what another refused has failed: that is what is left to be told.

@@ -2,6 +2,8 @@
 
 use serde::Deserialize;
 
+use super::characters;
+
 /// Tokens of one answer.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Usage {
@@ -21,6 +23,16 @@ struct Wire {
 }
 
 impl Usage {
+    /// What was used by an answer of which so many characters were written: as reported, or else estimated, and whether it
+    /// is. Nothing is known of an answer that did not begin.
+    #[must_use]
+    pub fn known(reported: Option<Self>, prompt_tokens: u64, written: Option<u64>) -> Option<(Self, bool)> {
+        if let Some(reported) = reported {
+            return Some((reported, false));
+        }
+        Some((Self { prompt_tokens, completion_tokens: characters::tokens(written?) }, true))
+    }
+
     /// Reads a `usage` object; `None` when it is null or of another shape.
     #[must_use]
     pub fn parse(json: &str) -> Option<Self> {

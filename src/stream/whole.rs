@@ -13,7 +13,10 @@ use http_body_util::BodyExt;
 use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 
 use super::{body::StreamObserver, fault::StreamFault};
-use crate::openai::{scan::UsageScanner, usage::Usage};
+use crate::{
+    config::Timeouts,
+    openai::{scan::UsageScanner, usage::Usage},
+};
 
 /// What came of reading a body with a limit.
 #[derive(Debug)]
@@ -34,6 +37,12 @@ pub struct Patience {
 }
 
 impl Patience {
+    /// That with an upstream of these timeouts, in a request that must be over by `request_at`.
+    #[must_use]
+    pub fn of(timeouts: &Timeouts, request_at: Instant) -> Self {
+        Self { silence_max: timeouts.between_tokens, request_at }
+    }
+
     /// When a body that showed a sign of life `now` is given up, and why.
     fn due(&self, now: Instant) -> (Instant, StreamFault) {
         let silent_at = now + self.silence_max;

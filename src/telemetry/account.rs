@@ -7,10 +7,7 @@ use super::{
     metrics::{Metrics, NONE},
     outcome::{Estimated, Outcome},
 };
-use crate::{
-    config::Price,
-    openai::{characters, usage::Usage},
-};
+use crate::{config::Price, openai::usage::Usage};
 
 /// What is recorded of one request. Dropped without [`Account::ended`]: the client left.
 #[derive(Debug)]
@@ -39,11 +36,7 @@ struct Billed {
 impl Billed {
     /// What was used, and whether that is an estimate. Nothing is known of a model that did not begin.
     fn used(&self, prompt_tokens: u64) -> Option<(Usage, bool)> {
-        if let Some(reported) = self.usage {
-            return Some((reported, false));
-        }
-        let completion_tokens = characters::tokens(self.written_characters?);
-        Some((Usage { prompt_tokens, completion_tokens }, true))
+        Usage::known(self.usage, prompt_tokens, self.written_characters)
     }
 }
 
@@ -86,9 +79,8 @@ impl Account {
         name: &Arc<str>,
         price: Option<Price>,
         usage: Option<Usage>,
-        characters: u64,
+        written_characters: Option<u64>,
     ) {
-        let written_characters = (characters > 0).then_some(characters);
         let spent = Billed { name: Arc::clone(name), price, usage, written_characters };
         self.earlier.extend(Some(spent).filter(|spent| spent.used(0).is_some()));
     }

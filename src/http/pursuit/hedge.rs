@@ -39,11 +39,8 @@ impl Pursuit {
         listen(Heard::Calls(&model, self.asked));
         let second = Box::pin(self.ask(place, Arc::clone(&model), passage, self.first()));
         let tried = match select(first, second).await {
-            Either::Left((tried, second)) => self.or_else(tried, place, |_| false, second, listen).await,
-            Either::Right((tried, first)) => {
-                let refused = |outcome: &Attempt| matches!(outcome, Attempt::Refused(_));
-                self.or_else(tried, first_place, refused, first, listen).await
-            }
+            Either::Left((tried, second)) => self.or_else(tried, [first_place, place], second, listen).await,
+            Either::Right((tried, first)) => self.or_else(tried, [first_place, place], first, listen).await,
         };
         let is_first = tried.place == place && matches!(tried.outcome, Attempt::Answered(_));
         let result = if is_first { "first" } else { "late" };
@@ -55,28 +52,26 @@ impl Pursuit {
         tried
     }
 
-    /// What was tried, unless it failed or is `passed_over`: then the other, at `other_place`, which else is free to be asked.
+    /// What was tried of the two, unless it failed or is the second's refusal: then the other, which else is free to be asked.
     async fn or_else(
         &mut self,
         tried: Tried,
-        other_place: usize,
-        passed_over: impl Fn(&Attempt) -> bool,
+        [first_place, second_place]: [usize; 2],
         other: impl Future<Output = Tried> + Send,
         listen: Listen<'_>,
     ) -> Tried {
-        let is_passed_over = passed_over(&tried.outcome);
         match tried {
             Tried { place, model, passage, outcome: Attempt::Failed(fault, spent), .. } => {
                 self.failed(place, &model, &fault, passage);
                 listen(Heard::Spent(&model, spent));
                 other.await
             }
-            Tried { place, model, passage, .. } if is_passed_over => {
+            Tried { place, model, passage, outcome: Attempt::Refused(_), .. } if place == second_place => {
                 self.refused(place, &model, passage.admission);
                 other.await
             }
             tried => {
-                self.attempts.put_back(other_place);
+                self.attempts.put_back(if tried.place == first_place { second_place } else { first_place });
                 tried
             }
         }
