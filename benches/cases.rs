@@ -14,7 +14,6 @@ use pointsman::{
         chunk::Dialect,
         request::{Request, Requirements},
         rewrite::Segments,
-        usage::Usage,
     },
     snapshot::Tenant,
     stream::{
@@ -23,6 +22,7 @@ use pointsman::{
         relay::{Limits, Relay, RelaySettings},
         transcript::Transcript,
     },
+    telemetry::bill::Meter,
 };
 use tokio::{runtime::Runtime, time::Instant};
 
@@ -79,7 +79,9 @@ impl Relaying {
         let frames = self.events.iter().cloned().map(|event| Ok::<_, Infallible>(Frame::data(event)));
         let upstream = StreamBody::new(stream::iter(frames));
         self.runtime.block_on(async {
-            let committed = commit(Relay::new(upstream, settings())).await.expect("the answer has content");
+            let settings = settings();
+            let meter = Arc::clone(&settings.meter);
+            let committed = commit(Relay::new(upstream, settings)).await.expect("the answer has content");
             let mut seen = Seen::default();
             let mut body = committed.into_body(&mut seen);
             let mut bytes = 0;
@@ -87,7 +89,8 @@ impl Relaying {
                 bytes += frame.data_ref().map_or(0, Bytes::len);
             }
             drop(body);
-            assert!(seen.whole && seen.usage.is_some(), "the answer ends honestly and reports its usage");
+            let is_reported = meter.used().is_some_and(|used| !used.is_estimate);
+            assert!(seen.whole && is_reported, "the answer ends honestly and reports its usage");
             bytes
         })
     }
@@ -107,13 +110,13 @@ fn settings() -> RelaySettings {
         transcript: None,
         event_bytes_max: 16 << 20,
         redactor: Arc::default(),
+        meter: Meter::alone("m"),
     }
 }
 
 /// What the accounting of a request would be told.
 #[derive(Default)]
 struct Seen {
-    usage: Option<Usage>,
     whole: bool,
 }
 
@@ -128,12 +131,6 @@ impl<B> Rescuer<B> for &mut Seen {
 }
 
 impl StreamObserver for &mut Seen {
-    fn usage(&mut self, usage: Usage) {
-        self.usage = Some(usage);
-    }
-
-    fn written(&mut self, _: u64) {}
-
     fn ended(&mut self, fault: Option<&StreamFault>) {
         self.whole = fault.is_none();
     }

@@ -37,7 +37,7 @@ pub use model::{ClientIdentity, FeatureSet, ModelConfig, Provider, ResponseModel
 pub use price::{Price, TokenPrice};
 pub use probability::Probability;
 pub use route::{EmbedderConfig, RouteChoice, RouteConfig, RoutedConfig, RouterKind, RoutingText, Selection};
-pub use server::{ListenerTls, ServerLimits};
+pub use server::{AccessLogTarget, ListenerTls, ServerLimits};
 pub use source::Source;
 pub use tenant::{KeyDigest, TenantConfig};
 
@@ -53,6 +53,8 @@ pub struct Config {
     pub admin_listen: Option<SocketAddr>,
     /// TLS on `listen`.
     pub tls: Option<ListenerTls>,
+    /// Where a line is written for each request; nowhere when absent.
+    pub access_log: Option<AccessLogTarget>,
     /// The limits of the process.
     pub server: ServerLimits,
     /// The upstream models by their names in pools; at least one.
@@ -118,6 +120,7 @@ impl Config {
             listen: decode::LISTEN,
             admin_listen: None,
             tls: None,
+            access_log: None,
             server: ServerLimits::default(),
             models,
             routes,

@@ -5,7 +5,7 @@ pub mod reload;
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, LazyLock},
 };
 
@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    config::{Config, Diagnostics, EmbedderConfig, RoutedConfig, RouterKind},
+    config::{AccessLogTarget, Config, Diagnostics, EmbedderConfig, RoutedConfig, RouterKind},
     http::{
         Face,
         app::{App, Watcher},
@@ -27,7 +27,10 @@ use crate::{
     },
     server::{Listener, tls},
     snapshot::{BuildContext, RouteFault, Snapshot, build},
-    telemetry::metrics::{Metrics, NONE},
+    telemetry::{
+        access_log::AccessLog,
+        metrics::{Metrics, NONE},
+    },
     upstream::client::Clients,
 };
 
@@ -43,6 +46,14 @@ pub enum StartError {
     /// The listener's certificate cannot be used.
     #[error(transparent)]
     Tls(#[from] crate::upstream::tls::TlsError),
+    /// The access log cannot be written to.
+    #[error("access_log: {path} cannot be opened for writing: {source}", path = .path.display())]
+    AccessLog {
+        /// Where it was to be.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     /// The address cannot be listened on.
     #[error("cannot listen on {address}: {source}")]
     Listen {
@@ -70,16 +81,13 @@ pub struct Gateway {
 /// # Errors
 /// When the gateway would not start with it.
 pub fn check(config: &Config) -> Result<Diagnostics, StartError> {
-    if let Some(listener_tls) = &config.tls {
-        tls::server_config(listener_tls)?;
-    }
     snapshot(config).map(|(_, warnings)| warnings)
 }
 
 /// A configuration made ready, with its warnings, for whoever wants its decisions without its sockets.
 ///
 /// # Errors
-/// As for [`check`], the listener's certificate aside.
+/// As for [`check`].
 pub fn snapshot(config: &Config) -> Result<(Snapshot, Diagnostics), StartError> {
     snapshot_with(config, &load_engine)
 }
@@ -96,7 +104,13 @@ pub fn snapshot_with(
     static CLIENTS: LazyLock<Clients> = LazyLock::new(Clients::from_environment);
     let engines = shipped_engines()?;
     let context = BuildContext { clients: &CLIENTS, engines: &engines, load };
-    build(config, &context).map_err(StartError::Config)
+    ready(config, &context)
+}
+
+fn ready(config: &Config, context: &BuildContext<'_>) -> Result<(Snapshot, Diagnostics), StartError> {
+    let (mut snapshot, warnings) = build(config, context).map_err(StartError::Config)?;
+    snapshot.tls = config.tls.as_ref().map(tls::server_config).transpose()?;
+    Ok((snapshot, warnings))
 }
 
 /// Puts a configuration in force, all of it or nothing; its warnings, when it is. Requests on their way end under
@@ -105,16 +119,30 @@ pub fn snapshot_with(
 /// # Errors
 /// When the gateway would not start with it: the one in force stays.
 pub fn reload(app: &App, config: &Config) -> Result<Diagnostics, StartError> {
-    let (snapshot, warnings) = snapshot(config)?;
-    let listener_tls = config.tls.as_ref().map(tls::server_config).transpose()?;
-    if listener_tls.is_some() != app.tls.load().is_some() {
+    let (mut snapshot, warnings) = snapshot(config)?;
+    let access_log = access_log(config)?;
+    let in_force = app.snapshot.load().tls.clone();
+    if snapshot.tls.is_some() != in_force.is_some() {
         tracing::warn!("reload: whether the listener has TLS changes with a restart only");
-    } else if let Some(tls) = listener_tls {
-        app.tls.store(Some(tls));
+        snapshot.tls = in_force;
     }
     seed(&app.metrics, &snapshot);
     app.put_in_force(snapshot);
+    app.books.write_to(access_log);
     Ok(warnings)
+}
+
+fn access_log(config: &Config) -> Result<Option<AccessLog>, StartError> {
+    let opened = |target| {
+        AccessLog::open(target).map_err(|source| StartError::AccessLog {
+            path: match target {
+                AccessLogTarget::File(path) => path.clone(),
+                AccessLogTarget::Stdout => "stdout".into(),
+            },
+            source,
+        })
+    };
+    config.access_log.as_ref().map(opened).transpose()
 }
 
 impl Gateway {
@@ -135,8 +163,7 @@ impl Gateway {
         context: &BuildContext<'_>,
         watcher: Option<Watcher>,
     ) -> Result<Self, StartError> {
-        let built = build(config, context).map_err(StartError::Config)?;
-        Self::assemble(config, built, watcher).await
+        Self::assemble(config, ready(config, context)?, watcher).await
     }
 
     async fn assemble(
@@ -149,11 +176,9 @@ impl Gateway {
         }
         let metrics = Arc::new(Metrics::new()?);
         seed(&metrics, &snapshot);
-        let limits = snapshot.limits.clone();
+        let (limits, has_tls) = (snapshot.limits.clone(), snapshot.tls.is_some());
         let app = Arc::new(App::new(snapshot, metrics, watcher));
-        let listener_tls = config.tls.as_ref().map(tls::server_config).transpose()?;
-        let has_tls = listener_tls.is_some();
-        app.tls.store(listener_tls);
+        app.books.write_to(access_log(config)?);
         let listener = |socket, has_tls, face| Listener {
             socket,
             has_tls,

@@ -171,7 +171,7 @@ async fn connection(shared: Arc<Shared>, stream: TcpStream, slot: OwnedSemaphore
 
 /// With the certificate in force; never in the clear instead.
 async fn handshake(shared: &Shared, stream: TcpStream) -> io::Result<TlsStream<TcpStream>> {
-    let config = shared.app.tls.load_full().ok_or(io::ErrorKind::NotConnected)?;
+    let config = shared.app.snapshot.load().tls.clone().ok_or(io::ErrorKind::NotConnected)?;
     TlsAcceptor::from(config).accept(stream).await
 }
 

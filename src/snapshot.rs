@@ -9,6 +9,7 @@ mod solve;
 use std::{collections::BTreeMap, sync::Arc};
 
 pub use build::{BuildContext, RouteFault, build};
+use rustls::ServerConfig;
 
 use crate::{
     config::{Delivery, ServerLimits},
@@ -22,6 +23,8 @@ use crate::{
 pub struct Snapshot {
     /// The limits of the process.
     pub limits: ServerLimits,
+    /// What the clients' listener shows, where it has TLS.
+    pub tls: Option<Arc<ServerConfig>>,
     /// Who is calling.
     pub keyring: Keyring,
     tenants: BTreeMap<Arc<str>, Arc<Tenant>>,

@@ -1,7 +1,50 @@
-//! What the gateway tells its operators: metrics, and one accounting record per request.
+//! What the gateway tells its operators: metrics, and one event of accounting per request.
 //!
 //! Must not know of HTTP bodies or upstreams, and never sees a prompt or a secret.
 
+pub mod access_log;
 pub mod account;
+pub mod bill;
 pub mod metrics;
 pub mod outcome;
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+
+use self::{access_log::AccessLog, account::Event, metrics::Metrics};
+
+/// Where the events of accounting go.
+#[derive(Debug)]
+pub struct Books {
+    /// They are counted.
+    pub metrics: Arc<Metrics>,
+    /// Each is a line.
+    access_log: ArcSwapOption<AccessLog>,
+}
+
+impl Books {
+    /// Books that count, and write no lines.
+    #[must_use]
+    pub fn new(metrics: Arc<Metrics>) -> Self {
+        Self { metrics, access_log: ArcSwapOption::empty() }
+    }
+
+    /// Writes lines here from now on, or none. The log before it is brought to its end.
+    pub fn write_to(&self, access_log: Option<AccessLog>) {
+        self.access_log.store(access_log.map(Arc::new));
+    }
+
+    /// Brings the metrics up to date that nothing on a request's way counts.
+    pub fn refresh(&self) {
+        if let Some(log) = &*self.access_log.load() {
+            self.metrics.access_log_lost.inc_by(log.newly_lost());
+        }
+    }
+
+    fn note(&self, event: &Event) {
+        if let Some(log) = &*self.access_log.load() {
+            log.write(event);
+        }
+    }
+}

@@ -40,14 +40,20 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     for warning in loaded.warnings.warnings() {
         tracing::warn!("{warning}");
     }
-    runtime()?.block_on(async {
+    let runtime = runtime()?;
+    let books = runtime.block_on(async {
         let gateway =
             Gateway::bind(&loaded.config, None).await.map_err(|error| Failure::Because(error.to_string()))?;
+        let books = Arc::clone(&gateway.app().books);
         let stop = stop_signal()?;
         reload_when_told(&gateway, arguments.config.clone(), stamps)?;
         serve(gateway, stop).await;
-        Ok(())
-    })
+        Ok::<_, Failure>(books)
+    })?;
+    // What was cut has its line, too.
+    drop(runtime);
+    books.write_to(None);
+    Ok(())
 }
 
 /// The threads that serve.

@@ -10,6 +10,7 @@ mod tenant;
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use super::node::shown;
 use super::source::Source;
@@ -31,6 +32,7 @@ pub(super) fn config(root: &Value<'_>, source: Source) -> Option<Config> {
     let listen = fields.read("listen", Value::socket_address).unwrap_or(LISTEN);
     let admin_listen = admin_listen(&mut fields, listen);
     let tls = fields.read("tls", server::listener_tls);
+    let access_log = fields.read("access_log", server::access_log);
     let server = fields.read("server", server::limits).unwrap_or_else(ServerLimits::default);
 
     let models = fields.require("models", "for example `models: {gpt-4o: {api_key: \"${OPENAI_API_KEY}\"}}`");
@@ -38,13 +40,16 @@ pub(super) fn config(root: &Value<'_>, source: Source) -> Option<Config> {
     let model_names: BTreeSet<&str> = models.keys().map(String::as_str).collect();
 
     let routes = fields.take("routes");
-    let routes = routes.map_or_else(route::standard, |routes| route::routes(&routes, &model_names));
+    let first_token_min = models.values().map(|model| model.timeouts.first_token).min().unwrap_or_default();
+    let routes = routes.map_or_else(route::standard, |routes| {
+        route::routes(&routes, &Models { names: &model_names, first_token_min })
+    });
 
     let tenants = fields.require("tenants", "it says who may call and which models each may reach");
     let tenants = tenants.map(|tenants| tenant::tenants(&tenants, &model_names, &routes)).unwrap_or_default();
     fields.finish();
     let files = BTreeSet::new();
-    Some(Config { listen, admin_listen, tls, server, models, routes, tenants, files, source })
+    Some(Config { listen, admin_listen, tls, access_log, server, models, routes, tenants, files, source })
 }
 
 fn admin_listen(fields: &mut Fields<'_>, listen: SocketAddr) -> Option<SocketAddr> {
@@ -54,6 +59,13 @@ fn admin_listen(fields: &mut Fields<'_>, listen: SocketAddr) -> Option<SocketAdd
         value.error("is the same as `listen`", "operators and clients connect to different ports".to_owned());
     }
     Some(address)
+}
+
+/// What routes need to know of the models.
+struct Models<'a> {
+    names: &'a BTreeSet<&'a str>,
+    /// The shortest `timeouts.first_token` among them.
+    first_token_min: Duration,
 }
 
 /// The entries of a mapping from names to something. At least one; names are short and plain, since they appear in

@@ -86,9 +86,14 @@ impl Value<'_> {
         Some(Secret::new(secret))
     }
 
+    /// A path, relative to the file's directory.
+    pub(super) fn relative(&self, path: &str) -> PathBuf {
+        self.reader.directory.join(path)
+    }
+
     /// A path of the file's own, taken note of.
     fn named(&self, path: &str) -> PathBuf {
-        let path = self.reader.directory.join(path);
+        let path = self.relative(path);
         self.reader.files.borrow_mut().insert(path.clone());
         path
     }

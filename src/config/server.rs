@@ -1,4 +1,4 @@
-//! What bounds the gateway as a whole: the `listen`, `tls` and `server` keys.
+//! What bounds the gateway as a whole: the `listen`, `tls`, `access_log` and `server` keys.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,6 +14,15 @@ pub struct ListenerTls {
     pub key: PathBuf,
     /// PEM file of the authorities one of which every client must show a certificate of.
     pub client_ca: Option<PathBuf>,
+}
+
+/// Where the access log goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AccessLogTarget {
+    /// The standard output.
+    Stdout,
+    /// The end of a file.
+    File(PathBuf),
 }
 
 /// The limits of one process, under the key `server`.

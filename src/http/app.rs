@@ -9,25 +9,24 @@ use std::{
     },
 };
 
-use arc_swap::{ArcSwap, ArcSwapOption};
-use rustls::ServerConfig;
+use arc_swap::ArcSwap;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     admission::Admission,
     resilience::{budget::RetryBudgets, health::Health},
     snapshot::Snapshot,
-    telemetry::metrics::Metrics,
+    telemetry::{Books, metrics::Metrics},
 };
 
 /// The state of a running gateway.
 pub struct App {
     /// The configuration in force.
     pub snapshot: ArcSwap<Snapshot>,
-    /// What the clients' listener shows, where it has TLS.
-    pub tls: ArcSwapOption<ServerConfig>,
     /// The metrics.
     pub metrics: Arc<Metrics>,
+    /// Where the events of accounting go, these metrics among it.
+    pub books: Arc<Books>,
     /// Who is let in: a place for each request in flight.
     pub admission: Arc<Admission>,
     ready: AtomicBool,
@@ -71,11 +70,11 @@ impl App {
         let admission = Admission::new(snapshot.limits.max_concurrent_requests);
         Self {
             snapshot: ArcSwap::from_pointee(snapshot),
-            tls: ArcSwapOption::empty(),
             version: AtomicU64::new(1),
             checks: Mutex::default(),
             tasks: TaskTracker::new(),
             reload: OnceLock::new(),
+            books: Arc::new(Books::new(Arc::clone(&metrics))),
             metrics,
             admission,
             ready: AtomicBool::new(false),

@@ -9,14 +9,15 @@ use tokio::time::{Instant, timeout_at};
 
 use super::error::AttemptFault;
 use crate::{
-    openai::{self, answer, chunk::Dialect, endpoint::Endpoint, request::Request, usage::Usage},
+    openai::{self, answer, chunk::Dialect, endpoint::Endpoint, request::Request},
     stream::{
-        body::{Broken, Committed, commit},
+        body::{Committed, commit},
         fault::StreamFault,
         relay::{Limits, Relay, RelaySettings},
         transcript::Transcript,
         whole::{self, Held, Patience},
     },
+    telemetry::bill::Meter,
     upstream::model::{Model, SendFault},
 };
 
@@ -56,30 +57,7 @@ pub(super) enum Attempt {
     /// It refuses the request as such; another model would hardly do otherwise.
     Refused(Refusal),
     /// It failed; another model may be asked.
-    Failed(AttemptFault, Spent),
-}
-
-/// What a failed call has cost all the same.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Spent {
-    /// As the upstream reported it.
-    pub(super) usage: Option<Usage>,
-    /// Characters that the model had written.
-    pub(super) characters: u64,
-}
-
-impl Spent {
-    /// Characters written; `None` where nothing had begun.
-    pub(super) fn written(&self) -> Option<u64> {
-        (self.characters > 0).then_some(self.characters)
-    }
-}
-
-impl Attempt {
-    /// It failed before it had written anything.
-    fn failed(fault: AttemptFault) -> Self {
-        Self::Failed(fault, Spent::default())
-    }
+    Failed(AttemptFault),
 }
 
 /// An answer: its head, and what is known of its body.
@@ -96,8 +74,8 @@ pub(super) struct Answer {
 pub(super) enum AnswerBody {
     /// A stream past its commit point.
     Stream(Box<Committed<Incoming>>),
-    /// All of it, its `model` rewritten.
-    Whole(Bytes, answer::Answer),
+    /// All of it, its `model` rewritten; and whether it says itself that it failed.
+    Whole(Bytes, bool),
     /// More than may be held.
     Passing(Bytes, Incoming),
 }
@@ -125,6 +103,7 @@ pub(super) async fn attempt(
     address: usize,
     call: &Call,
     deadline: Instant,
+    meter: &Arc<Meter>,
     transcript: Option<Transcript>,
 ) -> Attempt {
     let called = Instant::now();
@@ -137,7 +116,7 @@ pub(super) async fn attempt(
     };
     let response = match sent {
         Ok(response) => response,
-        Err(fault) => return Attempt::failed(fault),
+        Err(fault) => return Attempt::Failed(fault),
     };
     let first_byte_seconds = called.elapsed().as_secs_f64();
     if !response.status().is_success() {
@@ -146,16 +125,14 @@ pub(super) async fn attempt(
     }
     let (mut head, body) = response.into_parts();
     let times = Times { called, deadline };
-    match read_answer(&head, body, model, call, times, transcript).await {
+    match read_answer((&head, body), model, call, times, meter, transcript).await {
         Ok(body) => Attempt::Answered(Answer { head, body, called, first_byte_seconds }),
-        Err(Broken { fault: StreamFault::Rejected(error), .. }) => {
+        Err(StreamFault::Rejected(error)) => {
             // In the words of a refusal with the status of one.
             head.status = StatusCode::BAD_REQUEST;
             Attempt::Refused(Refusal { head, body: format!(r#"{{"error":{error}}}"#).into() })
         }
-        Err(Broken { fault, usage, characters }) => {
-            Attempt::Failed(fault.into(), Spent { usage, characters })
-        }
+        Err(fault) => Attempt::Failed(fault.into()),
     }
 }
 
@@ -185,25 +162,25 @@ async fn send(
 }
 
 async fn read_answer(
-    head: &response::Parts,
-    body: Incoming,
+    (head, body): (&response::Parts, Incoming),
     model: &Model,
     call: &Call,
     times: Times,
+    meter: &Arc<Meter>,
     transcript: Option<Transcript>,
-) -> Result<AnswerBody, Broken> {
+) -> Result<AnswerBody, StreamFault> {
     let patience = Patience::of(&model.timeouts, times.deadline);
     let encodings = head.headers.get_all(header::CONTENT_ENCODING);
     if let Some(encoding) = encodings.iter().find(|value| *value != "identity") {
         let encoding = String::from_utf8_lossy(encoding.as_bytes()).into_owned();
         let why = format!("it is encoded as {encoding}, which was not asked for");
-        return Err(StreamFault::NotAnAnswer(why).into());
+        return Err(StreamFault::NotAnAnswer(why));
     }
     if call.streams() {
         if is_other_than_events(&head.headers) {
-            return Err(not_events(body, call, patience).await.into());
+            return Err(not_events(body, call, patience).await);
         }
-        let relay = Relay::new(body, relay_settings(model, call, times, transcript));
+        let relay = Relay::new(body, relay_settings(model, call, times, meter, transcript));
         return Ok(AnswerBody::Stream(Box::new(commit(relay).await?)));
     }
     match whole::hold(body, call.response_buffer, patience).await? {
@@ -214,7 +191,11 @@ async fn read_answer(
         Held::Whole(bytes) => {
             let answer = answer::read(call.endpoint.dialect(), &bytes)
                 .map_err(|error| rejected(&bytes).unwrap_or_else(|| no_answer(error)))?;
-            Ok(AnswerBody::Whole(named(model, bytes, answer.model.clone()), answer))
+            meter.write(answer.characters);
+            if let Some(usage) = answer.usage {
+                meter.report(usage);
+            }
+            Ok(AnswerBody::Whole(named(model, bytes, answer.model), answer.failed))
         }
     }
 }
@@ -249,7 +230,13 @@ fn named(model: &Model, bytes: Bytes, span: Option<std::ops::Range<usize>>) -> B
     }
 }
 
-fn relay_settings(model: &Model, call: &Call, times: Times, transcript: Option<Transcript>) -> RelaySettings {
+fn relay_settings(
+    model: &Model,
+    call: &Call,
+    times: Times,
+    meter: &Arc<Meter>,
+    transcript: Option<Transcript>,
+) -> RelaySettings {
     RelaySettings {
         dialect: call.endpoint.dialect(),
         choices: call.request.choices(),
@@ -263,6 +250,7 @@ fn relay_settings(model: &Model, call: &Call, times: Times, transcript: Option<T
         transcript,
         event_bytes_max: EVENT_BYTES_MAX,
         redactor: Arc::clone(&model.redactor),
+        meter: Arc::clone(meter),
     }
 }
 
@@ -303,11 +291,11 @@ async fn refused_or_failed(response: Response<Incoming>, model: &Model, patience
             return match whole::hold(body, ERROR_BYTES_MAX, patience).await {
                 Ok(Held::Whole(body)) => Attempt::Refused(Refusal { head, body }),
                 Ok(Held::Overflow(..)) | Err(_) => {
-                    Attempt::failed(AttemptFault::Status { status: status.as_u16(), retry_after: None })
+                    Attempt::Failed(AttemptFault::Status { status: status.as_u16(), retry_after: None })
                 }
             };
         }
         status => AttemptFault::Status { status: status.as_u16(), retry_after: retry_after() },
     };
-    Attempt::failed(fault)
+    Attempt::Failed(fault)
 }

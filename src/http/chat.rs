@@ -47,6 +47,7 @@ async fn choose(exchange: &mut Exchange<'_>) -> Result<Vec<usize>, Failure> {
     };
     exchange.trail.router = Some(decision.router);
     exchange.trail.decision_us = Some(decision.elapsed.as_micros());
+    exchange.guards.account.set_decision(decision.router, decision.elapsed);
     record(exchange.app, exchange.tenant, &decision);
     report(exchange.app, exchange.tenant, &decision, &messages);
     if decision.ranking.is_empty() {

@@ -12,11 +12,11 @@ use super::{
     error::Failure,
     heartbeat,
     observe::{AnswerObserver, Guards, Source},
-    pursuit::{Answered, Found, Heard, Pursuit},
+    pursuit::{Answered, Found, Pursuit},
     respond::{BodyError, ResponseBody, Trail, failure, full, json_text},
 };
 use crate::{
-    openai::{chunk::Dialect, error::ErrorBody},
+    openai::error::ErrorBody,
     snapshot::Tenant,
     stream::{
         body::StreamObserver,
@@ -45,12 +45,11 @@ impl Exchange<'_> {
 
     /// Asks the models of `ranking` until one answers.
     pub(super) async fn run(self, ranking: &[usize]) -> Response<ResponseBody> {
-        let Self { app, tenant, call, mut guards, trail } = self;
-        guards.account.set_prompt_estimate(call.prompt_tokens);
+        let Self { app, tenant, call, guards, trail } = self;
         let route = trail.route.as_deref().unwrap_or_default();
         let delivery = tenant.delivery(route);
         let heartbeat = delivery.heartbeat.filter(|_| call.streams());
-        let pursuit = Pursuit::new(app, tenant, call, (route, &delivery), ranking);
+        let pursuit = Pursuit::new(app, tenant, (call, guards.account.bill()), (route, &delivery), ranking);
         let answering = pursue(Arc::clone(app), pursuit, guards, trail);
         match heartbeat {
             None => answering.await,
@@ -71,26 +70,15 @@ async fn pursue(
     mut guards: Guards,
     mut trail: Trail,
 ) -> Response<ResponseBody> {
-    let found = pursuit
-        .next_answer(None, &mut |heard| match heard {
-            Heard::Calls(model, asked) => {
-                guards.account.set_model(&model.name, model.price);
-                trail.model = Some(model.name.to_string());
-                trail.attempts = Some(asked);
-            }
-            Heard::Spent(model, spent) => {
-                guards.account.add_spent(&model.name, model.price, spent.usage, spent.written());
-            }
-        })
-        .await;
-    // Of two that were asked at once it may be the first that has the word.
-    if let Found::Answer(Answered { model, .. }) | Found::Refusal(model, _) = &found {
-        guards.account.set_model(&model.name, model.price);
-        trail.model = Some(model.name.to_string());
+    let found = pursuit.next_answer(None).await;
+    if let Found::Answer(Answered { meter, .. }) | Found::Refusal(_, _, meter) = &found {
+        guards.account.answered_by(meter);
     }
+    trail.model = guards.account.model().map(|name| name.to_string());
+    trail.attempts = Some(pursuit.asked()).filter(|&asked| asked > 0);
     match found {
         Found::Answer(answered) => answer(&app, pursuit, answered, guards, &trail),
-        Found::Refusal(model, refusal) => refuse(&model, refusal, guards, &trail),
+        Found::Refusal(model, refusal, _) => refuse(&model, refusal, guards, &trail),
         Found::Nothing(fault) => {
             fail(&Failure::Exhausted { fault, attempts: pursuit.asked() }, guards, &trail)
         }
@@ -98,7 +86,7 @@ async fn pursue(
 }
 
 fn fail(why: &Failure, mut guards: Guards, trail: &Trail) -> Response<ResponseBody> {
-    guards.account.ended(why.outcome());
+    guards.account.ended(why.outcome(), why.body().code);
     let mut response = failure(why);
     trail.write(response.headers_mut());
     response
@@ -111,15 +99,21 @@ fn answer(
     guards: Guards,
     trail: &Trail,
 ) -> Response<ResponseBody> {
-    let Answered { place, model, answer, passage } = answered;
+    let Answered { place, model, answer, passage, meter } = answered;
     let metrics = &app.metrics;
     metrics.upstream_first_byte_seconds.with_label_values(&[&*model.name]).observe(answer.first_byte_seconds);
     let patience = Patience::of(&model.timeouts, pursuit.deadline());
+    let dialect = pursuit.call().endpoint.dialect();
     let mut observer = AnswerObserver {
         guards,
         metrics: Arc::clone(metrics),
-        source: Source { place, model, called: answer.called, passage: Some(passage) },
-        writes: pursuit.call().endpoint.dialect() != Dialect::Embeddings,
+        source: Source {
+            place,
+            model,
+            called: answer.called,
+            meter: Arc::clone(&meter),
+            passage: Some(passage),
+        },
         pursuit: pursuit.recovers().then_some(pursuit),
         span: Span::current(),
     };
@@ -129,14 +123,12 @@ fn answer(
             committed.into_body(observer).map_err(|never| match never {}).boxed_unsync()
         }
         AnswerBody::Passing(first, rest) => {
-            PassingBody::new(first, rest, patience, observer).map_err(BodyError).boxed_unsync()
+            PassingBody::new((first, rest), dialect, patience, meter, observer)
+                .map_err(BodyError)
+                .boxed_unsync()
         }
-        AnswerBody::Whole(bytes, answer) => {
-            observer.written(answer.characters);
-            if let Some(usage) = answer.usage {
-                observer.usage(usage);
-            }
-            observer.ended(answer.failed.then_some(&StreamFault::Failed));
+        AnswerBody::Whole(bytes, has_failed) => {
+            observer.ended(has_failed.then_some(&StreamFault::Failed));
             full(bytes)
         }
     };
@@ -152,7 +144,7 @@ fn answer(
 
 /// An upstream's own 4xx: in its words when they are OpenAI's error object and tell no secret, else in ours.
 fn refuse(model: &Model, refusal: Refusal, mut guards: Guards, trail: &Trail) -> Response<ResponseBody> {
-    guards.account.ended(Outcome::ClientError);
+    guards.account.ended(Outcome::ClientError, Some("upstream_refused"));
     let mut response = if is_error_object(&refusal.body) && !model.redactor.finds_in(&refusal.body) {
         json_text(refusal.head.status, refusal.body)
     } else {

@@ -105,6 +105,7 @@ fn show_state(app: &App) {
 /// `GET /metrics`, in the text format of Prometheus.
 pub(super) fn metrics(app: &App) -> Response<ResponseBody> {
     show_state(app);
+    app.books.refresh();
     match app.metrics.render() {
         Ok(text) => {
             let mut response = Response::new(full(text));

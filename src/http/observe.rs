@@ -7,21 +7,19 @@ use tokio::time::Instant;
 use tracing::{Instrument, Span};
 
 use super::{
-    attempt::{AnswerBody, Spent},
+    attempt::AnswerBody,
     error::AttemptFault,
-    pursuit::{Answered, Found, Heard, Pursuit},
+    pursuit::{Answered, Found, Pursuit},
 };
 use crate::{
     admission::Permit,
-    config::Price,
-    openai::usage::Usage,
     resilience::breaker::Verdict,
     stream::{
         body::{Rescue, Rescuer, StreamObserver},
         fault::StreamFault,
         transcript::Transcript,
     },
-    telemetry::{account::Account, metrics::Metrics, outcome::Outcome},
+    telemetry::{account::Account, bill::Meter, metrics::Metrics, outcome::Outcome},
     upstream::model::{Model, Passage},
 };
 
@@ -38,6 +36,7 @@ pub(super) struct Source {
     pub(super) place: usize,
     pub(super) model: Arc<Model>,
     pub(super) called: Instant,
+    pub(super) meter: Arc<Meter>,
     /// Until its verdict is in.
     pub(super) passage: Option<Passage>,
 }
@@ -48,8 +47,6 @@ pub(super) struct AnswerObserver {
     pub(super) guards: Guards,
     pub(super) metrics: Arc<Metrics>,
     pub(super) source: Source,
-    /// The endpoint is one where models write.
-    pub(super) writes: bool,
     /// Those that may be asked for the rest; with a rescue while it is on its way.
     pub(super) pursuit: Option<Pursuit>,
     /// What lines logged later carry, too.
@@ -83,14 +80,6 @@ impl AnswerObserver {
 }
 
 impl StreamObserver for AnswerObserver {
-    fn usage(&mut self, usage: Usage) {
-        self.guards.account.set_usage(usage);
-    }
-
-    fn written(&mut self, characters: u64) {
-        self.guards.account.set_written(if self.writes { characters } else { 0 });
-    }
-
     fn ended(&mut self, fault: Option<&StreamFault>) {
         // None where a rescue was looked for in vain: its attempts are counted as they end.
         if let Some(Passage { admission, .. }) = self.source.passage.take() {
@@ -98,7 +87,8 @@ impl StreamObserver for AnswerObserver {
             let verdict = |fault: &StreamFault| AttemptFault::from(fault.clone()).verdict();
             admission.settle(Instant::now(), fault.map_or(Verdict::Success, verdict));
         }
-        self.guards.account.ended(if fault.is_some() { Outcome::UpstreamError } else { Outcome::Ok });
+        let outcome = if fault.is_some() { Outcome::UpstreamError } else { Outcome::Ok };
+        self.guards.account.ended(outcome, fault.map(StreamFault::code));
         // The permit is for the next request as soon as the last byte is on its way.
         self.guards.permit = None;
     }
@@ -110,8 +100,6 @@ pub(super) struct Rescued {
     pursuit: Pursuit,
     /// Where the rest comes from.
     source: Option<Source>,
-    /// What attempts that failed have cost.
-    spent: Vec<(Arc<str>, Option<Price>, Spent)>,
 }
 
 impl Rescuer<Incoming> for AnswerObserver {
@@ -130,21 +118,17 @@ impl Rescuer<Incoming> for AnswerObserver {
         if let Some(passage) = self.source.passage.take() {
             pursuit.broke(self.source.place, fault.clone(), passage);
         }
-        transcript.add_usage(self.guards.account.used());
+        if let Some(used) = self.source.meter.used() {
+            transcript.add_usage(used.usage);
+        }
         let fault = fault.clone();
         let rescue = async move {
-            let mut spent = Vec::new();
-            let found = pursuit
-                .next_answer(Some(&transcript), &mut |heard| {
-                    if let Heard::Spent(model, cost) = heard {
-                        spent.push((Arc::clone(&model.name), model.price, cost));
-                    }
-                })
-                .await;
+            let found = pursuit.next_answer(Some(transcript)).await;
             let (committed, source) = match found {
-                Found::Answer(Answered { place, model, answer, passage }) => match answer.body {
+                Found::Answer(Answered { place, model, answer, passage, meter }) => match answer.body {
                     AnswerBody::Stream(committed) => {
-                        let source = Source { place, model, called: answer.called, passage: Some(passage) };
+                        let passage = Some(passage);
+                        let source = Source { place, model, called: answer.called, meter, passage };
                         (Ok(*committed), Some(source))
                     }
                     AnswerBody::Whole(..) | AnswerBody::Passing(..) => (Err(fault), None),
@@ -152,17 +136,14 @@ impl Rescuer<Incoming> for AnswerObserver {
                 Found::Refusal(..) => (Err(fault), None),
                 Found::Nothing(last) => (Err(last.of_stream().unwrap_or(fault)), None),
             };
-            (committed, Rescued { pursuit, source, spent })
+            (committed, Rescued { pursuit, source })
         };
         Some(Box::pin(rescue.instrument(self.span.clone())))
     }
 
-    fn rescued(&mut self, Rescued { pursuit, source, spent }: Rescued) {
-        for (model, price, spent) in spent {
-            self.guards.account.add_spent(&model, price, spent.usage, spent.written());
-        }
+    fn rescued(&mut self, Rescued { pursuit, source }: Rescued) {
         let Some(source) = source else { return };
-        self.guards.account.set_model(&source.model.name, source.model.price);
+        self.guards.account.answered_by(&source.meter);
         self.metrics.streams_rescued.with_label_values(&[&*source.model.name]).inc();
         self.source = source;
         self.pursuit = Some(pursuit);

@@ -11,12 +11,11 @@ use tokio::time::Instant;
 
 use super::{
     app::App,
-    attempt::{Answer, Attempt, Call, Refusal, Spent, attempt},
+    attempt::{Answer, Attempt, Call, Refusal, attempt},
     error::AttemptFault,
 };
 use crate::{
     config::{Delivery, StreamRecovery},
-    openai::usage::Usage,
     resilience::{
         attempts::{Attempts, Next},
         breaker::Verdict,
@@ -25,6 +24,7 @@ use crate::{
     },
     snapshot::Tenant,
     stream::{fault::StreamFault, transcript::Transcript},
+    telemetry::bill::{Bill, Meter},
     upstream::model::{Model, Passage},
 };
 
@@ -34,6 +34,7 @@ pub(super) struct Pursuit {
     app: Arc<App>,
     tenant: Arc<Tenant>,
     call: Arc<Call>,
+    bill: Arc<Bill>,
     attempts: Attempts,
     budget: Arc<RetryBudget>,
     recovery: StreamRecovery,
@@ -52,7 +53,7 @@ pub(super) enum Found {
     /// An answer that begins well.
     Answer(Answered),
     /// An upstream's refusal of the request as such.
-    Refusal(Arc<Model>, Refusal),
+    Refusal(Arc<Model>, Refusal, Arc<Meter>),
     /// Nothing: why the last attempt failed.
     Nothing(AttemptFault),
 }
@@ -64,6 +65,7 @@ pub(super) struct Answered {
     pub(super) model: Arc<Model>,
     pub(super) answer: Answer,
     pub(super) passage: Passage,
+    pub(super) meter: Arc<Meter>,
 }
 
 /// A call, and what came of it.
@@ -71,27 +73,17 @@ struct Tried {
     place: usize,
     model: Arc<Model>,
     passage: Passage,
+    meter: Arc<Meter>,
     outcome: Attempt,
     took: Duration,
 }
 
-/// What is told of attempts while they go on.
-pub(super) enum Heard<'a> {
-    /// This model is called; it is the request's call of that number.
-    Calls(&'a Model, usize),
-    /// A failed call of this model has cost so much all the same.
-    Spent(&'a Model, Spent),
-}
-
-/// Hears of attempts while they go on.
-pub(super) type Listen<'a> = &'a mut (dyn FnMut(Heard<'_>) + Send);
-
 impl Pursuit {
-    /// Attempts at the models of `ranking`, from `now` on.
+    /// Attempts at the models of `ranking`; each call is written down on `bill`.
     pub(super) fn new(
         app: &Arc<App>,
         tenant: &Arc<Tenant>,
-        call: Call,
+        (call, bill): (Call, Arc<Bill>),
         (route, delivery): (&str, &Delivery),
         ranking: &[usize],
     ) -> Self {
@@ -111,6 +103,7 @@ impl Pursuit {
             hedges: delivery.hedge,
             deadline: now + delivery.request_timeout,
             call: Arc::new(call),
+            bill,
             asked: 0,
             failed_at: Vec::new(),
         }
@@ -137,8 +130,7 @@ impl Pursuit {
     }
 
     /// Asks until one answers. With `broken`, for the rest of that answer.
-    pub(super) async fn next_answer(&mut self, broken: Option<&Transcript>, listen: Listen<'_>) -> Found {
-        let mut broken = broken.cloned();
+    pub(super) async fn next_answer(&mut self, mut broken: Option<Transcript>) -> Found {
         let mut last = None;
         let mut refusal = None;
         while let Some(place) = self.next_place().await {
@@ -153,15 +145,14 @@ impl Pursuit {
                     continue;
                 }
             };
-            listen(Heard::Calls(&model, self.asked));
             let transcript = match &broken {
                 Some(broken) => Some(self.aimed(broken, &model)),
                 None => self.first(),
             };
             let hedge_after = self.hedge_after(&passage.admission).filter(|_| broken.is_none());
             let first = self.ask(place, model, passage, transcript);
-            let Tried { place, model, passage, outcome, took } = match hedge_after {
-                Some(delay) => self.hedged(first, place, delay, &mut *listen).await,
+            let Tried { place, model, passage, meter, outcome, took } = match hedge_after {
+                Some(delay) => self.hedged(first, place, delay).await,
                 None => first.await,
             };
             let Passage { address, mut admission } = passage;
@@ -172,21 +163,19 @@ impl Pursuit {
                         admission.health().answered(self.call.streams(), took);
                     }
                     let passage = Passage { address, admission };
-                    return Found::Answer(Answered { place, model, answer, passage });
+                    return Found::Answer(Answered { place, model, answer, passage, meter });
                 }
                 Attempt::Refused(refused) => {
                     self.refused(place, &model, admission);
                     if !(self.looks_further(place, &refused) || broken.is_some()) {
-                        return Found::Refusal(model, refused);
+                        return Found::Refusal(model, refused, meter);
                     }
-                    refusal = Some((model, refused));
+                    refusal = Some((model, refused, meter));
                 }
-                Attempt::Failed(fault, spent) => {
+                Attempt::Failed(fault) => {
                     self.failed(place, &model, &fault, Passage { address, admission });
-                    listen(Heard::Spent(&model, spent));
-                    if let Some(broken) = &mut broken {
-                        let used = Usage::known(spent.usage, self.call.prompt_tokens, spent.written());
-                        broken.add_usage(used.unwrap_or_default().0);
+                    if let (Some(broken), Some(used)) = (&mut broken, meter.used()) {
+                        broken.add_usage(used.usage);
                     }
                     let is_final = fault.ends_the_request();
                     // Who could have taken what another refused has failed: that is what is left to be told.
@@ -199,7 +188,7 @@ impl Pursuit {
             }
         }
         match (refusal, last) {
-            (Some((model, refused)), _) if broken.is_none() => Found::Refusal(model, refused),
+            (Some((model, refused, meter)), _) if broken.is_none() => Found::Refusal(model, refused, meter),
             (_, last) => Found::Nothing(last.unwrap_or(AttemptFault::Unavailable { retry_after: None })),
         }
     }
@@ -215,7 +204,7 @@ impl Pursuit {
         Ok(admitted)
     }
 
-    /// A call of one model.
+    /// A call of one model, written down from now on.
     fn ask(
         &self,
         place: usize,
@@ -224,10 +213,11 @@ impl Pursuit {
         transcript: Option<Transcript>,
     ) -> impl Future<Output = Tried> + Send + use<> {
         let (call, deadline) = (Arc::clone(&self.call), self.deadline);
+        let meter = self.bill.call(&model.name, model.price, call.prompt_tokens);
         async move {
             let called = Instant::now();
-            let outcome = attempt(&model, passage.address, &call, deadline, transcript).await;
-            Tried { place, model, passage, outcome, took: called.elapsed() }
+            let outcome = attempt(&model, passage.address, &call, deadline, &meter, transcript).await;
+            Tried { place, model, passage, meter, outcome, took: called.elapsed() }
         }
     }
 

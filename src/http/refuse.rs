@@ -51,11 +51,13 @@ pub enum HeadFault {
 pub fn refuse(app: &Arc<App>, face: Face, fault: HeadFault) -> Response<ResponseBody> {
     let why = Failure::Head(fault);
     tracing::debug!(%fault, "head refused");
+    // Nothing of what was sent can be believed, a request id neither.
+    let request_id = request_id(&HeaderMap::new());
     if face != Face::Admin {
-        Account::open(Arc::clone(&app.metrics)).ended(why.outcome());
+        let mut account = Account::open(&app.books, request_id.to_str().unwrap_or_default());
+        account.ended(why.outcome(), why.body().code);
     }
     let mut response = failure(&why);
-    // Nothing of what was sent can be believed, a request id neither.
-    response.headers_mut().insert("x-request-id", request_id(&HeaderMap::new()));
+    response.headers_mut().insert("x-request-id", request_id);
     response
 }

@@ -44,7 +44,7 @@ pub async fn handle(app: Arc<App>, face: Face, request: Request<Incoming>) -> Re
     let request_id = request_id(request.headers());
     let waits_to_be_asked = body::waits_to_be_asked(request.headers());
     // Boxed: a request's future is large, and a connection holds one for all its life.
-    let answer = Box::pin(dispatch(&app, face, request));
+    let answer = Box::pin(dispatch(&app, face, &request_id, request));
     let mut response = answer.instrument(logged_with(&request_id)).await;
     response.headers_mut().insert("x-request-id", request_id);
     if waits_to_be_asked && !response.status().is_success() {
@@ -71,7 +71,12 @@ pub(super) fn request_id(headers: &HeaderMap) -> HeaderValue {
     })
 }
 
-async fn dispatch(app: &Arc<App>, face: Face, request: Request<Incoming>) -> Response<ResponseBody> {
+async fn dispatch(
+    app: &Arc<App>,
+    face: Face,
+    request_id: &HeaderValue,
+    request: Request<Incoming>,
+) -> Response<ResponseBody> {
     let path = request.uri().path().to_owned();
     let operators = match face {
         Face::Admin => true,
@@ -87,7 +92,7 @@ async fn dispatch(app: &Arc<App>, face: Face, request: Request<Incoming>) -> Res
         "/admin/reload" if face == Face::Admin && request.method() == Method::POST => meta::reload(app).await,
         "/admin/reload" if face == Face::Admin => failure(&Failure::Method("POST")),
         _ if face == Face::Admin => failure(&Failure::UnknownPath),
-        _ => client(app, &path, request).await,
+        _ => client(app, &path, request_id, request).await,
     }
 }
 
@@ -100,8 +105,13 @@ fn only_get(method: &Method, response: impl FnOnce() -> Response<ResponseBody>) 
 }
 
 /// A client's request: counted, whatever becomes of it.
-async fn client(app: &Arc<App>, path: &str, request: Request<Incoming>) -> Response<ResponseBody> {
-    let mut account = Account::open(Arc::clone(&app.metrics));
+async fn client(
+    app: &Arc<App>,
+    path: &str,
+    request_id: &HeaderValue,
+    request: Request<Incoming>,
+) -> Response<ResponseBody> {
+    let mut account = Account::open(&app.books, request_id.to_str().unwrap_or_default());
     let snapshot = app.snapshot.load_full();
     let admitted = admit(&snapshot, request.headers()).map(|tenant| {
         account.set_tenant(&tenant.name);
@@ -116,11 +126,11 @@ async fn client(app: &Arc<App>, path: &str, request: Request<Incoming>) -> Respo
         (Err(why), _) => Err(why),
     };
     let response = answered.unwrap_or_else(|why| {
-        account.ended(why.outcome());
+        account.ended(why.outcome(), why.body().code);
         failure(&why)
     });
     if response.status().is_success() {
-        account.ended(crate::telemetry::outcome::Outcome::Ok);
+        account.ended(crate::telemetry::outcome::Outcome::Ok, None);
     } else {
         let deadline = Instant::now() + snapshot.limits.body_timeout;
         let (head, body) = request.into_parts();
@@ -167,14 +177,14 @@ async fn endpoint_answer(
     let Ok(permit) = app.admission.enter(&tenant.name, limits.queue).await else {
         let deadline = Instant::now() + limits.body_timeout;
         body::discard(&head.headers, incoming, limits.max_body_bytes, deadline).await;
-        account.ended(Failure::Overloaded.outcome());
+        account.ended(Failure::Overloaded.outcome(), Failure::Overloaded.body().code);
         return failure(&Failure::Overloaded);
     };
     let read = body::read(&head.headers, incoming, limits.max_body_bytes, limits.body_timeout).await;
     let request = match read.and_then(|bytes| Ok(request::Request::parse(bytes)?)) {
         Ok(request) => request,
         Err(why) => {
-            account.ended(why.outcome());
+            account.ended(why.outcome(), why.body().code);
             return failure(&why);
         }
     };

@@ -198,7 +198,7 @@ mod tests {
         assert_eq!(seen.finished, vec![1]);
         assert!(seen.content && !seen.usage_only);
         assert_eq!(&data[seen.model.unwrap()], "\"up\"");
-        assert_eq!(seen.usage, Some(Usage { prompt_tokens: 1, completion_tokens: 2 }));
+        assert_eq!(seen.usage, Some(Usage::of(1, 2)));
         assert!(chat(r#"{"choices":[],"usage":{"prompt_tokens":1,"completion_tokens":2}}"#).usage_only);
         assert!(!chat(r#"{"choices":[],"usage":null}"#).usage_only);
         assert!(!chat(r#"{"usage":{"prompt_tokens":1}}"#).usage_only, "no choices at all is another event");
@@ -223,6 +223,6 @@ mod tests {
             r#"{"type":"response.completed","response":{"model":"up","usage":{"input_tokens":5,"output_tokens":6}}}"#,
         );
         assert!(done.terminal);
-        assert_eq!(done.usage, Some(Usage { prompt_tokens: 5, completion_tokens: 6 }));
+        assert_eq!(done.usage, Some(Usage::of(5, 6)));
     }
 }

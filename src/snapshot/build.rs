@@ -89,7 +89,7 @@ pub fn build(config: &Config, context: &BuildContext<'_>) -> Result<(Snapshot, D
         return Err(found);
     }
     let keyring = Keyring::new(config.tenants.iter().map(|(name, tenant)| (name.as_str(), tenant)));
-    Ok((Snapshot { limits: config.server.clone(), keyring, tenants }, found))
+    Ok((Snapshot { limits: config.server.clone(), tls: None, keyring, tenants }, found))
 }
 
 fn prepare_models<'a>(

@@ -16,17 +16,13 @@ use super::{
     relay::{Relay, Step},
     transcript::Transcript,
 };
-use crate::openai::{error::ErrorBody, usage::Usage};
+use crate::openai::error::ErrorBody;
 
 /// Most bytes held before the answer is committed; with more, it is committed as it stands.
 const HELD_BYTES_MAX: usize = 64 * 1024;
 
 /// Watches a stream from its commit to its end. Dropped without [`StreamObserver::ended`]: the client left.
 pub trait StreamObserver: Send + Unpin {
-    /// Usage was reported.
-    fn usage(&mut self, usage: Usage);
-    /// So many characters of the model's own writing have come in all. Counts where no usage is reported.
-    fn written(&mut self, characters: u64);
     /// The stream ended: whole, or with a fault.
     fn ended(&mut self, fault: Option<&StreamFault>);
 }
@@ -36,8 +32,7 @@ pub trait Rescuer<B> {
     /// What a rescue brings beside the stream, for [`Rescuer::rescued`].
     type Found: Send;
 
-    /// Looks for another upstream to give the rest; `None` where there is none to be asked. The books of the attempt that
-    /// broke have been told all that is known of it.
+    /// Looks for another upstream to give the rest; `None` where there is none to be asked.
     fn rescue(&mut self, fault: &StreamFault, transcript: Transcript) -> Option<Rescue<B, Self::Found>>;
 
     /// The rescue is over.
@@ -55,29 +50,11 @@ pub struct Committed<B> {
     whole: bool,
 }
 
-/// A stream that broke before its commit.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Broken {
-    /// Why.
-    pub fault: StreamFault,
-    /// What had been used by then, as the upstream reported it.
-    pub usage: Option<Usage>,
-    /// Characters that the model had written by then: a repetition of what the client has commits nothing.
-    pub characters: u64,
-}
-
-impl From<StreamFault> for Broken {
-    /// Before anything had come.
-    fn from(fault: StreamFault) -> Self {
-        Self { fault, usage: None, characters: 0 }
-    }
-}
-
 /// Reads a stream up to its first content, holding what comes before (law 4).
 ///
 /// # Errors
 /// When the stream breaks before that: nothing was sent, and another model may be asked.
-pub async fn commit<B: Body<Data = Bytes>>(mut relay: Relay<B>) -> Result<Committed<B>, Broken> {
+pub async fn commit<B: Body<Data = Bytes>>(mut relay: Relay<B>) -> Result<Committed<B>, StreamFault> {
     let mut held = VecDeque::new();
     let mut held_bytes = 0;
     loop {
@@ -93,21 +70,18 @@ pub async fn commit<B: Body<Data = Bytes>>(mut relay: Relay<B>) -> Result<Commit
                 held.push_back(bytes);
                 return Ok(Committed { relay, held, whole: true });
             }
-            Step::Broken(fault) => {
-                let characters = relay.progress().characters();
-                return Err(Broken { fault, usage: relay.usage(), characters });
-            }
+            Step::Broken(fault) => return Err(fault),
         }
     }
 }
 
 impl<B> Committed<B> {
     /// The body for the client, watched by `observer` to its end.
-    pub fn into_body<O: StreamObserver + Rescuer<B>>(self, mut observer: O) -> RelayBody<B, O>
+    pub fn into_body<O: StreamObserver + Rescuer<B>>(self, observer: O) -> RelayBody<B, O>
     where
         B: Body<Data = Bytes>,
     {
-        observer.written(self.relay.progress().characters());
+        self.relay.note_written();
         RelayBody {
             relay: Some(self.relay),
             held: self.held,
@@ -155,20 +129,11 @@ enum Stage {
 impl<B: Body<Data = Bytes>, O: StreamObserver + Rescuer<B>> RelayBody<B, O> {
     fn end(&mut self, fault: Option<&StreamFault>) {
         self.stage = if fault.is_none() { Stage::Lingering } else { Stage::Over };
-        self.note_usage();
         // Passed on as it came, and no success for it.
         let has_failed = self.relay.as_ref().is_some_and(|relay| relay.progress().has_failed());
         let failed = has_failed.then_some(StreamFault::Failed);
         if let Some(mut observer) = self.observer.take() {
             observer.ended(fault.or(failed.as_ref()));
-        }
-    }
-
-    fn note_usage(&mut self) {
-        let (Some(observer), Some(relay)) = (&mut self.observer, &self.relay) else { return };
-        observer.written(relay.progress().characters());
-        if let Some(usage) = relay.usage() {
-            observer.usage(usage);
         }
     }
 
@@ -179,11 +144,7 @@ impl<B: Body<Data = Bytes>, O: StreamObserver + Rescuer<B>> RelayBody<B, O> {
             return Poll::Ready(Bytes::new());
         }
         let Some(relay) = &mut self.relay else { return Poll::Ready(Bytes::new()) };
-        let step = relay.poll_step(context);
-        // Also while nothing is to be sent: a client may leave between the usage event, which is not for it, and
-        // the end.
-        self.note_usage();
-        Poll::Ready(match ready!(step) {
+        Poll::Ready(match ready!(relay.poll_step(context)) {
             Step::Forward { bytes, .. } => bytes,
             Step::Whole(bytes) => {
                 self.end(None);
@@ -218,11 +179,11 @@ impl<B: Body<Data = Bytes>, O: StreamObserver + Rescuer<B>> RelayBody<B, O> {
         }
         Poll::Ready(match committed {
             Ok(Committed { relay, held, whole }) => {
+                relay.note_written();
                 self.relay = Some(relay);
                 self.held = held;
                 self.whole = whole;
                 self.stage = Stage::Streaming;
-                self.note_usage();
                 self.held.pop_front().unwrap_or_default()
             }
             Err(fault) => {

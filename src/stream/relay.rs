@@ -22,9 +22,9 @@ use crate::{
     openai::{
         chunk::{self, Dialect},
         error,
-        usage::Usage,
     },
     secret::Redactor,
+    telemetry::bill::Meter,
 };
 
 /// How one stream is to be treated.
@@ -46,6 +46,8 @@ pub struct RelaySettings {
     pub event_bytes_max: usize,
     /// Takes secrets out of errors that the upstream reports.
     pub redactor: Arc<Redactor>,
+    /// What the call uses.
+    pub meter: Arc<Meter>,
 }
 
 /// How long a stream may take.
@@ -100,7 +102,6 @@ pub struct Relay<B> {
     has_content: bool,
     /// An event of the answer has come since that was set.
     has_moved: bool,
-    usage: Option<Usage>,
     ended: bool,
     /// Bytes that may still come after the end of the answer; `None` before it.
     linger_bytes: Option<usize>,
@@ -125,16 +126,9 @@ impl<B: Body<Data = Bytes>> Relay<B> {
             has_content: false,
             has_moved: false,
             settings,
-            usage: None,
             ended: false,
             linger_bytes: None,
         }
-    }
-
-    /// The usage reported so far.
-    #[must_use]
-    pub fn usage(&self) -> Option<Usage> {
-        self.usage
     }
 
     /// How far the answer has come.
@@ -214,6 +208,11 @@ impl<B: Body<Data = Bytes>> Relay<B> {
         }
     }
 
+    /// The answer has begun, and come so far.
+    pub fn note_written(&self) {
+        self.settings.meter.write(self.progress.characters());
+    }
+
     /// An event of these data, under the pool's name for the model.
     fn rewritten(&self, data: &str) -> Bytes {
         let model = chunk::observe(self.settings.dialect, data).ok().and_then(|seen| seen.model);
@@ -266,7 +265,13 @@ impl<B: Body<Data = Bytes>> Relay<B> {
             return Some(Step::Broken(StreamFault::reported(error, &self.settings.redactor)));
         }
         self.progress.observe(&seen);
-        self.usage = seen.usage.or(self.usage);
+        if let Some(usage) = seen.usage {
+            self.settings.meter.report(usage);
+        }
+        // A role alone may come of an answer that never begins.
+        if self.progress.characters() > 0 {
+            self.note_written();
+        }
         self.has_content |= seen.content || seen.terminal;
         self.has_moved = true;
         if seen.usage_only && self.settings.drop_usage_event {

@@ -88,8 +88,7 @@ impl Transcript {
 
     /// The attempt that broke used so much.
     pub fn add_usage(&mut self, used: Usage) {
-        self.used_before.prompt_tokens += used.prompt_tokens;
-        self.used_before.completion_tokens += used.completion_tokens;
+        self.used_before = self.used_before + used;
     }
 
     /// Whether the next attempt is given the text to go on from, or repeats it.
@@ -209,12 +208,8 @@ impl Transcript {
         let Some(reported) = chunk.get("usage").and_then(|usage| Usage::parse(&usage.to_string())) else {
             return false;
         };
-        let prompt = reported.prompt_tokens + self.used_before.prompt_tokens;
-        let completion = reported.completion_tokens + self.used_before.completion_tokens;
-        if let Some(usage) = chunk.get_mut("usage").and_then(Value::as_object_mut) {
-            usage.insert("prompt_tokens".to_owned(), prompt.into());
-            usage.insert("completion_tokens".to_owned(), completion.into());
-            usage.insert("total_tokens".to_owned(), (prompt + completion).into());
+        if let Some(usage) = chunk.get_mut("usage") {
+            (self.used_before + reported).write(usage);
         }
         true
     }
@@ -311,7 +306,7 @@ mod tests {
 
     #[test]
     fn usage_is_summed_over_the_attempts() {
-        let used = Usage { prompt_tokens: 10, completion_tokens: 3 };
+        let used = Usage { cached_tokens: 8, ..Usage::of(10, 3) };
         let mut transcript = led(&["Hi"]).for_next(used, true);
         let usage =
             json!({"id": "b", "choices": [], "usage": {"prompt_tokens": 12, "completion_tokens": 4, "x": 1}});
@@ -321,7 +316,8 @@ mod tests {
         let summed: Value = serde_json::from_str(&data).unwrap();
         assert_eq!(
             summed["usage"],
-            json!({"prompt_tokens": 22, "completion_tokens": 7, "total_tokens": 29, "x": 1})
+            json!({"prompt_tokens": 22, "completion_tokens": 7, "total_tokens": 29, "x": 1,
+                "prompt_tokens_details": {"cached_tokens": 8}})
         );
     }
 

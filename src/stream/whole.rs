@@ -3,6 +3,7 @@
 use std::{
     future::Future,
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -15,7 +16,8 @@ use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 use super::{body::StreamObserver, fault::StreamFault};
 use crate::{
     config::Timeouts,
-    openai::{scan::UsageScanner, usage::Usage},
+    openai::{chunk::Dialect, scan::UsageScanner, usage::Usage},
+    telemetry::bill::Meter,
 };
 
 /// What came of reading a body with a limit.
@@ -96,13 +98,21 @@ pub struct PassingBody<B, O> {
     /// What it is when that is over.
     silence_is: StreamFault,
     scanner: UsageScanner,
+    dialect: Dialect,
+    meter: Arc<Meter>,
     observer: O,
     ended: bool,
 }
 
 impl<B, O> PassingBody<B, O> {
-    /// Passes `first` and then `rest`.
-    pub fn new(first: Bytes, rest: B, patience: Patience, observer: O) -> Self {
+    /// Passes `first` and then `rest`, an answer in this dialect.
+    pub fn new(
+        (first, rest): (Bytes, B),
+        dialect: Dialect,
+        patience: Patience,
+        meter: Arc<Meter>,
+        observer: O,
+    ) -> Self {
         let (due, silence_is) = patience.due(Instant::now());
         Self {
             first: Some(first),
@@ -111,6 +121,8 @@ impl<B, O> PassingBody<B, O> {
             silence: Box::pin(sleep_until(due)),
             silence_is,
             scanner: UsageScanner::default(),
+            dialect,
+            meter,
             observer,
             ended: false,
         }
@@ -123,11 +135,17 @@ impl<B, O: StreamObserver> PassingBody<B, O> {
             return;
         }
         self.ended = true;
-        self.observer.written(self.scanner.characters());
         if let Some(usage) = self.scanner.usage().and_then(Usage::parse) {
-            self.observer.usage(usage);
+            self.meter.report(usage);
         }
         self.observer.ended(fault);
+    }
+
+    fn scan(&mut self, bytes: &[u8]) {
+        self.scanner.push(bytes);
+        // Vectors are not written.
+        let is_written = self.dialect != Dialect::Embeddings;
+        self.meter.write(if is_written { self.scanner.characters() } else { 0 });
     }
 
     fn broken(&mut self, fault: StreamFault) -> Poll<Option<Result<Frame<Bytes>, StreamFault>>> {
@@ -150,8 +168,7 @@ where
     ) -> Poll<Option<Result<Frame<Bytes>, StreamFault>>> {
         let this = &mut *self;
         if let Some(first) = this.first.take() {
-            this.scanner.push(&first);
-            this.observer.written(this.scanner.characters());
+            this.scan(&first);
             // All of it had come when the limit was passed: the server will not ask for more.
             if this.rest.is_end_stream() {
                 if !this.scanner.is_whole() {
@@ -170,8 +187,7 @@ where
             }
             Poll::Ready(Some(Ok(frame))) => {
                 if let Some(bytes) = frame.data_ref() {
-                    this.scanner.push(bytes);
-                    this.observer.written(this.scanner.characters());
+                    this.scan(bytes);
                 }
                 let (due, silence_is) = this.patience.due(Instant::now());
                 this.silence.as_mut().reset(due);

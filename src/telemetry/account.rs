@@ -1,181 +1,204 @@
-//! The accounting of one request: lives as long as the request and its answer, and records exactly one outcome,
+//! The accounting of one request: lives as long as the request and its answer, and makes exactly one event of it,
 //! whichever way both end.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
 
 use super::{
+    Books,
+    bill::{Bill, Meter, Used},
     metrics::{Metrics, NONE},
     outcome::{Estimated, Outcome},
 };
-use crate::{config::Price, openai::usage::Usage};
 
 /// What is recorded of one request. Dropped without [`Account::ended`]: the client left.
 #[derive(Debug)]
 pub struct Account {
-    metrics: Arc<Metrics>,
-    tenant: Arc<str>,
-    route: Arc<str>,
-    prompt_tokens: u64,
-    /// The attempt that is on its way, or was the last.
-    attempt: Option<Billed>,
-    /// Attempts before it whose answers had begun: they are charged for too.
-    earlier: Vec<Billed>,
-    outcome: Outcome,
+    books: Arc<Books>,
+    began: Instant,
+    bill: Arc<Bill>,
+    /// Whose answer the client gets.
+    answering: Option<Arc<Meter>>,
+    event: Event,
 }
 
-/// An attempt: the model that was asked, what it charges, and what it did.
-#[derive(Debug, Clone)]
-struct Billed {
-    name: Arc<str>,
-    price: Option<Price>,
-    usage: Option<Usage>,
-    /// Once an answer has begun.
-    written_characters: Option<u64>,
-}
-
-impl Billed {
-    /// What was used, and whether that is an estimate. Nothing is known of a model that did not begin.
-    fn used(&self, prompt_tokens: u64) -> Option<(Usage, bool)> {
-        Usage::known(self.usage, prompt_tokens, self.written_characters)
-    }
+/// The end of a request, and what there is to tell of it. No text of the client's is in it but a request id of its own.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Event {
+    /// When it arrived.
+    pub arrived: SystemTime,
+    /// What answers and logs call it.
+    pub request_id: Arc<str>,
+    /// Whose it was; none where that was not recognised.
+    pub tenant: Option<Arc<str>>,
+    /// The route it took.
+    pub route: Option<Arc<str>>,
+    /// Who decided, and how long that took.
+    pub decision: Option<(&'static str, Duration)>,
+    /// The model that answered, or else was asked last.
+    pub model: Option<Arc<str>>,
+    /// How it ended.
+    pub outcome: Outcome,
+    /// The code of the error that it ended in.
+    pub code: Option<&'static str>,
+    /// From its arrival until its answer began.
+    pub until_answer: Option<Duration>,
+    /// From its arrival to its end.
+    pub duration: Duration,
+    /// The calls made for it, in order: the models, and what is known to have been used.
+    pub calls: Vec<(Arc<str>, Option<Used>)>,
 }
 
 impl Account {
     /// Opens the account of a request that has just arrived.
     #[must_use]
-    pub fn open(metrics: Arc<Metrics>) -> Self {
-        metrics.in_flight.inc();
+    pub fn open(books: &Arc<Books>, request_id: &str) -> Self {
+        books.metrics.in_flight.inc();
         Self {
-            metrics,
-            tenant: NONE.into(),
-            route: NONE.into(),
-            prompt_tokens: 0,
-            attempt: None,
-            earlier: Vec::new(),
-            outcome: Outcome::Cancelled,
+            books: Arc::clone(books),
+            began: Instant::now(),
+            bill: Arc::default(),
+            answering: None,
+            event: Event {
+                arrived: SystemTime::now(),
+                request_id: request_id.into(),
+                tenant: None,
+                route: None,
+                decision: None,
+                model: None,
+                outcome: Outcome::Cancelled,
+                code: None,
+                until_answer: None,
+                duration: Duration::ZERO,
+                calls: Vec::new(),
+            },
         }
     }
 
     /// The tenant is known.
     pub fn set_tenant(&mut self, tenant: &Arc<str>) {
-        self.tenant = Arc::clone(tenant);
+        self.event.tenant = Some(Arc::clone(tenant));
     }
 
     /// The route is known. A name of the configuration, never a client's text.
     pub fn set_route(&mut self, route: &Arc<str>) {
-        self.route = Arc::clone(route);
+        self.event.route = Some(Arc::clone(route));
     }
 
-    /// A model is asked. What the one before it used stays on the books.
-    pub fn set_model(&mut self, name: &Arc<str>, price: Option<Price>) {
-        let next = Billed { name: Arc::clone(name), price, usage: None, written_characters: None };
-        let before = self.attempt.replace(next);
-        self.earlier.extend(before.filter(|before| before.used(0).is_some()));
+    /// A router has decided.
+    pub fn set_decision(&mut self, router: &'static str, elapsed: Duration) {
+        self.event.decision = Some((router, elapsed));
     }
 
-    /// A failed attempt at a model has cost so much all the same: as reported, or so many characters written.
-    pub fn add_spent(
-        &mut self,
-        name: &Arc<str>,
-        price: Option<Price>,
-        usage: Option<Usage>,
-        written_characters: Option<u64>,
-    ) {
-        let spent = Billed { name: Arc::clone(name), price, usage, written_characters };
-        self.earlier.extend(Some(spent).filter(|spent| spent.used(0).is_some()));
-    }
-
-    /// The upstream reported usage; the last report counts.
-    pub fn set_usage(&mut self, usage: Usage) {
-        if let Some(attempt) = &mut self.attempt {
-            attempt.usage = Some(usage);
-        }
-    }
-
-    /// What the attempt on its way has used so far: as reported, or else estimated.
+    /// Where the request's calls are written down.
     #[must_use]
-    pub fn used(&self) -> Usage {
-        self.attempt.as_ref().and_then(|attempt| attempt.used(self.prompt_tokens)).unwrap_or_default().0
+    pub fn bill(&self) -> Arc<Bill> {
+        Arc::clone(&self.bill)
     }
 
-    /// The prompt has about so many tokens; counts where no usage is reported.
-    pub fn set_prompt_estimate(&mut self, tokens: u64) {
-        self.prompt_tokens = tokens;
+    /// The answer comes from this call.
+    pub fn answered_by(&mut self, meter: &Arc<Meter>) {
+        self.answering = Some(Arc::clone(meter));
+        self.event.until_answer.get_or_insert_with(|| self.began.elapsed());
     }
 
-    /// An answer has begun, and the model has written so many characters of it; counts where no usage is reported.
-    pub fn set_written(&mut self, characters: u64) {
-        if let Some(attempt) = &mut self.attempt {
-            attempt.written_characters = Some(characters);
-        }
+    /// The model that answers, or else was asked last.
+    #[must_use]
+    pub fn model(&self) -> Option<Arc<str>> {
+        self.told(&self.bill.meters()).map(|meter| Arc::clone(&meter.model))
     }
 
-    /// The request ended so.
-    pub fn ended(&mut self, outcome: Outcome) {
-        self.outcome = outcome;
+    /// The call that the request is told of by.
+    fn told(&self, calls: &[Arc<Meter>]) -> Option<Arc<Meter>> {
+        self.answering.as_ref().or_else(|| calls.last()).map(Arc::clone)
     }
 
-    fn record_usage(&self, model: &Billed, usage: Usage) {
-        let count = |kind, tokens| {
-            self.metrics.tokens.with_label_values(&[&*self.tenant, &*model.name, kind]).inc_by(tokens);
-        };
-        count("prompt", usage.prompt_tokens);
-        count("completion", usage.completion_tokens);
-        if let Some(price) = model.price {
-            let cost_usd = cost_pico_usd(price, usage) / 1e12;
-            self.metrics.cost_usd.with_label_values(&[&*self.tenant, &*model.name]).inc_by(cost_usd);
-        }
+    /// The request ended so; with the code of an error, where it ended in one.
+    pub fn ended(&mut self, outcome: Outcome, code: Option<&'static str>) {
+        self.event.outcome = outcome;
+        self.event.code = code;
     }
-}
-
-#[expect(clippy::cast_precision_loss, reason = "the metric is a double; exact money is kept elsewhere")]
-fn cost_pico_usd(price: Price, usage: Usage) -> f64 {
-    let input = u128::from(usage.prompt_tokens) * u128::from(price.input.pico_usd());
-    let output = u128::from(usage.completion_tokens) * u128::from(price.output.pico_usd());
-    (input + output) as f64
 }
 
 impl Drop for Account {
     fn drop(&mut self) {
-        self.metrics.in_flight.dec();
-        let model = self.attempt.as_ref().map_or(NONE, |attempt| &attempt.name);
-        let labels = [&*self.tenant, &*self.route, model, self.outcome.label()];
-        let counted = self.metrics.requests.with_label_values(&labels);
-        counted.inc();
-        // The first of its series: its sisters are shown at zero with it.
-        if counted.get() == 1 {
-            self.metrics.seed_outcomes(&self.tenant, &self.route, model);
-        }
-        let broke_off = self.earlier.iter().map(|attempt| (attempt, Estimated::Truncated));
-        let last = self.attempt.iter().map(|attempt| (attempt, Estimated::after(self.outcome)));
-        for (attempt, why) in broke_off.chain(last) {
-            let Some((usage, is_estimate)) = attempt.used(self.prompt_tokens) else { continue };
-            self.record_usage(attempt, usage);
-            if is_estimate {
-                self.metrics.usage_estimated.with_label_values(&[&*attempt.name, why.label()]).inc();
+        let metrics = &self.books.metrics;
+        let meters = self.bill.meters();
+        let last = self.told(&meters);
+        let calls = meters.iter().map(|meter| {
+            let used = meter.used();
+            let why = if last.as_ref().is_some_and(|last| Arc::ptr_eq(last, meter)) {
+                Estimated::after(self.event.outcome)
+            } else {
+                Estimated::Truncated
+            };
+            if let Some(used) = used {
+                count_tokens(metrics, self.event.tenant.as_deref(), &meter.model, used, why);
             }
-        }
+            (Arc::clone(&meter.model), used)
+        });
+        self.event.calls = calls.collect();
+        self.event.model = last.as_ref().map(|meter| Arc::clone(&meter.model));
+        self.event.duration = self.began.elapsed();
+        count(metrics, &self.event);
+        self.books.note(&self.event);
+        metrics.in_flight.dec();
+    }
+}
+
+fn count(metrics: &Metrics, event: &Event) {
+    let [tenant, route, model] =
+        [&event.tenant, &event.route, &event.model].map(|name| name.as_deref().unwrap_or(NONE));
+    let counted = metrics.requests.with_label_values(&[tenant, route, model, event.outcome.label()]);
+    counted.inc();
+    // The first of its series: its sisters are shown at zero with it.
+    if counted.get() == 1 {
+        metrics.seed_outcomes(tenant, route, model);
+    }
+}
+
+fn count_tokens(metrics: &Metrics, tenant: Option<&str>, model: &str, used: Used, why: Estimated) {
+    let tenant = tenant.unwrap_or(NONE);
+    let count = |kind, tokens| metrics.tokens.with_label_values(&[tenant, model, kind]).inc_by(tokens);
+    count("prompt", used.usage.prompt_tokens);
+    count("completion", used.usage.completion_tokens);
+    if let Some(cost) = used.cost_usd() {
+        metrics.cost_usd.with_label_values(&[tenant, model]).inc_by(cost);
+    }
+    if used.is_estimate {
+        metrics.usage_estimated.with_label_values(&[model, why.label()]).inc();
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::TokenPrice;
+    use crate::{
+        config::{Price, TokenPrice},
+        openai::usage::Usage,
+    };
+
+    fn books() -> Arc<Books> {
+        Arc::new(Books::new(Arc::new(Metrics::new().unwrap())))
+    }
 
     #[test]
     fn records_one_outcome_with_tokens_and_cost() {
-        let metrics = Arc::new(Metrics::new().unwrap());
-        let mut account = Account::open(Arc::clone(&metrics));
+        let books = books();
+        let mut account = Account::open(&books, "req_1");
         account.set_tenant(&"t".into());
         account.set_route(&"auto".into());
         let price = Price {
             input: TokenPrice::from_pico_usd(2_500_000),
             output: TokenPrice::from_pico_usd(10_000_000),
         };
-        account.set_model(&"m".into(), Some(price));
-        account.set_usage(Usage { prompt_tokens: 1000, completion_tokens: 100 });
-        account.ended(Outcome::Ok);
+        let meter = account.bill().call(&"m".into(), Some(price), 7);
+        meter.report(Usage::of(1000, 100));
+        account.answered_by(&meter);
+        account.ended(Outcome::Ok, None);
+        let metrics = &books.metrics;
         assert_eq!(metrics.in_flight.get(), 1);
         drop(account);
         assert_eq!(metrics.in_flight.get(), 0);
@@ -186,29 +209,33 @@ mod tests {
     }
 
     #[test]
-    fn every_attempt_that_began_is_billed() {
-        let metrics = Arc::new(Metrics::new().unwrap());
-        let mut account = Account::open(Arc::clone(&metrics));
-        account.set_prompt_estimate(10);
-        account.set_model(&"never-began".into(), None);
-        account.set_model(&"broke".into(), None);
-        account.set_written(40);
-        assert_eq!(account.used(), Usage { prompt_tokens: 10, completion_tokens: 10 });
-        account.set_model(&"rest".into(), None);
-        account.set_usage(Usage { prompt_tokens: 12, completion_tokens: 3 });
-        account.ended(Outcome::Ok);
+    fn every_call_that_began_is_billed() {
+        let books = books();
+        let mut account = Account::open(&books, "req_1");
+        let bill = account.bill();
+        bill.call(&"never-began".into(), None, 10);
+        bill.call(&"broke".into(), None, 10).write(40);
+        let rest = bill.call(&"rest".into(), None, 10);
+        rest.report(Usage::of(12, 3));
+        // A third model was asked beside it, and cancelled.
+        bill.call(&"beside".into(), None, 10).write(4);
+        account.answered_by(&rest);
+        account.ended(Outcome::Ok, None);
         drop(account);
+        let metrics = &books.metrics;
         let tokens = |model, kind| metrics.tokens.with_label_values(&["none", model, kind]).get();
         assert_eq!((tokens("broke", "prompt"), tokens("broke", "completion")), (10, 10));
         assert_eq!((tokens("rest", "prompt"), tokens("rest", "completion")), (12, 3));
+        assert_eq!((tokens("beside", "prompt"), tokens("beside", "completion")), (10, 1));
         assert_eq!(tokens("never-began", "prompt"), 0);
         assert_eq!(metrics.usage_estimated.with_label_values(&["broke", "truncated"]).get(), 1);
+        assert_eq!(metrics.requests.with_label_values(&["none", "none", "rest", "ok"]).get(), 1);
     }
 
     #[test]
     fn a_request_that_is_dropped_was_cancelled() {
-        let metrics = Arc::new(Metrics::new().unwrap());
-        drop(Account::open(Arc::clone(&metrics)));
-        assert_eq!(metrics.requests.with_label_values(&["none", "none", "none", "cancelled"]).get(), 1);
+        let books = books();
+        drop(Account::open(&books, "req_1"));
+        assert_eq!(books.metrics.requests.with_label_values(&["none", "none", "none", "cancelled"]).get(), 1);
     }
 }

@@ -4,8 +4,8 @@
 //! histogram has a tenant label: buckets times tenants would outgrow everything else.
 
 use prometheus::{
-    CounterVec, Encoder, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, Opts, Registry,
-    TextEncoder, core::Collector,
+    CounterVec, Encoder, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts,
+    Registry, TextEncoder, core::Collector,
 };
 
 use super::outcome::{Estimated, FailOpen, Outcome};
@@ -68,6 +68,8 @@ pub struct Metrics {
     pub usage_estimated: IntCounterVec,
     /// `pointsman_cost_usd_total{tenant,model}`: these tokens times configured prices.
     pub cost_usd: CounterVec,
+    /// `pointsman_access_log_lost_total`: lines of the access log that came faster than they could be written.
+    pub access_log_lost: IntCounter,
     /// `pointsman_connections`: open client connections.
     pub connections: IntGauge,
     /// `pointsman_connections_refused_total{reason}`: connections that did not end in good order, requests that
@@ -132,6 +134,8 @@ impl Metrics {
             tokens: counter("tokens_total", "Tokens, reported or estimated", TOKENS)?,
             usage_estimated: counter("usage_estimated_total", "Answers without reported usage", ESTIMATES)?,
             cost_usd: CounterVec::new(cost_options, &["tenant", "model"])
+                .and_then(|metric| register(&registry, metric))?,
+            access_log_lost: IntCounter::new("access_log_lost_total", "Lines of the access log not written")
                 .and_then(|metric| register(&registry, metric))?,
             connections: gauge("connections", "Open client connections")?,
             connections_refused: counter(

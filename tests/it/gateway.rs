@@ -1,5 +1,6 @@
 //! The gateway's laws (the design's section 4), each test named for the sentence it proves.
 
+mod access_log;
 mod accounting;
 mod bounds;
 mod bytes;

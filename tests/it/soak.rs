@@ -1,10 +1,12 @@
 //! The program under mixed faults for as long as one likes: `tests/soak --minutes N`.
 //!
-//! Every client must get a whole answer or an honest error, every request have one outcome, and what the process holds when it is
-//! idle must not grow.
+//! Every client must get a whole answer or an honest error, every request have one outcome and one line in the access log, and what
+//! the process holds when it is idle must not grow.
 
 use std::{
+    collections::{BTreeMap, HashSet},
     fmt::Write as _,
+    fs::File,
     io::{BufRead, BufReader},
     process::{Child, Stdio},
     sync::atomic::{AtomicU64, Ordering},
@@ -24,6 +26,7 @@ const WORDS: usize = 40;
 const WORKERS: usize = 64;
 const STREAMS: usize = 2_000;
 const PATH: &str = "/v1/chat/completions";
+const ACCESS_LOG: &str = "access.jsonl";
 
 /// The whole answer, the same from every upstream: a replay repeats it.
 fn answer_text() -> String {
@@ -80,6 +83,7 @@ struct Gateway {
     process: Child,
     public: std::net::SocketAddr,
     admin: std::net::SocketAddr,
+    folder: tempfile::TempDir,
 }
 
 impl Drop for Gateway {
@@ -104,7 +108,7 @@ impl Gateway {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("soak.yaml");
         let config = format!(
-            "listen: 127.0.0.1:0\nadmin_listen: 127.0.0.1:0\nmodels:\n{models}routes:\n  plain: {{{route}}}\n  \
+            "listen: 127.0.0.1:0\nadmin_listen: 127.0.0.1:0\naccess_log: {ACCESS_LOG}\nmodels:\n{models}routes:\n  plain: {{{route}}}\n  \
              replayed: {{{route}, stream_recovery: replay}}\ntenants:\n  t: {{keys: [{{key: {KEY}}}], pool: [m0, m1, m2, patient], default_route: plain}}\n"
         );
         std::fs::write(&file, config).unwrap();
@@ -120,16 +124,37 @@ impl Gateway {
             (listening("listening on http://"), listening("operators' listener on http://"));
         // Read on, so that the program never waits for its log.
         std::thread::spawn(move || lines.for_each(drop));
-        Self { process, public, admin }
+        Self { process, public, admin, folder }
     }
 
     async fn metric(&self, name: &str) -> f64 {
+        self.metric_of(name, "").await
+    }
+
+    /// The sum of a metric's series that have this label.
+    async fn metric_of(&self, name: &str, label: &str) -> f64 {
         let text = Client::connect(self.admin).await.last(get("/metrics")).await.text().await;
-        let of_name = |line: &&str| line.split(['{', ' ']).next() == Some(name);
+        let is_meant = |line: &&str| line.split(['{', ' ']).next() == Some(name) && line.contains(label);
         text.lines()
-            .filter(of_name)
+            .filter(is_meant)
             .map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap())
             .sum()
+    }
+
+    /// How many lines of the access log tell of each outcome; no request has two.
+    fn accounted(&self) -> BTreeMap<String, f64> {
+        #[derive(serde::Deserialize)]
+        struct Line {
+            request_id: String,
+            outcome: String,
+        }
+        let (mut ids, mut outcomes) = (HashSet::new(), BTreeMap::new());
+        for line in BufReader::new(File::open(self.folder.path().join(ACCESS_LOG)).unwrap()).lines() {
+            let Line { request_id, outcome } = serde_json::from_str(&line.unwrap()).unwrap();
+            *outcomes.entry(outcome).or_insert(0.0) += 1.0;
+            assert!(ids.insert(request_id), "a request with two lines");
+        }
+        outcomes
     }
 
     /// Waits until nothing is going on, and gives the resident memory in KiB and the tasks alive.
@@ -299,6 +324,13 @@ async fn soak() {
         gateway.metric("pointsman_streams_rescued_total").await,
     );
     assert!((counted - tally.all() as f64).abs() < 0.5, "one outcome for each request: {counted}");
+    let accounted = gateway.accounted();
+    println!("lines of the access log: {accounted:?}");
+    assert!((accounted.values().sum::<f64>() - counted).abs() < 0.5, "one line for each request");
+    for (outcome, lines) in accounted {
+        let counted = gateway.metric_of("pointsman_requests_total", &format!("outcome=\"{outcome}\"")).await;
+        assert!((lines - counted).abs() < 0.5, "{outcome}: {lines} lines, {counted} counted");
+    }
     // Connections to upstreams that nobody needs end by themselves.
     assert!(idle_tasks <= warm_tasks.max(300.0), "tasks that never end: {warm_tasks}, {idle_tasks}");
     assert!(idle_kib <= 1.05 * warm_kib, "memory grows: {warm_kib} KiB, {idle_kib} KiB");

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::{AUTO, check_not_reserved, delivery::delivery, named};
+use super::{AUTO, Models, check_not_reserved, delivery::delivery, named};
 use crate::config::probability::Probability;
 use crate::config::route::{
     EmbedderConfig, RouteChoice, RouteConfig, RoutedConfig, RouterKind, RoutingText, Selection,
@@ -28,11 +28,11 @@ pub(super) fn standard() -> BTreeMap<String, RouteConfig> {
     BTreeMap::from([(AUTO.to_owned(), RouteConfig::standard())])
 }
 
-pub(super) fn routes(value: &Value<'_>, models: &BTreeSet<&str>) -> BTreeMap<String, RouteConfig> {
+pub(super) fn routes(value: &Value<'_>, models: &Models<'_>) -> BTreeMap<String, RouteConfig> {
     let mut routes = BTreeMap::new();
     for (name, entry) in named(value, "route") {
         check_not_reserved(name, &entry);
-        if models.contains(name) {
+        if models.names.contains(name) {
             let hint = "requests could not tell them apart".to_owned();
             entry.error_at_name("a model has the same name", hint);
         }
@@ -43,11 +43,17 @@ pub(super) fn routes(value: &Value<'_>, models: &BTreeSet<&str>) -> BTreeMap<Str
     routes
 }
 
-fn route(value: &Value<'_>, models: &BTreeSet<&str>) -> Option<RouteConfig> {
+fn route(value: &Value<'_>, models: &Models<'_>) -> Option<RouteConfig> {
     let mut fields = value.fields("`{router: …}` or `{models: […]}`")?;
     let delivery = delivery(&mut fields);
+    if models.names.len() > 1 && delivery.request_timeout <= models.first_token_min {
+        let hint =
+            "give the models a shorter `timeouts: {first_token: …}`, or the route a longer request_timeout";
+        let message = "its request_timeout leaves no time for a second model when the first one is silent: no model's `timeouts.first_token` is shorter";
+        value.warning(message, hint.to_owned());
+    }
     let choice = match fields.take("models") {
-        Some(listed) => RouteChoice::Static { models: fixed(&mut fields, &listed, models) },
+        Some(listed) => RouteChoice::Static { models: fixed(&mut fields, &listed, models.names) },
         None => RouteChoice::Routed(routed(&mut fields)),
     };
     fields.finish();

@@ -1,8 +1,8 @@
-//! Reads `tls` and `server`.
+//! Reads `tls`, `access_log` and `server`.
 
 use std::time::Duration;
 
-use crate::config::server::{ListenerTls, ServerLimits};
+use crate::config::server::{AccessLogTarget, ListenerTls, ServerLimits};
 use crate::config::value::Value;
 
 pub(super) fn listener_tls(value: &Value<'_>) -> Option<ListenerTls> {
@@ -12,6 +12,13 @@ pub(super) fn listener_tls(value: &Value<'_>) -> Option<ListenerTls> {
     let key = fields.require("key", "a PEM file with the private key");
     fields.finish();
     Some(ListenerTls { cert: cert?.file_path()?, key: key?.file_path()?, client_ca })
+}
+
+pub(super) fn access_log(value: &Value<'_>) -> Option<AccessLogTarget> {
+    Some(match value.text("`stdout`, or the path of a file")? {
+        "stdout" => AccessLogTarget::Stdout,
+        path => AccessLogTarget::File(value.relative(path)),
+    })
 }
 
 /// What has not been given keeps its default.

@@ -5,7 +5,7 @@ use std::{future::Future, sync::Arc, time::Duration};
 use futures_util::future::{Either, select};
 use tokio::time::{Instant, timeout};
 
-use super::{Heard, Listen, Pursuit, Tried};
+use super::{Pursuit, Tried};
 use crate::{http::attempt::Attempt, resilience::health::Admission};
 
 impl Pursuit {
@@ -21,7 +21,6 @@ impl Pursuit {
         first: impl Future<Output = Tried> + Send,
         first_place: usize,
         delay: Duration,
-        listen: Listen<'_>,
     ) -> Tried {
         let mut first = Box::pin(first);
         let called = Instant::now();
@@ -36,11 +35,10 @@ impl Pursuit {
             return first.await;
         }
         let Ok(passage) = self.admit(place, &model) else { return first.await };
-        listen(Heard::Calls(&model, self.asked));
         let second = Box::pin(self.ask(place, Arc::clone(&model), passage, self.first()));
         let tried = match select(first, second).await {
-            Either::Left((tried, second)) => self.or_else(tried, [first_place, place], second, listen).await,
-            Either::Right((tried, first)) => self.or_else(tried, [first_place, place], first, listen).await,
+            Either::Left((tried, second)) => self.or_else(tried, [first_place, place], second).await,
+            Either::Right((tried, first)) => self.or_else(tried, [first_place, place], first).await,
         };
         let is_first = tried.place == place && matches!(tried.outcome, Attempt::Answered(_));
         let result = if is_first { "first" } else { "late" };
@@ -58,12 +56,10 @@ impl Pursuit {
         tried: Tried,
         [first_place, second_place]: [usize; 2],
         other: impl Future<Output = Tried> + Send,
-        listen: Listen<'_>,
     ) -> Tried {
         match tried {
-            Tried { place, model, passage, outcome: Attempt::Failed(fault, spent), .. } => {
+            Tried { place, model, passage, outcome: Attempt::Failed(fault), .. } => {
                 self.failed(place, &model, &fault, passage);
-                listen(Heard::Spent(&model, spent));
                 other.await
             }
             Tried { place, model, passage, outcome: Attempt::Refused(_), .. } if place == second_place => {

@@ -11,8 +11,9 @@ use tokio::time::Instant;
 
 use super::*;
 use crate::{
-    openai::chunk::Dialect,
+    openai::{chunk::Dialect, usage::Usage},
     stream::relay::{Limits, RelaySettings},
+    telemetry::bill::Meter,
 };
 
 #[derive(Debug, Default, PartialEq, Clone)]
@@ -22,7 +23,7 @@ struct Told {
 }
 
 #[derive(Debug, Clone, Default)]
-struct Watch(Arc<Mutex<Told>>);
+struct Watch(Arc<Mutex<Option<Option<StreamFault>>>>);
 
 impl<B> Rescuer<B> for Watch {
     type Found = ();
@@ -35,16 +36,9 @@ impl<B> Rescuer<B> for Watch {
 }
 
 impl StreamObserver for Watch {
-    fn usage(&mut self, usage: Usage) {
-        self.0.lock().unwrap().usage = Some(usage);
-    }
-
-    fn written(&mut self, _: u64) {}
-
     fn ended(&mut self, fault: Option<&StreamFault>) {
-        let mut told = self.0.lock().unwrap();
-        assert!(told.ended.is_none(), "told twice");
-        told.ended = Some(fault.cloned());
+        let earlier = self.0.lock().unwrap().replace(fault.cloned());
+        assert!(earlier.is_none(), "told twice");
     }
 }
 
@@ -62,6 +56,7 @@ fn settings() -> RelaySettings {
         transcript: None,
         event_bytes_max: 1 << 20,
         redactor: Arc::default(),
+        meter: Meter::alone("m"),
     }
 }
 
@@ -81,10 +76,12 @@ async fn run(frames: Vec<String>, end: End, settings: RelaySettings) -> Result<(
     let silent = matches!(end, End::Silent);
     let tail = stream::poll_fn(move |_| if silent { Poll::Pending } else { Poll::Ready(None) });
     let body = StreamBody::new(futures_util::StreamExt::chain(stream::iter(items), tail));
-    let committed = commit(Relay::new(body, settings)).await.map_err(|broken| broken.fault)?;
+    let meter = Arc::clone(&settings.meter);
+    let committed = commit(Relay::new(body, settings)).await?;
     let watch = Watch::default();
     let bytes = committed.into_body(watch.clone()).collect().await.unwrap().to_bytes();
-    let told = watch.0.lock().unwrap().clone();
+    let ended = watch.0.lock().unwrap().clone();
+    let told = Told { usage: meter.used().filter(|used| !used.is_estimate).map(|used| used.usage), ended };
     Ok((String::from_utf8(bytes.to_vec()).unwrap(), told))
 }
 
@@ -123,7 +120,7 @@ async fn a_whole_answer_passes_with_the_pools_model_and_without_the_unasked_usag
             .await
             .unwrap();
     assert_eq!(got, pool(&[role(), word("a"), word("b"), finish(), done()]));
-    assert_eq!(told.usage, Some(Usage { prompt_tokens: 3, completion_tokens: 4 }));
+    assert_eq!(told.usage, Some(Usage::of(3, 4)));
     assert_eq!(told.ended, Some(None));
 }
 
@@ -195,4 +192,19 @@ async fn silence_ends_a_stream() {
     let (got, told) = run(vec![word("a")], End::Silent, settings()).await.unwrap();
     assert!(got.contains("upstream_between_tokens_timeout"));
     assert_eq!(told.ended, Some(Some(StreamFault::Stalled)));
+}
+
+/// A client may leave while a replay is silent: what it has repeated by then is on the books.
+#[tokio::test]
+async fn a_silent_replay_is_metered_as_it_comes() {
+    let mut transcript = Transcript::default();
+    transcript.take(r#"{"choices":[{"index":0,"delta":{"content":"The quick brown"}}]}"#);
+    transcript.aims_at(false);
+    let settings = RelaySettings { transcript: Some(transcript), ..settings() };
+    let meter = Arc::clone(&settings.meter);
+    let first = stream::iter([Ok::<_, std::io::Error>(Frame::data(Bytes::from(word("The quick"))))]);
+    let body = StreamBody::new(futures_util::StreamExt::chain(first, stream::pending()));
+    let replay = commit(Relay::new(body, settings));
+    assert!(futures_util::FutureExt::now_or_never(replay).is_none(), "nothing is new yet");
+    assert_eq!(meter.used().map(|used| used.usage.completion_tokens), Some(3));
 }

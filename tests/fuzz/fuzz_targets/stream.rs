@@ -13,7 +13,7 @@ use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 use libfuzzer_sys::fuzz_target;
 use pointsman::{
-    openai::{chunk::Dialect, usage::Usage},
+    openai::chunk::Dialect,
     stream::{
         body::{Rescue, Rescuer, StreamObserver, commit},
         fault::StreamFault,
@@ -21,6 +21,7 @@ use pointsman::{
         transcript::Transcript,
         sse::Decoder,
     },
+    telemetry::bill::{Meter, Used},
 };
 use tokio::{
     runtime::{Builder, Runtime},
@@ -75,14 +76,14 @@ fn decode(frames: &[&[u8]]) {
     assert_eq!(seen.len() + decoder.held(), sent.len());
 }
 
-/// What an observer was told.
+/// What an observer was told, and what the meter read.
 #[derive(Debug, Default, PartialEq, Clone)]
 struct Told {
-    usage: Option<Usage>,
+    used: Option<Used>,
     ended: Option<Option<StreamFault>>,
 }
 
-struct Watch(Arc<std::sync::Mutex<Told>>);
+struct Watch(Arc<std::sync::Mutex<Option<Option<StreamFault>>>>);
 
 impl<B> Rescuer<B> for Watch {
     type Found = ();
@@ -95,14 +96,8 @@ impl<B> Rescuer<B> for Watch {
 }
 
 impl StreamObserver for Watch {
-    fn usage(&mut self, usage: Usage) {
-        self.0.lock().unwrap().usage = Some(usage);
-    }
-
-    fn written(&mut self, _: u64) {}
-
     fn ended(&mut self, fault: Option<&StreamFault>) {
-        let earlier = self.0.lock().unwrap().ended.replace(fault.cloned());
+        let earlier = self.0.lock().unwrap().replace(fault.cloned());
         assert!(earlier.is_none(), "told twice");
     }
 }
@@ -124,11 +119,12 @@ fn relayed(frames: &[&[u8]], choices: u8) -> Result<(Vec<u8>, Told), StreamFault
         }
         let silent = stream::iter((choices & 2 == 2).then_some(())).then(|()| std::future::pending());
         let body = StreamBody::new(Box::pin(stream::iter(items).chain(silent)));
-        let told = Arc::default();
-        let committed = commit(Relay::new(body, settings(choices))).await.map_err(|broken| broken.fault)?;
-        let sent = committed.into_body(Watch(Arc::clone(&told))).collect().await;
+        let (ended, settings) = (Arc::default(), settings(choices));
+        let meter = Arc::clone(&settings.meter);
+        let committed = commit(Relay::new(body, settings)).await?;
+        let sent = committed.into_body(Watch(Arc::clone(&ended))).collect().await;
         let Ok(sent) = sent;
-        let told = told.lock().unwrap().clone();
+        let told = Told { used: meter.used(), ended: ended.lock().unwrap().clone() };
         assert!(told.ended.is_some(), "the books are closed");
         Ok((sent.to_bytes().to_vec(), told))
     })
@@ -148,5 +144,6 @@ fn settings(choices: u8) -> RelaySettings {
         transcript: None,
         event_bytes_max: EVENT_BYTES_MAX,
         redactor: Arc::default(),
+        meter: Meter::alone("m"),
     }
 }

@@ -181,6 +181,18 @@ fn for_programs() {
 }
 
 #[test]
+fn a_request_timeout_that_rules_fallbacks_out_is_told() {
+    let routes = |request_timeout: &str| {
+        with(&format!("routes: {{auto: {{models: [a, b], request_timeout: {request_timeout}}}}}\n"))
+    };
+    let said = finding(&routes("300s"));
+    assert!(said.starts_with("3:16: warning: routes.auto: its request_timeout leaves no time"), "{said}");
+    assert_eq!(findings(&routes("301s")), Vec::<String>::new());
+    let sooner = routes("60s").replacen("{a: {}, b: {}}", "{a: {timeouts: {first_token: 20s}}, b: {}}", 1);
+    assert_eq!(findings(&sooner), Vec::<String>::new());
+}
+
+#[test]
 fn later_checks_find_their_place() {
     let config =
         accept("models:\n  gpt-3.5: {elo: 1}\ntenants:\n  t:\n    open: true\n    pool: [gpt-3.5]\n");

@@ -3,6 +3,7 @@
 //! Time is virtual: it jumps to the next timer whenever nothing else is to be done.
 
 mod alone;
+mod goaway;
 mod late;
 mod shapes;
 

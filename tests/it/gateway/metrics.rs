@@ -11,7 +11,8 @@ use crate::{
 };
 
 /// Every metric: its type and its labels.
-const METRICS: [(&str, &str, &[&str]); 18] = [
+const METRICS: [(&str, &str, &[&str]); 19] = [
+    ("pointsman_access_log_lost_total", "counter", &[]),
     ("pointsman_attempts_total", "counter", &["model", "result"]),
     ("pointsman_connections", "gauge", &[]),
     ("pointsman_connections_refused_total", "counter", &["reason"]),

@@ -1,0 +1,127 @@
+//! What the calls of one request have cost: a meter for each, read at the end, however it comes.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::{config::Price, openai::usage::Usage};
+
+/// The meters of a request's calls, in the order in which they were begun.
+#[derive(Debug, Default)]
+pub struct Bill(Mutex<Vec<Arc<Meter>>>);
+
+impl Bill {
+    /// A call of `model` begins, with a prompt of about so many tokens.
+    pub fn call(&self, model: &Arc<str>, price: Option<Price>, prompt_tokens: u64) -> Arc<Meter> {
+        let meter =
+            Arc::new(Meter { model: Arc::clone(model), price, prompt_tokens, read: Mutex::default() });
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&meter));
+        meter
+    }
+
+    /// All the meters so far.
+    #[must_use]
+    pub fn meters(&self) -> Vec<Arc<Meter>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// What one call of a model uses. Whoever reads the answer writes to it, so that it is right whenever the call ends: by itself,
+/// by a fault, beside a faster one, or because the client has left.
+#[derive(Debug)]
+pub struct Meter {
+    /// The model that is called.
+    pub model: Arc<str>,
+    price: Option<Price>,
+    prompt_tokens: u64,
+    read: Mutex<Read>,
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Read {
+    reported: Option<Usage>,
+    /// Once an answer has begun.
+    written_characters: Option<u64>,
+}
+
+/// What a call has used and costs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Used {
+    /// The tokens.
+    pub usage: Usage,
+    /// The upstream did not report them.
+    pub is_estimate: bool,
+    /// In 10⁻¹² USD; none where the model has no price.
+    pub cost_pico_usd: Option<u128>,
+}
+
+impl Used {
+    /// What it costs, for metrics and people; exact money is the whole number.
+    #[must_use]
+    #[expect(clippy::cast_precision_loss, reason = "for metrics and people")]
+    pub fn cost_usd(&self) -> Option<f64> {
+        self.cost_pico_usd.map(|cost| cost as f64 / 1e12)
+    }
+}
+
+impl Meter {
+    /// One of a model without a price, on no bill.
+    #[must_use]
+    pub fn alone(model: &str) -> Arc<Self> {
+        Bill::default().call(&model.into(), None, 0)
+    }
+
+    /// The upstream reports usage; the last report counts.
+    pub fn report(&self, usage: Usage) {
+        self.read().reported = Some(usage);
+    }
+
+    /// The answer has begun, and the model has written so many characters of it; counts where no usage is reported.
+    pub fn write(&self, characters: u64) {
+        self.read().written_characters = Some(characters);
+    }
+
+    /// What was used: as reported, or else estimated. Nothing is known of an answer that has not begun.
+    #[must_use]
+    pub fn used(&self) -> Option<Used> {
+        let Read { reported, written_characters } = *self.read();
+        let (usage, is_estimate) = match reported {
+            Some(reported) => (reported, false),
+            None => (Usage::estimated(self.prompt_tokens, written_characters?), true),
+        };
+        let cost_pico_usd = self.price.map(|price| cost_pico_usd(price, usage));
+        Some(Used { usage, is_estimate, cost_pico_usd })
+    }
+
+    fn read(&self) -> std::sync::MutexGuard<'_, Read> {
+        self.read.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn cost_pico_usd(price: Price, usage: Usage) -> u128 {
+    let input = u128::from(usage.prompt_tokens) * u128::from(price.input.pico_usd());
+    let output = u128::from(usage.completion_tokens) * u128::from(price.output.pico_usd());
+    input + output
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::TokenPrice;
+
+    #[test]
+    fn a_report_counts_and_an_estimate_where_there_is_none() {
+        let bill = Bill::default();
+        let price = Price {
+            input: TokenPrice::from_pico_usd(2_500_000),
+            output: TokenPrice::from_pico_usd(10_000_000),
+        };
+        let meter = bill.call(&"m".into(), Some(price), 10);
+        assert_eq!(meter.used(), None, "not begun");
+        meter.write(40);
+        let estimate = Used { usage: Usage::of(10, 10), is_estimate: true, cost_pico_usd: Some(125_000_000) };
+        assert_eq!(meter.used(), Some(estimate));
+        meter.report(Usage::of(1000, 100));
+        let reported =
+            Used { usage: Usage::of(1000, 100), is_estimate: false, cost_pico_usd: Some(3_500_000_000) };
+        assert_eq!(bill.meters()[0].used(), Some(reported));
+    }
+}
