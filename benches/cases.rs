@@ -19,7 +19,8 @@ use pointsman::{
     stream::{
         body::{Rescue, Rescuer, StreamObserver, commit},
         fault::StreamFault,
-        relay::{Limits, Relay, RelaySettings},
+        patience::Patience,
+        relay::{Relay, RelaySettings},
         transcript::Transcript,
     },
     telemetry::bill::Meter,
@@ -102,9 +103,9 @@ fn settings() -> RelaySettings {
         choices: 1,
         model_json: Some(Bytes::from_static(b"\"local-model\"")),
         drop_usage_event: true,
-        limits: Limits {
-            first_token_at: Instant::now() + Duration::from_secs(60),
-            between_tokens: Duration::from_secs(60),
+        patience: Patience {
+            first_token_at: Some(Instant::now() + Duration::from_secs(60)),
+            silence_max: Duration::from_secs(60),
             request_at: Instant::now() + Duration::from_secs(60),
         },
         transcript: None,

@@ -5,6 +5,7 @@
 
 pub mod body;
 pub mod fault;
+pub mod patience;
 pub mod progress;
 pub mod relay;
 pub mod sse;

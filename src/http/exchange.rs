@@ -18,11 +18,7 @@ use super::{
 use crate::{
     openai::error::ErrorBody,
     snapshot::Tenant,
-    stream::{
-        body::StreamObserver,
-        fault::StreamFault,
-        whole::{PassingBody, Patience},
-    },
+    stream::{body::StreamObserver, fault::StreamFault, patience::Patience, whole::PassingBody},
     telemetry::outcome::Outcome,
     upstream::{headers, model::Model},
 };

@@ -14,6 +14,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::{
     fault::StreamFault,
+    patience::Patience,
     progress::Progress,
     sse::{Decoder, Event},
     transcript::{Taken, Transcript},
@@ -39,7 +40,7 @@ pub struct RelaySettings {
     /// Drop the event that reports usage alone: the client did not ask for it.
     pub drop_usage_event: bool,
     /// How long it may take.
-    pub limits: Limits,
+    pub patience: Patience,
     /// What the client has of the answer, where it could be gone on with should this stream break.
     pub transcript: Option<Transcript>,
     /// Longest event.
@@ -48,29 +49,6 @@ pub struct RelaySettings {
     pub redactor: Arc<Redactor>,
     /// What the call uses.
     pub meter: Arc<Meter>,
-}
-
-/// How long a stream may take.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// When its first content must be there.
-    pub first_token_at: Instant,
-    /// Longest time between two of its events.
-    pub between_tokens: Duration,
-    /// When the request must be over.
-    pub request_at: Instant,
-}
-
-impl Limits {
-    /// When a stream that showed a sign of life `now` is given up, and why.
-    fn due(&self, now: Instant, has_content: bool) -> (Instant, StreamFault) {
-        let own = if has_content {
-            (now + self.between_tokens, StreamFault::Stalled)
-        } else {
-            (self.first_token_at, StreamFault::FirstToken)
-        };
-        if self.request_at <= own.0 { (self.request_at, StreamFault::RequestTimeout) } else { own }
-    }
 }
 
 /// One step of a stream.
@@ -116,7 +94,7 @@ impl<B: Body<Data = Bytes>> Relay<B> {
     /// A relay at the start of `body`.
     #[must_use]
     pub fn new(body: B, settings: RelaySettings) -> Self {
-        let (due, silence_is) = settings.limits.due(Instant::now(), false);
+        let (due, silence_is) = settings.patience.due(Instant::now(), false);
         Self {
             body: Box::pin(body),
             decoder: Decoder::new(settings.event_bytes_max),
@@ -184,7 +162,7 @@ impl<B: Body<Data = Bytes>> Relay<B> {
                     self.decoder.push(bytes);
                 }
                 // However much there is to read: a request has its time.
-                let is_late = Instant::now() >= self.settings.limits.request_at;
+                let is_late = Instant::now() >= self.settings.patience.request_at;
                 Poll::Ready(is_late.then(|| self.broken(StreamFault::RequestTimeout)))
             }
             // A connection that breaks after the last choice's end takes nothing from the answer.
@@ -197,7 +175,7 @@ impl<B: Body<Data = Bytes>> Relay<B> {
             }
             Poll::Pending => {
                 if std::mem::take(&mut self.has_moved) {
-                    let (due, silence_is) = self.settings.limits.due(Instant::now(), self.has_content);
+                    let (due, silence_is) = self.settings.patience.due(Instant::now(), self.has_content);
                     self.silence.as_mut().reset(due);
                     self.silence_is = silence_is;
                 }

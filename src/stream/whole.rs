@@ -5,7 +5,6 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, ready},
-    time::Duration,
 };
 
 use bytes::{Bytes, BytesMut};
@@ -13,9 +12,8 @@ use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use tokio::time::{Instant, Sleep, sleep_until, timeout_at};
 
-use super::{body::StreamObserver, fault::StreamFault};
+use super::{body::StreamObserver, fault::StreamFault, patience::Patience};
 use crate::{
-    config::Timeouts,
     openai::{chunk::Dialect, scan::UsageScanner, usage::Usage},
     telemetry::bill::Meter,
 };
@@ -29,33 +27,6 @@ pub enum Held<B> {
     Overflow(Bytes, B),
 }
 
-/// How long a body may take.
-#[derive(Debug, Clone, Copy)]
-pub struct Patience {
-    /// Longest wait for each frame.
-    pub silence_max: Duration,
-    /// When the request must be over.
-    pub request_at: Instant,
-}
-
-impl Patience {
-    /// That with an upstream of these timeouts, in a request that must be over by `request_at`.
-    #[must_use]
-    pub fn of(timeouts: &Timeouts, request_at: Instant) -> Self {
-        Self { silence_max: timeouts.between_tokens, request_at }
-    }
-
-    /// When a body that showed a sign of life `now` is given up, and why.
-    fn due(&self, now: Instant) -> (Instant, StreamFault) {
-        let silent_at = now + self.silence_max;
-        if self.request_at <= silent_at {
-            (self.request_at, StreamFault::RequestTimeout)
-        } else {
-            (silent_at, StreamFault::Stalled)
-        }
-    }
-}
-
 /// Reads up to `bytes_max` bytes of `body`.
 ///
 /// # Errors
@@ -67,7 +38,7 @@ where
     let mut held = BytesMut::new();
     let mut only: Option<Bytes> = None;
     loop {
-        let (due, silence_is) = patience.due(Instant::now());
+        let (due, silence_is) = patience.due(Instant::now(), false);
         let frame = timeout_at(due, body.frame()).await.map_err(|_| silence_is)?;
         let Some(frame) = frame else { break };
         let Ok(bytes) = frame.map_err(|_| StreamFault::Truncated)?.into_data() else { continue };
@@ -113,7 +84,7 @@ impl<B, O> PassingBody<B, O> {
         meter: Arc<Meter>,
         observer: O,
     ) -> Self {
-        let (due, silence_is) = patience.due(Instant::now());
+        let (due, silence_is) = patience.due(Instant::now(), false);
         Self {
             first: Some(first),
             rest,
@@ -189,7 +160,7 @@ where
                 if let Some(bytes) = frame.data_ref() {
                     this.scan(bytes);
                 }
-                let (due, silence_is) = this.patience.due(Instant::now());
+                let (due, silence_is) = this.patience.due(Instant::now(), false);
                 this.silence.as_mut().reset(due);
                 this.silence_is = silence_is;
                 // The server drops a body of known length after its last byte, without asking for more.

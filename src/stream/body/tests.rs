@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::*;
 use crate::{
     openai::{chunk::Dialect, usage::Usage},
-    stream::relay::{Limits, RelaySettings},
+    stream::{patience::Patience, relay::RelaySettings},
     telemetry::bill::Meter,
 };
 
@@ -48,9 +48,9 @@ fn settings() -> RelaySettings {
         choices: 1,
         model_json: Some(Bytes::from_static(b"\"pool\"")),
         drop_usage_event: true,
-        limits: Limits {
-            first_token_at: Instant::now() + Duration::from_secs(5),
-            between_tokens: Duration::from_secs(5),
+        patience: Patience {
+            first_token_at: Some(Instant::now() + Duration::from_secs(5)),
+            silence_max: Duration::from_secs(5),
             request_at: Instant::now() + Duration::from_secs(60),
         },
         transcript: None,

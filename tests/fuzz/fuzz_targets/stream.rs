@@ -17,9 +17,10 @@ use pointsman::{
     stream::{
         body::{Rescue, Rescuer, StreamObserver, commit},
         fault::StreamFault,
-        relay::{Limits, Relay, RelaySettings},
-        transcript::Transcript,
+        patience::Patience,
+        relay::{Relay, RelaySettings},
         sse::Decoder,
+        transcript::Transcript,
     },
     telemetry::bill::{Meter, Used},
 };
@@ -136,9 +137,9 @@ fn settings(choices: u8) -> RelaySettings {
         choices: u32::from(choices >> 6),
         model_json: (choices & 8 == 8).then_some(Bytes::from_static(b"\"pool\"")),
         drop_usage_event: choices & 16 == 16,
-        limits: Limits {
-            first_token_at: Instant::now() + Duration::from_secs(5),
-            between_tokens: Duration::from_secs(5),
+        patience: Patience {
+            first_token_at: Some(Instant::now() + Duration::from_secs(5)),
+            silence_max: Duration::from_secs(5),
             request_at: Instant::now() + Duration::from_secs(5),
         },
         transcript: None,
