@@ -6,6 +6,7 @@ mod certificates;
 mod cli;
 mod client;
 mod config;
+mod container;
 mod encoder;
 mod gateway;
 mod hub;
