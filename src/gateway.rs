@@ -5,7 +5,7 @@ pub mod reload;
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
-    path::{Path, PathBuf},
+    path::Path,
     sync::{Arc, LazyLock},
 };
 
@@ -47,10 +47,10 @@ pub enum StartError {
     #[error(transparent)]
     Tls(#[from] crate::upstream::tls::TlsError),
     /// The access log cannot be written to.
-    #[error("access_log: {path} cannot be opened for writing: {source}", path = .path.display())]
+    #[error("access_log: {target} cannot be opened for writing: {source}")]
     AccessLog {
         /// Where it was to be.
-        path: PathBuf,
+        target: AccessLogTarget,
         /// Why.
         source: std::io::Error,
     },
@@ -133,16 +133,10 @@ pub fn reload(app: &App, config: &Config) -> Result<Diagnostics, StartError> {
 }
 
 fn access_log(config: &Config) -> Result<Option<AccessLog>, StartError> {
-    let opened = |target| {
-        AccessLog::open(target).map_err(|source| StartError::AccessLog {
-            path: match target {
-                AccessLogTarget::File(path) => path.clone(),
-                AccessLogTarget::Stdout => "stdout".into(),
-            },
-            source,
-        })
+    let open = |target: &AccessLogTarget| {
+        AccessLog::open(target).map_err(|source| StartError::AccessLog { target: target.clone(), source })
     };
-    config.access_log.as_ref().map(opened).transpose()
+    config.access_log.as_ref().map(open).transpose()
 }
 
 impl Gateway {

@@ -1,5 +1,6 @@
 //! What bounds the gateway as a whole: the `listen`, `tls`, `access_log` and `server` keys.
 
+use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -23,6 +24,15 @@ pub enum AccessLogTarget {
     Stdout,
     /// The end of a file.
     File(PathBuf),
+}
+
+impl fmt::Display for AccessLogTarget {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Stdout => formatter.write_str("stdout"),
+            Self::File(path) => write!(formatter, "{}", path.display()),
+        }
+    }
 }
 
 /// The limits of one process, under the key `server`.

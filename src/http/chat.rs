@@ -32,7 +32,7 @@ pub(super) async fn chat(mut exchange: Exchange<'_>) -> Response<ResponseBody> {
 /// The models to ask, best first.
 async fn choose(exchange: &mut Exchange<'_>) -> Result<Vec<usize>, Failure> {
     let (target, route) = target::resolve(exchange.tenant, exchange.call.request.model())?;
-    exchange.set_route(&route);
+    exchange.guards.account.set_route(&route);
     let request = &exchange.call.request;
     let messages = request.messages()?;
     let needs = request.requirements(&messages);
@@ -45,8 +45,6 @@ async fn choose(exchange: &mut Exchange<'_>) -> Result<Vec<usize>, Failure> {
         Target::Route(plan) => decide(&plan, pool, asked).await,
         Target::Router(plan, rule) => decide_with(&plan, rule, pool, asked).await,
     };
-    exchange.trail.router = Some(decision.router);
-    exchange.trail.decision_us = Some(decision.elapsed.as_micros());
     exchange.guards.account.set_decision(decision.router, decision.elapsed);
     record(exchange.app, exchange.tenant, &decision);
     report(exchange.app, exchange.tenant, &decision, &messages);

@@ -9,7 +9,7 @@ use crate::{
     openai::{error::ErrorBody, request::RequestError},
     resilience::{backoff, breaker::Verdict},
     stream::fault::StreamFault,
-    telemetry::outcome::Outcome,
+    telemetry::{account::Account, outcome::Outcome},
     tenancy::AuthError,
     upstream::model::SendFault,
 };
@@ -203,9 +203,20 @@ impl Failure {
         }
     }
 
+    /// The request of this account ended so.
+    pub(super) fn end(&self, account: &mut Account) {
+        let (_, code, _) = self.kind_code_param();
+        account.ended(self.outcome(), code);
+    }
+
     /// The error object.
     pub(super) fn body(&self) -> ErrorBody {
-        let (kind, code, param) = match self {
+        let (kind, code, param) = self.kind_code_param();
+        ErrorBody { message: self.to_string(), kind, param: param.map(str::to_owned), code }
+    }
+
+    fn kind_code_param(&self) -> (&'static str, Option<&'static str>, Option<&str>) {
+        match self {
             Self::Auth(_) => ("authentication_error", Some("invalid_api_key"), None),
             Self::Request(error) => ("invalid_request_error", None, error.param()),
             Self::UnknownModel(_) => ("invalid_request_error", Some("model_not_found"), Some("model")),
@@ -221,8 +232,7 @@ impl Failure {
             }
             Self::Exhausted { fault, .. } => ("upstream_error", Some(fault.code()), None),
             _ => ("invalid_request_error", None, None),
-        };
-        ErrorBody { message: self.to_string(), kind, param: param.map(str::to_owned), code }
+        }
     }
 
     /// When it is worth asking again.

@@ -13,7 +13,7 @@ use super::{
     heartbeat,
     observe::{AnswerObserver, Guards, Source},
     pursuit::{Answered, Found, Pursuit},
-    respond::{BodyError, ResponseBody, Trail, failure, full, json_text},
+    respond::{BodyError, ResponseBody, failure, full, json_text, trail},
 };
 use crate::{
     openai::error::ErrorBody,
@@ -29,24 +29,17 @@ pub(super) struct Exchange<'a> {
     pub(super) tenant: &'a Arc<Tenant>,
     pub(super) call: Call,
     pub(super) guards: Guards,
-    pub(super) trail: Trail,
 }
 
 impl Exchange<'_> {
-    /// The request's route is known.
-    pub(super) fn set_route(&mut self, route: &Arc<str>) {
-        self.guards.account.set_route(route);
-        self.trail.route = Some(route.to_string());
-    }
-
     /// Asks the models of `ranking` until one answers.
     pub(super) async fn run(self, ranking: &[usize]) -> Response<ResponseBody> {
-        let Self { app, tenant, call, guards, trail } = self;
-        let route = trail.route.as_deref().unwrap_or_default();
+        let Self { app, tenant, call, guards } = self;
+        let route = guards.account.route().unwrap_or_default();
         let delivery = tenant.delivery(route);
         let heartbeat = delivery.heartbeat.filter(|_| call.streams());
         let pursuit = Pursuit::new(app, tenant, (call, guards.account.bill()), (route, &delivery), ranking);
-        let answering = pursue(Arc::clone(app), pursuit, guards, trail);
+        let answering = pursue(Arc::clone(app), pursuit, guards);
         match heartbeat {
             None => answering.await,
             Some(interval) => heartbeat::answered(answering.in_current_span(), interval).await,
@@ -55,47 +48,35 @@ impl Exchange<'_> {
 
     /// Answers with a failure, and books it.
     pub(super) fn fail(self, why: &Failure) -> Response<ResponseBody> {
-        fail(why, self.guards, &self.trail)
+        fail(why, self.guards)
     }
 }
 
 /// Asks until one answers, and sends its answer on its way.
-async fn pursue(
-    app: Arc<App>,
-    mut pursuit: Pursuit,
-    mut guards: Guards,
-    mut trail: Trail,
-) -> Response<ResponseBody> {
+async fn pursue(app: Arc<App>, mut pursuit: Pursuit, mut guards: Guards) -> Response<ResponseBody> {
     let found = pursuit.next_answer(None).await;
     if let Found::Answer(Answered { meter, .. }) | Found::Refusal(_, _, meter) = &found {
         guards.account.answered_by(meter);
     }
-    trail.model = guards.account.model().map(|name| name.to_string());
-    trail.attempts = Some(pursuit.asked()).filter(|&asked| asked > 0);
     match found {
-        Found::Answer(answered) => answer(&app, pursuit, answered, guards, &trail),
-        Found::Refusal(model, refusal, _) => refuse(&model, refusal, guards, &trail),
+        Found::Answer(answered) => answer(&app, pursuit, answered, guards),
+        Found::Refusal(model, refusal, _) => refuse(&model, refusal, guards),
         Found::Nothing(fault) => {
-            fail(&Failure::Exhausted { fault, attempts: pursuit.asked() }, guards, &trail)
+            fail(&Failure::Exhausted { fault, attempts: guards.account.calls() }, guards)
         }
     }
 }
 
-fn fail(why: &Failure, mut guards: Guards, trail: &Trail) -> Response<ResponseBody> {
-    guards.account.ended(why.outcome(), why.body().code);
+fn fail(why: &Failure, mut guards: Guards) -> Response<ResponseBody> {
+    why.end(&mut guards.account);
     let mut response = failure(why);
-    trail.write(response.headers_mut());
+    response.headers_mut().extend(trail(&guards.account));
     response
 }
 
-fn answer(
-    app: &App,
-    pursuit: Pursuit,
-    answered: Answered,
-    guards: Guards,
-    trail: &Trail,
-) -> Response<ResponseBody> {
+fn answer(app: &App, pursuit: Pursuit, answered: Answered, guards: Guards) -> Response<ResponseBody> {
     let Answered { place, model, answer, passage, meter } = answered;
+    let trail = trail(&guards.account);
     let metrics = &app.metrics;
     metrics.upstream_first_byte_seconds.with_label_values(&[&*model.name]).observe(answer.first_byte_seconds);
     let patience = Patience::of(&model.timeouts, pursuit.deadline());
@@ -134,12 +115,12 @@ fn answer(
     if is_stream {
         say_event_stream(&mut response);
     }
-    trail.write(response.headers_mut());
+    response.headers_mut().extend(trail);
     response
 }
 
 /// An upstream's own 4xx: in its words when they are OpenAI's error object and tell no secret, else in ours.
-fn refuse(model: &Model, refusal: Refusal, mut guards: Guards, trail: &Trail) -> Response<ResponseBody> {
+fn refuse(model: &Model, refusal: Refusal, mut guards: Guards) -> Response<ResponseBody> {
     guards.account.ended(Outcome::ClientError, Some("upstream_refused"));
     let mut response = if is_error_object(&refusal.body) && !model.redactor.finds_in(&refusal.body) {
         json_text(refusal.head.status, refusal.body)
@@ -150,7 +131,7 @@ fn refuse(model: &Model, refusal: Refusal, mut guards: Guards, trail: &Trail) ->
             ErrorBody { message, kind: "invalid_request_error", param: None, code: Some("upstream_refused") };
         json_text(refusal.head.status, body.to_json())
     };
-    trail.write(response.headers_mut());
+    response.headers_mut().extend(trail(&guards.account));
     response
 }
 

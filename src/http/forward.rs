@@ -12,7 +12,7 @@ use super::{
 pub(super) async fn forward(mut exchange: Exchange<'_>) -> Response<ResponseBody> {
     match target::resolve_model(exchange.tenant, exchange.call.request.model()) {
         Ok((Target::Model(place), route)) => {
-            exchange.set_route(&route);
+            exchange.guards.account.set_route(&route);
             exchange.call.prompt_tokens = exchange.call.request.input_tokens();
             exchange.run(&[place]).await
         }

@@ -41,8 +41,6 @@ pub(super) struct Pursuit {
     hedges: bool,
     /// When the request must be over.
     deadline: Instant,
-    /// Calls made.
-    asked: usize,
     /// Addresses that a call failed at, each by its model's place and its own.
     failed_at: Vec<(usize, usize)>,
 }
@@ -104,7 +102,6 @@ impl Pursuit {
             deadline: now + delivery.request_timeout,
             call: Arc::new(call),
             bill,
-            asked: 0,
             failed_at: Vec::new(),
         }
     }
@@ -117,11 +114,6 @@ impl Pursuit {
     /// When the request must be over.
     pub(super) fn deadline(&self) -> Instant {
         self.deadline
-    }
-
-    /// Calls made so far.
-    pub(super) fn asked(&self) -> usize {
-        self.asked
     }
 
     /// A streamed answer that breaks is to be gone on with.
@@ -196,12 +188,10 @@ impl Pursuit {
     /// Takes part in the upstream's work, unless it is to be left alone.
     fn admit(&mut self, place: usize, model: &Model) -> Result<Passage, AttemptFault> {
         let failed = |address| self.failed_at.contains(&(place, address));
-        let admitted = model.admit(Instant::now(), failed).map_err(|left_alone| {
+        model.admit(Instant::now(), failed).map_err(|left_alone| {
             self.count(model, "left_alone");
             self.leave_alone(place, left_alone)
-        })?;
-        self.asked += 1;
-        Ok(admitted)
+        })
     }
 
     /// A call of one model, written down from now on.

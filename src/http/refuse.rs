@@ -55,7 +55,7 @@ pub fn refuse(app: &Arc<App>, face: Face, fault: HeadFault) -> Response<Response
     let request_id = request_id(&HeaderMap::new());
     if face != Face::Admin {
         let mut account = Account::open(&app.books, request_id.to_str().unwrap_or_default());
-        account.ended(why.outcome(), why.body().code);
+        why.end(&mut account);
     }
     let mut response = failure(&why);
     response.headers_mut().insert("x-request-id", request_id);

@@ -8,6 +8,7 @@ use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 use serde::Serialize;
 
 use super::error::Failure;
+use crate::telemetry::account::Account;
 
 /// Any response's body.
 pub type ResponseBody = UnsyncBoxBody<Bytes, BodyError>;
@@ -69,34 +70,20 @@ pub(super) fn failure(failure: &Failure) -> Response<ResponseBody> {
 }
 
 /// What the gateway says of itself in a response's head.
-#[derive(Debug, Default)]
-pub(super) struct Trail {
-    /// The model that answers.
-    pub(super) model: Option<String>,
-    /// The route taken.
-    pub(super) route: Option<String>,
-    /// The router that decided.
-    pub(super) router: Option<&'static str>,
-    /// Microseconds spent deciding.
-    pub(super) decision_us: Option<u128>,
-    /// Upstreams asked.
-    pub(super) attempts: Option<usize>,
-}
-
-impl Trail {
-    /// Writes the headers.
-    pub(super) fn write(&self, headers: &mut HeaderMap) {
-        let mut put = |name: &'static str, value: Option<String>| {
-            if let Some(value) = value.and_then(|text| header_text(&text)) {
-                headers.insert(HeaderName::from_static(name), value);
-            }
-        };
-        put("x-pointsman-model", self.model.clone());
-        put("x-pointsman-route", self.route.clone());
-        put("x-pointsman-router", self.router.map(str::to_owned));
-        put("x-pointsman-decision-us", self.decision_us.map(|us| us.to_string()));
-        put("x-pointsman-attempts", self.attempts.map(|count| count.to_string()));
-    }
+pub(super) fn trail(account: &Account) -> HeaderMap {
+    let mut headers = HeaderMap::new();
+    let mut put = |name: &'static str, value: Option<String>| {
+        if let Some(value) = value.and_then(|text| header_text(&text)) {
+            headers.insert(HeaderName::from_static(name), value);
+        }
+    };
+    let (decision, calls) = (account.decision(), account.calls());
+    put("x-pointsman-model", account.model().map(|name| name.to_string()));
+    put("x-pointsman-route", account.route().map(str::to_owned));
+    put("x-pointsman-router", decision.map(|(router, _)| router.to_owned()));
+    put("x-pointsman-decision-us", decision.map(|(_, elapsed)| elapsed.as_micros().to_string()));
+    put("x-pointsman-attempts", (calls > 0).then(|| calls.to_string()));
+    headers
 }
 
 /// Names may be in any script, headers hardly: what does not fit is percent-encoded byte by byte.

@@ -16,7 +16,7 @@ use super::{
     forward, meta,
     observe::Guards,
     refuse::HeadFault,
-    respond::{ResponseBody, Trail, failure},
+    respond::{ResponseBody, failure},
 };
 use crate::{
     openai::{endpoint::Endpoint, request},
@@ -126,7 +126,7 @@ async fn client(
         (Err(why), _) => Err(why),
     };
     let response = answered.unwrap_or_else(|why| {
-        account.ended(why.outcome(), why.body().code);
+        why.end(&mut account);
         failure(&why)
     });
     if response.status().is_success() {
@@ -177,14 +177,14 @@ async fn endpoint_answer(
     let Ok(permit) = app.admission.enter(&tenant.name, limits.queue).await else {
         let deadline = Instant::now() + limits.body_timeout;
         body::discard(&head.headers, incoming, limits.max_body_bytes, deadline).await;
-        account.ended(Failure::Overloaded.outcome(), Failure::Overloaded.body().code);
+        Failure::Overloaded.end(&mut account);
         return failure(&Failure::Overloaded);
     };
     let read = body::read(&head.headers, incoming, limits.max_body_bytes, limits.body_timeout).await;
     let request = match read.and_then(|bytes| Ok(request::Request::parse(bytes)?)) {
         Ok(request) => request,
         Err(why) => {
-            account.ended(why.outcome(), why.body().code);
+            why.end(&mut account);
             return failure(&why);
         }
     };
@@ -199,7 +199,6 @@ async fn endpoint_answer(
             response_buffer: limits.response_buffer,
         },
         guards: Guards { account, permit: Some(permit) },
-        trail: Trail::default(),
     };
     match endpoint {
         Endpoint::Chat => chat::chat(exchange).await,

@@ -3,7 +3,7 @@
 use std::ops::Add;
 
 use serde::Deserialize;
-use serde_json::{Value, value::RawValue};
+use serde_json::{Map, Value, json, value::RawValue};
 
 use super::characters;
 
@@ -97,34 +97,36 @@ impl Usage {
 
     /// Puts these numbers in the place of a chat answer's own; what else its `usage` says stays.
     pub fn write(self, usage: &mut Value) {
-        let mut put = |pointer: &[&str], tokens: u64| {
-            let Some((name, parents)) = pointer.split_last() else { return };
-            let mut at = &mut *usage;
-            for parent in parents {
-                // No details where there is nothing to tell.
-                if tokens == 0 && at.get(*parent).is_none_or(Value::is_null) {
-                    return;
-                }
-                let Some(object) = at.as_object_mut() else { return };
-                let entry = object.entry(*parent).or_insert(Value::Null);
-                if !entry.is_object() {
-                    *entry = Value::Object(serde_json::Map::new());
-                }
-                at = entry;
-            }
-            if let Some(object) = at.as_object_mut()
-                && (tokens > 0 || parents.is_empty() || object.contains_key(*name))
-            {
-                object.insert((*name).to_owned(), tokens.into());
-            }
-        };
-        put(&["prompt_tokens"], self.prompt_tokens);
-        put(&["completion_tokens"], self.completion_tokens);
-        put(&["total_tokens"], self.prompt_tokens.saturating_add(self.completion_tokens));
-        put(&["prompt_tokens_details", "cached_tokens"], self.cached_tokens);
-        put(&["prompt_tokens_details", "audio_tokens"], self.audio_prompt_tokens);
-        put(&["completion_tokens_details", "reasoning_tokens"], self.reasoning_tokens);
-        put(&["completion_tokens_details", "audio_tokens"], self.audio_completion_tokens);
+        let Some(usage) = usage.as_object_mut() else { return };
+        let total_tokens = self.prompt_tokens.saturating_add(self.completion_tokens);
+        for (name, tokens) in [
+            ("prompt_tokens", self.prompt_tokens),
+            ("completion_tokens", self.completion_tokens),
+            ("total_tokens", total_tokens),
+        ] {
+            usage.insert(name.to_owned(), tokens.into());
+        }
+        for (details, name, tokens) in [
+            ("prompt_tokens_details", "cached_tokens", self.cached_tokens),
+            ("prompt_tokens_details", "audio_tokens", self.audio_prompt_tokens),
+            ("completion_tokens_details", "reasoning_tokens", self.reasoning_tokens),
+            ("completion_tokens_details", "audio_tokens", self.audio_completion_tokens),
+        ] {
+            put_detail(usage, details, name, tokens);
+        }
+    }
+}
+
+/// A detail stands where there is something to tell, or where it stood.
+fn put_detail(usage: &mut Map<String, Value>, details: &str, name: &str, tokens: u64) {
+    match usage.get_mut(details).and_then(Value::as_object_mut) {
+        Some(details) if tokens > 0 || details.contains_key(name) => {
+            details.insert(name.to_owned(), tokens.into());
+        }
+        None if tokens > 0 => {
+            usage.insert(details.to_owned(), json!({name: tokens}));
+        }
+        Some(_) | None => {}
     }
 }
 
@@ -153,8 +155,6 @@ fn tokens(value: Option<f64>) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]

@@ -87,9 +87,21 @@ impl Account {
         self.event.route = Some(Arc::clone(route));
     }
 
+    /// That route.
+    #[must_use]
+    pub fn route(&self) -> Option<&str> {
+        self.event.route.as_deref()
+    }
+
     /// A router has decided.
     pub fn set_decision(&mut self, router: &'static str, elapsed: Duration) {
         self.event.decision = Some((router, elapsed));
+    }
+
+    /// That router, and how long it took.
+    #[must_use]
+    pub fn decision(&self) -> Option<(&'static str, Duration)> {
+        self.event.decision
     }
 
     /// Where the request's calls are written down.
@@ -102,6 +114,12 @@ impl Account {
     pub fn answered_by(&mut self, meter: &Arc<Meter>) {
         self.answering = Some(Arc::clone(meter));
         self.event.until_answer.get_or_insert_with(|| self.began.elapsed());
+    }
+
+    /// Calls of models made so far.
+    #[must_use]
+    pub fn calls(&self) -> usize {
+        self.bill.meters().len()
     }
 
     /// The model that answers, or else was asked last.

@@ -19,6 +19,7 @@ use crate::{
     answers::{done, event, finish, role, word},
     cli::program,
     client::{Client, KEY, RawClient, get, post},
+    stand::values,
     upstream::{Gate, Received, Script, Upstream, chunk},
 };
 
@@ -128,17 +129,13 @@ impl Gateway {
     }
 
     async fn metric(&self, name: &str) -> f64 {
-        self.metric_of(name, "").await
+        self.metric_of(name, &[]).await
     }
 
-    /// The sum of a metric's series that have this label.
-    async fn metric_of(&self, name: &str, label: &str) -> f64 {
+    /// The sum of a metric's series that have all of these labels.
+    async fn metric_of(&self, name: &str, labels: &[&str]) -> f64 {
         let text = Client::connect(self.admin).await.last(get("/metrics")).await.text().await;
-        let is_meant = |line: &&str| line.split(['{', ' ']).next() == Some(name) && line.contains(label);
-        text.lines()
-            .filter(is_meant)
-            .map(|line| line.rsplit(' ').next().unwrap().parse::<f64>().unwrap())
-            .sum()
+        values(&text, name, labels).iter().map(|value| value.parse::<f64>().unwrap()).sum()
     }
 
     /// How many lines of the access log tell of each outcome; no request has two.
@@ -328,7 +325,8 @@ async fn soak() {
     println!("lines of the access log: {accounted:?}");
     assert!((accounted.values().sum::<f64>() - counted).abs() < 0.5, "one line for each request");
     for (outcome, lines) in accounted {
-        let counted = gateway.metric_of("pointsman_requests_total", &format!("outcome=\"{outcome}\"")).await;
+        let counted =
+            gateway.metric_of("pointsman_requests_total", &[&format!("outcome=\"{outcome}\"")]).await;
         assert!((lines - counted).abs() < 0.5, "{outcome}: {lines} lines, {counted} counted");
     }
     // Connections to upstreams that nobody needs end by themselves.

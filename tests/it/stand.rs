@@ -146,6 +146,14 @@ pub(crate) async fn start(yaml: &str) -> Stand {
     Setup::new().start_with(&read(yaml)).await
 }
 
+/// The values of a metric's series that have all of these labels, of the text that Prometheus reads.
+pub(crate) fn values(metrics: &str, name: &str, labels: &[&str]) -> Vec<String> {
+    let series = metrics.lines().filter_map(|line| line.rsplit_once(' ')).filter(|(series, _)| {
+        series.split('{').next() == Some(name) && labels.iter().all(|label| series.contains(label))
+    });
+    series.map(|(_, value)| value.to_owned()).collect()
+}
+
 /// A running gateway; ends when dropped.
 pub(crate) struct Stand {
     pub(crate) address: SocketAddr,
@@ -193,11 +201,7 @@ impl Stand {
 
     /// The values of a metric's series that have all of these labels (`outcome="ok"`).
     pub(crate) fn values(&self, name: &str, labels: &[&str]) -> Vec<String> {
-        let text = self.metrics();
-        let series = text.lines().filter_map(|line| line.rsplit_once(' ')).filter(|(series, _)| {
-            series.split('{').next() == Some(name) && labels.iter().all(|label| series.contains(label))
-        });
-        series.map(|(_, value)| value.to_owned()).collect()
+        values(&self.metrics(), name, labels)
     }
 
     /// The sum of these values, where they count something.
