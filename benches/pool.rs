@@ -5,6 +5,7 @@ use std::{fmt::Write as _, path::Path, sync::Arc};
 use futures_util::FutureExt;
 use hyper_util::client::proxy::matcher::Matcher;
 use pointsman::{
+    budget::Budgets,
     config::{Config, Input},
     gateway::shipped_engines,
     openai::{messages::Message, request::Requirements},
@@ -26,6 +27,7 @@ pub(crate) fn tenant(models: usize) -> Arc<Tenant> {
     let context = BuildContext {
         clients: &clients,
         engines: &engines,
+        budgets: &Budgets::default(),
         load: &|_| Err(RouteFault::new("artifact", &"no files here")),
     };
     let (snapshot, warnings) = build(&config, &context).unwrap_or_else(|found| panic!("{found}"));

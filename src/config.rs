@@ -21,6 +21,7 @@ pub mod server;
 pub mod source;
 pub(crate) mod suggest;
 pub mod tenant;
+pub mod usd;
 mod value;
 mod yaml;
 
@@ -31,7 +32,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 pub use base_url::{HttpBaseUrl, Scheme};
-pub use delivery::{Continuation, Delivery, StreamRecovery, Timeouts};
+pub use delivery::{Continuation, Delivery, StreamRecovery, Timeouts, WhenLow};
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
 pub use model::{ClientIdentity, FeatureSet, ModelConfig, Provider, ResponseModel, UpstreamTls, UsageMode};
 pub use price::{Price, TokenPrice};
@@ -39,7 +40,8 @@ pub use probability::Probability;
 pub use route::{EmbedderConfig, RouteChoice, RouteConfig, RoutedConfig, RouterKind, RoutingText, Selection};
 pub use server::{AccessLogTarget, ListenerTls, ServerLimits};
 pub use source::Source;
-pub use tenant::{KeyDigest, TenantConfig};
+pub use tenant::{KeyConfig, KeyDigest, TenantConfig};
+pub use usd::Usd;
 
 use report::Report;
 use value::{Reader, Value};

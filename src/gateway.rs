@@ -14,6 +14,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    budget::Budgets,
     config::{AccessLogTarget, Config, Diagnostics, EmbedderConfig, RoutedConfig, RouterKind},
     http::{
         Face,
@@ -89,21 +90,22 @@ pub fn check(config: &Config) -> Result<Diagnostics, StartError> {
 /// # Errors
 /// As for [`check`].
 pub fn snapshot(config: &Config) -> Result<(Snapshot, Diagnostics), StartError> {
-    snapshot_with(config, &load_engine)
+    snapshot_with(config, &Budgets::default(), &load_engine)
 }
 
-/// As [`snapshot`], with routers that do not ship in the binary loaded by `load`.
+/// As [`snapshot`], with what holders of `budgets` have spent, and with routers that do not ship in the binary loaded by `load`.
 ///
 /// # Errors
 /// As for [`snapshot`].
 pub fn snapshot_with(
     config: &Config,
+    budgets: &Budgets,
     load: &dyn Fn(&RoutedConfig) -> Result<Engine, RouteFault>,
 ) -> Result<(Snapshot, Diagnostics), StartError> {
     /// One set for the process: open connections to upstreams outlive a configuration (law 9).
     static CLIENTS: LazyLock<Clients> = LazyLock::new(Clients::from_environment);
     let engines = shipped_engines()?;
-    let context = BuildContext { clients: &CLIENTS, engines: &engines, load };
+    let context = BuildContext { clients: &CLIENTS, engines: &engines, budgets, load };
     ready(config, &context)
 }
 
@@ -119,7 +121,7 @@ fn ready(config: &Config, context: &BuildContext<'_>) -> Result<(Snapshot, Diagn
 /// # Errors
 /// When the gateway would not start with it: the one in force stays.
 pub fn reload(app: &App, config: &Config) -> Result<Diagnostics, StartError> {
-    let (mut snapshot, warnings) = snapshot(config)?;
+    let (mut snapshot, warnings) = snapshot_with(config, &app.budgets, &load_engine)?;
     let access_log = access_log(config)?;
     let in_force = app.snapshot.load().tls.clone();
     if snapshot.tls.is_some() != in_force.is_some() {
@@ -145,7 +147,8 @@ impl Gateway {
     /// # Errors
     /// When the configuration does not hold, or an address is taken.
     pub async fn bind(config: &Config, watcher: Option<Watcher>) -> Result<Self, StartError> {
-        Self::assemble(config, snapshot(config)?, watcher).await
+        let budgets = Budgets::default();
+        Self::assemble(config, snapshot_with(config, &budgets, &load_engine)?, budgets, watcher).await
     }
 
     /// As [`Gateway::bind`], with the routers and the way out of `context`.
@@ -157,12 +160,13 @@ impl Gateway {
         context: &BuildContext<'_>,
         watcher: Option<Watcher>,
     ) -> Result<Self, StartError> {
-        Self::assemble(config, ready(config, context)?, watcher).await
+        Self::assemble(config, ready(config, context)?, context.budgets.clone(), watcher).await
     }
 
     async fn assemble(
         config: &Config,
         (snapshot, warnings): (Snapshot, Diagnostics),
+        budgets: Budgets,
         watcher: Option<Watcher>,
     ) -> Result<Self, StartError> {
         for warning in warnings.warnings() {
@@ -171,7 +175,7 @@ impl Gateway {
         let metrics = Arc::new(Metrics::new()?);
         seed(&metrics, &snapshot);
         let (limits, has_tls) = (snapshot.limits.clone(), snapshot.tls.is_some());
-        let app = Arc::new(App::new(snapshot, metrics, watcher));
+        let app = Arc::new(App::new(snapshot, metrics, budgets, watcher));
         app.books.write_to(access_log(config)?);
         let listener = |socket, has_tls, face| Listener {
             socket,

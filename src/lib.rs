@@ -1,11 +1,13 @@
 //! pointsman: an OpenAI-compatible gateway that lets a learned router choose which model answers.
 
 pub mod admission;
+pub mod budget;
 pub mod config;
 pub mod demo;
 pub mod gateway;
 pub mod http;
 pub mod hub;
+pub mod money;
 pub mod openai;
 pub mod resilience;
 pub mod routing;

@@ -6,15 +6,17 @@ mod build;
 mod routes;
 mod solve;
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 
 pub use build::{BuildContext, RouteFault, build};
+use http::HeaderMap;
 use rustls::ServerConfig;
 
 use crate::{
+    budget::Purse,
     config::{Delivery, ServerLimits},
     routing::plan::PoolPlans,
-    tenancy::Keyring,
+    tenancy::{AuthError, Keyring},
     upstream::model::Model,
 };
 
@@ -26,8 +28,22 @@ pub struct Snapshot {
     /// What the clients' listener shows, where it has TLS.
     pub tls: Option<Arc<ServerConfig>>,
     /// Who is calling.
-    pub keyring: Keyring,
+    keyring: Keyring<Arc<Caller>>,
     tenants: BTreeMap<Arc<str>, Arc<Tenant>>,
+}
+
+/// Whose a request is: the one whom its key stands for.
+#[derive(Debug)]
+pub struct Caller {
+    /// The tenant.
+    pub tenant: Arc<Tenant>,
+    /// The tenant's project that the key belongs to.
+    pub project: Option<Arc<str>>,
+    /// What the key is called; none where the tenant is open and there was no key.
+    pub key: Option<Arc<str>>,
+    /// What the request counts against, where there is a budget.
+    pub purse: Option<Arc<Purse>>,
+    expires: Option<SystemTime>,
 }
 
 /// A tenant: what it may reach, and how its requests are routed.
@@ -59,6 +75,24 @@ impl Snapshot {
     #[must_use]
     pub fn tenant(&self, name: &str) -> Option<&Arc<Tenant>> {
         self.tenants.get(name)
+    }
+
+    /// The caller that a request's headers belong to.
+    ///
+    /// # Errors
+    /// When there is none, or its time is over.
+    pub fn caller(&self, headers: &HeaderMap) -> Result<&Arc<Caller>, AuthError> {
+        let caller = self.keyring.authenticate(headers)?;
+        // Most keys have no end: the clock is not read for them.
+        match caller.expires {
+            Some(at) if SystemTime::now() >= at => Err(AuthError::Expired),
+            _ => Ok(caller),
+        }
+    }
+
+    /// Everybody who may call.
+    pub fn callers(&self) -> impl Iterator<Item = &Arc<Caller>> {
+        self.keyring.callers()
     }
 
     /// Every tenant.

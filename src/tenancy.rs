@@ -1,20 +1,20 @@
 //! Who is calling: keys to tenants.
 //!
-//! Must not know what a tenant may do. Keys are kept as digests and compared in constant time.
+//! Must not know what a caller may do. Keys are kept as digests and compared in constant time.
 
-use std::{collections::HashMap, sync::Arc};
+use std::collections::HashMap;
 
 use http::{HeaderMap, header};
 use subtle::ConstantTimeEq;
 
-use crate::config::{KeyDigest, TenantConfig};
+use crate::config::KeyDigest;
 
-/// The keys of all tenants.
-#[derive(Debug, Default)]
-pub struct Keyring {
+/// The keys of all tenants, and the caller that each stands for.
+#[derive(Debug)]
+pub struct Keyring<T> {
     /// By the first bytes of the digest, so that a look-up tells nothing about the rest of it.
-    by_prefix: HashMap<[u8; 8], Vec<(KeyDigest, Arc<str>)>>,
-    open: Option<Arc<str>>,
+    by_prefix: HashMap<[u8; 8], Vec<(KeyDigest, T)>>,
+    open: Option<T>,
 }
 
 /// Why a caller is not known.
@@ -28,40 +28,49 @@ pub enum AuthError {
     /// A key that no tenant has.
     #[error("incorrect API key provided")]
     Unknown,
+    /// A key whose time is over.
+    #[error("the API key provided has expired")]
+    Expired,
 }
 
-impl Keyring {
-    /// The keys of these tenants.
-    pub fn new<'a>(tenants: impl Iterator<Item = (&'a str, &'a TenantConfig)>) -> Self {
-        let mut keyring = Self::default();
-        for (name, tenant) in tenants {
-            let name: Arc<str> = name.into();
-            for key in &tenant.keys {
-                keyring.by_prefix.entry(prefix(key)).or_default().push((*key, Arc::clone(&name)));
-            }
-            if tenant.open {
-                keyring.open = Some(name);
-            }
-        }
-        keyring
+impl<T> Default for Keyring<T> {
+    fn default() -> Self {
+        Self { by_prefix: HashMap::new(), open: None }
+    }
+}
+
+impl<T> Keyring<T> {
+    /// A key, and whom it stands for.
+    pub fn add(&mut self, key: KeyDigest, caller: T) {
+        self.by_prefix.entry(prefix(&key)).or_default().push((key, caller));
     }
 
-    /// The tenant that a request's headers belong to.
+    /// Whom requests belong to that have no key, or one that nobody has.
+    pub fn set_open(&mut self, caller: T) {
+        self.open = Some(caller);
+    }
+
+    /// Everybody who may call.
+    pub fn callers(&self) -> impl Iterator<Item = &T> {
+        self.by_prefix.values().flatten().map(|(_, caller)| caller).chain(&self.open)
+    }
+
+    /// The caller that a request's headers belong to.
     ///
     /// # Errors
     /// When there is no key, or none that a tenant has, and no tenant is open to such requests.
-    pub fn authenticate(&self, headers: &HeaderMap) -> Result<&Arc<str>, AuthError> {
+    pub fn authenticate(&self, headers: &HeaderMap) -> Result<&T, AuthError> {
         let key = bearer(headers);
-        let tenant = key.and_then(|key| self.find(&KeyDigest::of(key)));
+        let caller = key.and_then(|key| self.find(&KeyDigest::of(key)));
         let refused = if key.is_some() { AuthError::Unknown } else { AuthError::Missing };
-        tenant.or(self.open.as_ref()).ok_or(refused)
+        caller.or(self.open.as_ref()).ok_or(refused)
     }
 
-    fn find(&self, digest: &KeyDigest) -> Option<&Arc<str>> {
+    fn find(&self, digest: &KeyDigest) -> Option<&T> {
         let mut found = None;
-        for (known, tenant) in self.by_prefix.get(&prefix(digest))? {
+        for (known, caller) in self.by_prefix.get(&prefix(digest))? {
             if bool::from(known.as_bytes().ct_eq(digest.as_bytes())) {
-                found = Some(tenant);
+                found = Some(caller);
             }
         }
         found
@@ -89,14 +98,14 @@ fn bearer(headers: &HeaderMap) -> Option<&str> {
 mod tests {
     use super::*;
 
-    fn tenant(key: &str, open: bool) -> TenantConfig {
-        TenantConfig {
-            keys: vec![KeyDigest::of(key)],
-            open,
-            pool: vec!["m".into()],
-            default_route: "auto".into(),
-            default_model: None,
+    fn keyring(open: Option<&'static str>) -> Keyring<&'static str> {
+        let mut keyring = Keyring::default();
+        keyring.add(KeyDigest::of("key-a"), "a");
+        keyring.add(KeyDigest::of("key-b"), "b");
+        if let Some(open) = open {
+            keyring.set_open(open);
         }
+        keyring
     }
 
     fn headers(values: &[&str]) -> HeaderMap {
@@ -109,11 +118,10 @@ mod tests {
 
     #[test]
     fn a_key_names_its_tenant() {
-        let (a, b) = (tenant("key-a", false), tenant("key-b", false));
-        let keyring = Keyring::new([("a", &a), ("b", &b)].into_iter());
-        let who = |values: &[&str]| keyring.authenticate(&headers(values)).map(|name| name.to_string());
-        assert_eq!(who(&["Bearer key-b"]), Ok("b".into()));
-        assert_eq!(who(&["bearer  key-a "]), Ok("a".into()));
+        let keyring = keyring(None);
+        let who = |values: &[&str]| keyring.authenticate(&headers(values)).copied();
+        assert_eq!(who(&["Bearer key-b"]), Ok("b"));
+        assert_eq!(who(&["bearer  key-a "]), Ok("a"));
         assert_eq!(who(&["Bearer key-c"]), Err(AuthError::Unknown));
         assert_eq!(who(&[]), Err(AuthError::Missing));
         assert_eq!(who(&["Basic key-a"]), Err(AuthError::Missing));
@@ -122,10 +130,10 @@ mod tests {
 
     #[test]
     fn an_open_tenant_takes_the_rest() {
-        let (a, b) = (tenant("key-a", false), tenant("key-b", true));
-        let keyring = Keyring::new([("a", &a), ("b", &b)].into_iter());
-        assert_eq!(&**keyring.authenticate(&headers(&[])).unwrap(), "b");
-        assert_eq!(&**keyring.authenticate(&headers(&["Bearer other"])).unwrap(), "b");
-        assert_eq!(&**keyring.authenticate(&headers(&["Bearer key-a"])).unwrap(), "a");
+        let keyring = keyring(Some("b"));
+        let who = |values: &[&str]| keyring.authenticate(&headers(values)).copied();
+        assert_eq!(who(&[]), Ok("b"));
+        assert_eq!(who(&["Bearer other"]), Ok("b"));
+        assert_eq!(who(&["Bearer key-a"]), Ok("a"));
     }
 }

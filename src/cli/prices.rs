@@ -59,7 +59,7 @@ impl PriceFile {
             let price = TokenPrice::parse(&number.to_string());
             price.map_err(|error| because(format!("the {which} price of {model} {error}")))
         };
-        Ok(Price { input: token(input, "input")?, output: token(output, "output")? })
+        Ok(Price::flat(token(input, "input")?, token(output, "output")?))
     }
 }
 

@@ -46,7 +46,9 @@ pub(super) fn config(root: &Value<'_>, source: Source) -> Option<Config> {
     });
 
     let tenants = fields.require("tenants", "it says who may call and which models each may reach");
-    let tenants = tenants.map(|tenants| tenant::tenants(&tenants, &model_names, &routes)).unwrap_or_default();
+    let tenants = tenants
+        .map(|tenants| tenant::tenants(&tenants, (&models, &model_names), &routes))
+        .unwrap_or_default();
     fields.finish();
     let files = BTreeSet::new();
     Some(Config { listen, admin_listen, tls, access_log, server, models, routes, tenants, files, source })

@@ -18,6 +18,8 @@ pub struct Delivery {
     /// How long a client of a stream waits for its first content before it is sent a comment, and then the next. They
     /// commit the status, 200.
     pub heartbeat: Option<Duration>,
+    /// What becomes of requests while a budget has little left.
+    pub when_low: WhenLow,
 }
 
 impl Delivery {
@@ -33,6 +35,7 @@ impl Default for Delivery {
             stream_recovery: StreamRecovery::Error,
             hedge: false,
             heartbeat: None,
+            when_low: WhenLow::Refuse,
         }
     }
 }
@@ -84,4 +87,13 @@ pub enum Continuation {
     Prefill,
     /// The same, asked for as vLLM does: `continue_final_message`, and no `add_generation_prompt`.
     Vllm,
+}
+
+/// What becomes of requests while a budget has less than a tenth left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WhenLow {
+    /// They go where they always go, until the budget does not allow it.
+    Refuse,
+    /// The cheapest model is asked first, and a model that is too dear is followed by cheaper ones.
+    Cheaper,
 }

@@ -33,6 +33,8 @@ pub struct ModelConfig {
     pub price: Option<Price>,
     /// How many tokens prompt and answer may have together; unknown when absent.
     pub context_tokens: Option<u32>,
+    /// The longest answer that it writes, in tokens; unknown when absent.
+    pub max_output_tokens: Option<u32>,
     /// What it can do; everything is assumed when absent.
     pub features: Option<FeatureSet>,
     /// Headers sent with every request to it. Their values are marked sensitive.
@@ -71,6 +73,7 @@ impl ModelConfig {
             elo: None,
             price: None,
             context_tokens: None,
+            max_output_tokens: None,
             features: None,
             headers: Vec::new(),
             query: None,

@@ -9,6 +9,29 @@ pub struct Price {
     pub input: TokenPrice,
     /// Of a generated token.
     pub output: TokenPrice,
+    /// Of a prompt token that the upstream had in its cache.
+    pub cached_input: TokenPrice,
+    /// Of a token that the model has thought and not said.
+    pub reasoning: TokenPrice,
+    /// Of a prompt token that stands for sound.
+    pub audio_input: TokenPrice,
+    /// Of a generated token that stands for sound.
+    pub audio_output: TokenPrice,
+}
+
+impl Price {
+    /// The same for prompt tokens of every kind, and the same for generated ones.
+    #[must_use]
+    pub const fn flat(input: TokenPrice, output: TokenPrice) -> Self {
+        Self {
+            input,
+            output,
+            cached_input: input,
+            reasoning: output,
+            audio_input: input,
+            audio_output: output,
+        }
+    }
 }
 
 /// The price of a token, held as an integer of 10⁻¹² USD per token, which is 10⁻⁶ USD per million tokens.

@@ -1,14 +1,16 @@
 //! Who may call, with which keys, and which models they may reach.
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt, time::SystemTime};
 
 use sha2::{Digest, Sha256};
 
+use crate::budget::BudgetRule;
+
 /// One entry of `tenants`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TenantConfig {
-    /// Digests of its keys; empty only when `open`.
-    pub keys: Vec<KeyDigest>,
+    /// Its own keys and those of its projects, no two of one name; empty only when `open`.
+    pub keys: Vec<KeyConfig>,
     /// For development: requests without a key, or with one that no tenant has, belong to it. At most one tenant is.
     pub open: bool,
     /// Names of `models` it may use: at least one, no two equal.
@@ -17,6 +19,33 @@ pub struct TenantConfig {
     pub default_route: String,
     /// The pool's model that answers when a router fails.
     pub default_model: Option<String>,
+    /// What all its keys may spend together; one for each period at most.
+    pub budgets: Vec<BudgetRule>,
+    /// What the keys of each project may spend together.
+    pub projects: BTreeMap<String, Vec<BudgetRule>>,
+}
+
+/// A key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyConfig {
+    /// What it is known by.
+    pub digest: KeyDigest,
+    /// What metrics, logs and the ledger call it: its `name`, or else the beginning of its digest.
+    pub label: String,
+    /// The project that it belongs to.
+    pub project: Option<String>,
+    /// It is of no use from then on.
+    pub expires: Option<SystemTime>,
+    /// What it may spend; one for each period at most.
+    pub budgets: Vec<BudgetRule>,
+}
+
+impl KeyConfig {
+    /// A key without a name, an end or a budget.
+    #[must_use]
+    pub fn new(digest: KeyDigest) -> Self {
+        Self { digest, label: digest.short(), project: None, expires: None, budgets: Vec::new() }
+    }
 }
 
 /// SHA-256 of a key. Compare in constant time.
@@ -52,12 +81,17 @@ impl KeyDigest {
     pub fn as_bytes(&self) -> &[u8; 32] {
         &self.0
     }
+
+    /// Its beginning: enough to tell two keys apart.
+    #[must_use]
+    pub fn short(&self) -> String {
+        let [first, second, third, fourth, ..] = self.0;
+        format!("sha256:{first:02x}{second:02x}{third:02x}{fourth:02x}")
+    }
 }
 
 impl fmt::Debug for KeyDigest {
-    /// Enough to tell two keys apart in a log.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [first, second, third, fourth, ..] = self.0;
-        write!(formatter, "KeyDigest(sha256:{first:02x}{second:02x}{third:02x}{fourth:02x}…)")
+        write!(formatter, "KeyDigest({}…)", self.short())
     }
 }

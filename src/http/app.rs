@@ -14,6 +14,7 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     admission::Admission,
+    budget::Budgets,
     resilience::{budget::RetryBudgets, health::Health},
     snapshot::Snapshot,
     telemetry::{Books, metrics::Metrics},
@@ -27,6 +28,8 @@ pub struct App {
     pub metrics: Arc<Metrics>,
     /// Where the events of accounting go, these metrics among it.
     pub books: Arc<Books>,
+    /// What holders of budgets have spent.
+    pub budgets: Budgets,
     /// Who is let in: a place for each request in flight.
     pub admission: Arc<Admission>,
     ready: AtomicBool,
@@ -66,7 +69,12 @@ pub struct DecisionReport<'a> {
 impl App {
     /// A gateway with `snapshot` in force, not ready yet.
     #[must_use]
-    pub fn new(snapshot: Snapshot, metrics: Arc<Metrics>, watcher: Option<Watcher>) -> Self {
+    pub fn new(
+        snapshot: Snapshot,
+        metrics: Arc<Metrics>,
+        budgets: Budgets,
+        watcher: Option<Watcher>,
+    ) -> Self {
         let admission = Admission::new(snapshot.limits.max_concurrent_requests);
         Self {
             snapshot: ArcSwap::from_pointee(snapshot),
@@ -76,6 +84,7 @@ impl App {
             reload: OnceLock::new(),
             books: Arc::new(Books::new(Arc::clone(&metrics))),
             metrics,
+            budgets,
             admission,
             ready: AtomicBool::new(false),
             watcher,

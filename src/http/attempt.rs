@@ -9,6 +9,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::error::AttemptFault;
 use crate::{
+    budget::Purse,
     openai::{self, answer, chunk::Dialect, endpoint::Endpoint, request::Request},
     stream::{
         body::{Committed, commit},
@@ -35,6 +36,8 @@ pub(super) struct Call {
     pub(super) request: Request,
     /// Tokens of the prompt, estimated.
     pub(super) prompt_tokens: u64,
+    /// What it counts against, where there is a budget.
+    pub(super) purse: Option<Arc<Purse>>,
     pub(super) response_buffer: usize,
 }
 

@@ -1,6 +1,6 @@
 //! `/v1/chat/completions`: the one place where a request's way is put together.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::SystemTime};
 
 use http::Response;
 
@@ -12,10 +12,11 @@ use super::{
     target::{self, Target},
 };
 use crate::{
-    config::RoutingText,
+    config::{RoutingText, WhenLow},
     openai::{messages::Message, request::Requirements},
     routing::{
         decide::{Asked, Decision, decide, decide_with},
+        plan::Costs,
         text::routing_text,
     },
     snapshot::Tenant,
@@ -35,16 +36,23 @@ async fn choose(exchange: &mut Exchange<'_>) -> Result<Vec<usize>, Failure> {
     exchange.guards.account.set_route(&route);
     let request = &exchange.call.request;
     let messages = request.messages()?;
-    let needs = request.requirements(&messages);
+    let purse = exchange.call.purse.clone();
+    let needs = Requirements { price: purse.is_some(), ..request.requirements(&messages) };
     exchange.call.prompt_tokens = needs.prompt_tokens;
     let asked = Asked { messages: &messages, needs: &needs };
     let pool = &exchange.tenant.plans.models;
-    let decision = match target {
+    let mut decision = match target {
         // Who names a model gets it, whatever the request needs.
         Target::Model(place) => return Ok(vec![place]),
         Target::Route(plan) => decide(&plan, pool, asked).await,
         Target::Router(plan, rule) => decide_with(&plan, rule, pool, asked).await,
     };
+    if let Some(purse) = purse
+        && exchange.tenant.delivery(&route).when_low == WhenLow::Cheaper
+        && purse.is_low(SystemTime::now())
+    {
+        cheapest_first(&mut decision.ranking, exchange.tenant, needs.prompt_tokens);
+    }
     exchange.guards.account.set_decision(decision.router, decision.elapsed);
     record(exchange.app, exchange.tenant, &decision);
     report(exchange.app, exchange.tenant, &decision, &messages);
@@ -52,6 +60,14 @@ async fn choose(exchange: &mut Exchange<'_>) -> Result<Vec<usize>, Failure> {
         return Err(Failure::NoCandidate(why_none(exchange.tenant, &decision, &needs)));
     }
     Ok(decision.ranking)
+}
+
+/// A budget is low: what costs least is asked first.
+fn cheapest_first(ranking: &mut [usize], tenant: &Tenant, prompt_tokens: u64) {
+    let costs = Costs::priced(&tenant.plans.models);
+    #[expect(clippy::cast_precision_loss, reason = "an estimate")]
+    let cost = |place: &usize| costs.expected(*place, prompt_tokens as f64);
+    ranking.sort_by(|a, b| cost(a).total_cmp(&cost(b)));
 }
 
 fn record(app: &App, tenant: &Tenant, decision: &Decision) {

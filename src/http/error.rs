@@ -6,6 +6,7 @@ use http::{HeaderValue, StatusCode};
 
 use super::refuse::HeadFault;
 use crate::{
+    budget::OverBudget,
     openai::{error::ErrorBody, request::RequestError},
     resilience::{backoff, breaker::Verdict},
     stream::fault::StreamFault,
@@ -43,6 +44,10 @@ pub(super) enum Failure {
     Method(&'static str),
     #[error("the gateway has as many requests in flight as it may have")]
     Overloaded,
+    #[error("{0}")]
+    OverBudget(OverBudget),
+    #[error("the model '{}' has no price, which your budget needs", shortened(.0))]
+    Unpriced(String),
     #[error("{fault} (after {attempts} {})", if *attempts == 1 { "attempt" } else { "attempts" })]
     Exhausted { fault: AttemptFault, attempts: usize },
 }
@@ -86,11 +91,24 @@ pub(super) enum AttemptFault {
     /// 401, 403, 404: our configuration is wrong, not the client's request (law 12).
     #[error("the gateway is misconfigured for this upstream")]
     Misconfigured { status: u16 },
+    /// A budget does not allow the call: nobody is asked.
+    #[error("{0}")]
+    OverBudget(OverBudget),
     #[error("the upstream failed with status {status}")]
     Status { status: u16, retry_after: Option<HeaderValue> },
 }
 
 impl AttemptFault {
+    /// The budget that does not allow it, where that is why.
+    pub(super) fn over_budget(&self) -> Option<&OverBudget> {
+        match self {
+            Self::OverBudget(over_budget) | Self::Stream(StreamFault::OverBudget(over_budget)) => {
+                Some(over_budget)
+            }
+            _ => None,
+        }
+    }
+
     /// A stable word for metrics and for the error object's `code`.
     pub(super) fn code(&self) -> &'static str {
         match self {
@@ -99,6 +117,7 @@ impl AttemptFault {
             Self::RateLimited { .. } => "rate_limit_exceeded",
             Self::Unavailable { .. } => "upstream_unavailable",
             Self::Misconfigured { .. } => "upstream_misconfigured",
+            Self::OverBudget(_) => OverBudget::CODE,
             Self::Status { .. } => "upstream_failed",
         }
     }
@@ -107,8 +126,10 @@ impl AttemptFault {
     pub(super) fn may_pass(&self) -> bool {
         match self {
             Self::Send(_) | Self::RateLimited { .. } | Self::Unavailable { .. } => true,
-            Self::Stream(fault) => !matches!(fault, StreamFault::Differs | StreamFault::Rejected(_)),
-            Self::Misconfigured { .. } => false,
+            Self::Stream(fault) => {
+                !matches!(fault, StreamFault::Differs | StreamFault::Rejected(_) | StreamFault::OverBudget(_))
+            }
+            Self::Misconfigured { .. } | Self::OverBudget(_) => false,
             Self::Status { status, .. } => *status >= 500 || *status == StatusCode::REQUEST_TIMEOUT.as_u16(),
         }
     }
@@ -118,14 +139,19 @@ impl AttemptFault {
         matches!(
             self,
             Self::Send(SendFault::RequestTimeout)
-                | Self::Stream(StreamFault::RequestTimeout | StreamFault::Differs)
+                | Self::Stream(
+                    StreamFault::RequestTimeout | StreamFault::Differs | StreamFault::OverBudget(_)
+                )
         )
     }
 
     /// Why the rest of a broken answer did not come, where that says more than why it broke.
     pub(super) fn of_stream(self) -> Option<StreamFault> {
         match self {
-            Self::Stream(fault @ (StreamFault::Differs | StreamFault::RequestTimeout)) => Some(fault),
+            Self::Stream(
+                fault @ (StreamFault::Differs | StreamFault::RequestTimeout | StreamFault::OverBudget(_)),
+            ) => Some(fault),
+            Self::OverBudget(over_budget) => Some(StreamFault::OverBudget(over_budget)),
             _ => None,
         }
     }
@@ -152,7 +178,7 @@ impl AttemptFault {
             Self::Stream(_) => !self.ends_the_request(),
             Self::Unavailable { .. } => true,
             // It works, and has too much to do.
-            Self::RateLimited { .. } => false,
+            Self::RateLimited { .. } | Self::OverBudget(_) => false,
             // Our account; not what upstreams answer to certain headers, prompts or paths.
             Self::Misconfigured { status } => *status == 402,
             Self::Status { .. } => self.may_pass(),
@@ -173,14 +199,19 @@ impl AttemptFault {
     }
 }
 
+/// What the clients' SDKs wait for at most.
+const RETRY_SOON: Duration = Duration::from_secs(60);
+
 impl Failure {
     /// Its status.
     pub(super) fn status(&self) -> StatusCode {
         match self {
             Self::Auth(_) => StatusCode::UNAUTHORIZED,
-            Self::Request(_) | Self::BodyBroken | Self::Threshold(_) | Self::NoCandidate(_) => {
-                StatusCode::BAD_REQUEST
-            }
+            Self::Request(_)
+            | Self::BodyBroken
+            | Self::Threshold(_)
+            | Self::NoCandidate(_)
+            | Self::Unpriced(_) => StatusCode::BAD_REQUEST,
             Self::BodyTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::Head(fault) => head_status(*fault),
@@ -188,6 +219,7 @@ impl Failure {
             Self::UnknownModel(_) | Self::UnknownPath => StatusCode::NOT_FOUND,
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
+            Self::OverBudget(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Exhausted { fault, .. } => fault.status(),
         }
     }
@@ -195,9 +227,9 @@ impl Failure {
     /// Whose fault it was.
     pub(super) fn outcome(&self) -> Outcome {
         match self {
-            Self::Overloaded | Self::Exhausted { fault: AttemptFault::RateLimited { .. }, .. } => {
-                Outcome::Limited
-            }
+            Self::Overloaded
+            | Self::OverBudget(_)
+            | Self::Exhausted { fault: AttemptFault::RateLimited { .. }, .. } => Outcome::Limited,
             Self::Exhausted { .. } => Outcome::UpstreamError,
             _ => Outcome::ClientError,
         }
@@ -227,6 +259,8 @@ impl Failure {
                 ("invalid_request_error", Some("request_timeout"), None)
             }
             Self::Overloaded => ("server_error", Some("overloaded"), None),
+            Self::OverBudget(_) => ("insufficient_quota", Some(OverBudget::CODE), None),
+            Self::Unpriced(_) => ("invalid_request_error", Some("model_without_price"), Some("model")),
             Self::Exhausted { fault: fault @ AttemptFault::RateLimited { .. }, .. } => {
                 ("rate_limit_error", Some(fault.code()), None)
             }
@@ -239,6 +273,9 @@ impl Failure {
     pub(super) fn retry_after(&self) -> Option<HeaderValue> {
         match self {
             Self::Overloaded => Some(HeaderValue::from_static("1")),
+            Self::OverBudget(over_budget) => {
+                over_budget.retry_after.map(|after| HeaderValue::from(after.as_secs().max(1)))
+            }
             Self::Exhausted {
                 fault:
                     AttemptFault::RateLimited { retry_after }
@@ -252,7 +289,12 @@ impl Failure {
 
     /// Whether a retry by the client's SDK would only multiply ours.
     pub(super) fn forbids_retry(&self) -> bool {
-        matches!(self, Self::Exhausted { .. })
+        match self {
+            Self::Exhausted { .. } => true,
+            // What calls in flight hold is free in a moment; a budget that is spent stays so for longer than SDKs wait.
+            Self::OverBudget(over_budget) => over_budget.retry_after.is_none_or(|after| after > RETRY_SOON),
+            _ => false,
+        }
     }
 }
 

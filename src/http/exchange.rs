@@ -1,6 +1,6 @@
 //! The part that every forwarded request has in common: an upstream is found, and its answer sent on its way.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use http::{HeaderName, HeaderValue, Response, header};
 use http_body_util::BodyExt;
@@ -35,10 +35,14 @@ impl Exchange<'_> {
     /// Asks the models of `ranking` until one answers.
     pub(super) async fn run(self, ranking: &[usize]) -> Response<ResponseBody> {
         let Self { app, tenant, call, guards } = self;
+        let ranking = match priced(ranking, tenant, &call) {
+            Ok(ranking) => ranking,
+            Err(why) => return fail(&why, guards),
+        };
         let route = guards.account.route().unwrap_or_default();
         let delivery = tenant.delivery(route);
         let heartbeat = delivery.heartbeat.filter(|_| call.streams());
-        let pursuit = Pursuit::new(app, tenant, (call, guards.account.bill()), (route, &delivery), ranking);
+        let pursuit = Pursuit::new(app, tenant, (call, guards.account.bill()), (route, &delivery), &ranking);
         let answering = pursue(Arc::clone(app), pursuit, guards);
         match heartbeat {
             None => answering.await,
@@ -52,6 +56,19 @@ impl Exchange<'_> {
     }
 }
 
+/// The models of a ranking that may be asked: where there is a budget, those with a price.
+fn priced<'a>(ranking: &'a [usize], tenant: &Tenant, call: &Call) -> Result<Cow<'a, [usize]>, Failure> {
+    if call.purse.is_none() {
+        return Ok(ranking.into());
+    }
+    let has_price = |place: usize| tenant.upstreams.get(place).is_some_and(|model| model.price.is_some());
+    let priced: Vec<usize> = ranking.iter().copied().filter(|&place| has_price(place)).collect();
+    match ranking.first().and_then(|&place| tenant.upstreams.get(place)) {
+        Some(first) if priced.is_empty() => Err(Failure::Unpriced(first.name.to_string())),
+        _ => Ok(priced.into()),
+    }
+}
+
 /// Asks until one answers, and sends its answer on its way.
 async fn pursue(app: Arc<App>, mut pursuit: Pursuit, mut guards: Guards) -> Response<ResponseBody> {
     let found = pursuit.next_answer(None).await;
@@ -61,6 +78,10 @@ async fn pursue(app: Arc<App>, mut pursuit: Pursuit, mut guards: Guards) -> Resp
     match found {
         Found::Answer(answered) => answer(&app, pursuit, answered, guards),
         Found::Refusal(model, refusal, _) => refuse(&model, refusal, guards),
+        Found::Nothing(fault) if fault.over_budget().is_some() => {
+            let over_budget = fault.over_budget().cloned();
+            fail(&over_budget.map_or(Failure::Overloaded, Failure::OverBudget), guards)
+        }
         Found::Nothing(fault) => {
             fail(&Failure::Exhausted { fault, attempts: guards.account.calls() }, guards)
         }

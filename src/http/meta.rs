@@ -1,5 +1,7 @@
 //! What the gateway says of itself: the models of a tenant, its health, its metrics.
 
+use std::time::SystemTime;
+
 use http::{HeaderValue, Response, StatusCode, header};
 use serde::Serialize;
 use tokio::time::Instant;
@@ -100,6 +102,9 @@ fn show_state(app: &App) {
         };
         app.metrics.breaker_open.with_label_values(&[&*model.name]).set(open);
     }
+    let (snapshot, now) = (app.snapshot.load(), SystemTime::now());
+    let purses = snapshot.callers().filter_map(|caller| caller.purse.as_ref());
+    app.metrics.show_budgets(purses.flat_map(|purse| purse.standing(now)));
 }
 
 /// `GET /metrics`, in the text format of Prometheus.

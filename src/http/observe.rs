@@ -87,7 +87,7 @@ impl StreamObserver for AnswerObserver {
             let verdict = |fault: &StreamFault| AttemptFault::from(fault.clone()).verdict();
             admission.settle(Instant::now(), fault.map_or(Verdict::Success, verdict));
         }
-        let outcome = if fault.is_some() { Outcome::UpstreamError } else { Outcome::Ok };
+        let outcome = fault.map_or(Outcome::Ok, StreamFault::outcome);
         self.guards.account.ended(outcome, fault.map(StreamFault::code));
         // The permit is for the next request as soon as the last byte is on its way.
         self.guards.permit = None;
@@ -118,6 +118,7 @@ impl Rescuer<Incoming> for AnswerObserver {
         if let Some(passage) = self.source.passage.take() {
             pursuit.broke(self.source.place, fault.clone(), passage);
         }
+        self.source.meter.close();
         if let Some(used) = self.source.meter.used() {
             transcript.add_usage(used.usage);
         }

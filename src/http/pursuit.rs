@@ -3,19 +3,21 @@
 //! Owns all that it needs: after the commit it goes on from within the body of the answer, should that break.
 
 mod hedge;
+mod securing;
 
 use std::{future::Future, sync::Arc, time::Duration};
 
 use http::HeaderValue;
 use tokio::time::Instant;
 
+use self::securing::Secured;
 use super::{
     app::App,
     attempt::{Answer, Attempt, Call, Refusal, attempt},
     error::AttemptFault,
 };
 use crate::{
-    config::{Delivery, StreamRecovery},
+    config::{Delivery, StreamRecovery, WhenLow},
     resilience::{
         attempts::{Attempts, Next},
         breaker::Verdict,
@@ -39,6 +41,8 @@ pub(super) struct Pursuit {
     budget: Arc<RetryBudget>,
     recovery: StreamRecovery,
     hedges: bool,
+    /// What is too dear for a budget is followed by what is cheaper.
+    prefers_cheaper: bool,
     /// When the request must be over.
     deadline: Instant,
     /// Addresses that a call failed at, each by its model's place and its own.
@@ -99,6 +103,7 @@ impl Pursuit {
                 StreamRecovery::Error
             },
             hedges: delivery.hedge,
+            prefers_cheaper: delivery.when_low == WhenLow::Cheaper,
             deadline: now + delivery.request_timeout,
             call: Arc::new(call),
             bill,
@@ -141,8 +146,17 @@ impl Pursuit {
                 Some(broken) => Some(self.aimed(broken, &model)),
                 None => self.first(),
             };
+            let secured = match self.secure(place, &model, transcript.as_ref()) {
+                Ok(secured) => secured,
+                Err(fault) if self.prefers_cheaper => {
+                    self.attempts.out(place);
+                    last = Some(fault);
+                    continue;
+                }
+                Err(fault) => return Found::Nothing(fault),
+            };
             let hedge_after = self.hedge_after(&passage.admission).filter(|_| broken.is_none());
-            let first = self.ask(place, model, passage, transcript);
+            let first = self.ask((place, model, passage), secured, transcript);
             let Tried { place, model, passage, meter, outcome, took } = match hedge_after {
                 Some(delay) => self.hedged(first, place, delay).await,
                 None => first.await,
@@ -197,16 +211,21 @@ impl Pursuit {
     /// A call of one model, written down from now on.
     fn ask(
         &self,
-        place: usize,
-        model: Arc<Model>,
-        passage: Passage,
+        (place, model, passage): (usize, Arc<Model>, Passage),
+        secured: Option<Secured>,
         transcript: Option<Transcript>,
     ) -> impl Future<Output = Tried> + Send + use<> {
         let (call, deadline) = (Arc::clone(&self.call), self.deadline);
         let meter = self.bill.call(&model.name, model.price, call.prompt_tokens);
+        if let Some(Secured { hold, unbounded_answers }) = secured {
+            meter.secure(hold, unbounded_answers);
+        }
         async move {
             let called = Instant::now();
             let outcome = attempt(&model, passage.address, &call, deadline, &meter, transcript).await;
+            if !matches!(outcome, Attempt::Answered(_)) {
+                meter.close();
+            }
             Tried { place, model, passage, meter, outcome, took: called.elapsed() }
         }
     }

@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     openai::{endpoint::Endpoint, request},
-    snapshot::{Snapshot, Tenant},
+    snapshot::{Caller, Snapshot, Tenant},
     telemetry::account::Account,
 };
 
@@ -113,16 +113,16 @@ async fn client(
 ) -> Response<ResponseBody> {
     let mut account = Account::open(&app.books, request_id.to_str().unwrap_or_default());
     let snapshot = app.snapshot.load_full();
-    let admitted = admit(&snapshot, request.headers()).map(|tenant| {
-        account.set_tenant(&tenant.name);
-        Arc::clone(tenant)
+    let admitted = admit(&snapshot, request.headers()).map(|caller| {
+        account.set_tenant(&caller.tenant.name);
+        Arc::clone(caller)
     });
     let answered = match (admitted, Endpoint::at(path)) {
-        (Ok(tenant), Some(endpoint)) if request.method() == Method::POST => {
-            return endpoint_answer(app, &snapshot, (&tenant, account), endpoint, request).await;
+        (Ok(caller), Some(endpoint)) if request.method() == Method::POST => {
+            return endpoint_answer(app, &snapshot, (&caller, account), endpoint, request).await;
         }
         (Ok(_), Some(_)) => Err(Failure::Method("POST")),
-        (Ok(tenant), None) => models(&tenant, path, request.method()),
+        (Ok(caller), None) => models(&caller.tenant, path, request.method()),
         (Err(why), _) => Err(why),
     };
     let response = answered.unwrap_or_else(|why| {
@@ -156,23 +156,23 @@ fn models(tenant: &Tenant, path: &str, method: &Method) -> Result<Response<Respo
 }
 
 /// Whose request it is, if its head is acceptable.
-fn admit<'a>(snapshot: &'a Snapshot, headers: &HeaderMap) -> Result<&'a Arc<Tenant>, Failure> {
+fn admit<'a>(snapshot: &'a Snapshot, headers: &HeaderMap) -> Result<&'a Arc<Caller>, Failure> {
     let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
     if bytes > snapshot.limits.max_header_bytes || headers.len() > HEADER_FIELDS_MAX {
         return Err(HeadFault::TooLarge(snapshot.limits.max_header_bytes).into());
     }
-    let name = snapshot.keyring.authenticate(headers)?;
-    snapshot.tenant(name).ok_or(Failure::Auth(crate::tenancy::AuthError::Unknown))
+    Ok(snapshot.caller(headers)?)
 }
 
 async fn endpoint_answer(
     app: &Arc<App>,
     snapshot: &Snapshot,
-    (tenant, mut account): (&Arc<Tenant>, Account),
+    (caller, mut account): (&Arc<Caller>, Account),
     endpoint: Endpoint,
     request: Request<Incoming>,
 ) -> Response<ResponseBody> {
     let (head, incoming) = request.into_parts();
+    let tenant = &caller.tenant;
     let limits = &snapshot.limits;
     let Ok(permit) = app.admission.enter(&tenant.name, limits.queue).await else {
         let deadline = Instant::now() + limits.body_timeout;
@@ -196,6 +196,7 @@ async fn endpoint_answer(
             headers: head.headers,
             request,
             prompt_tokens: 0,
+            purse: caller.purse.clone(),
             response_buffer: limits.response_buffer,
         },
         guards: Guards { account, permit: Some(permit) },

@@ -85,6 +85,19 @@ pub struct Requirements {
     pub context_tokens: u64,
     /// The estimated tokens of the prompt alone.
     pub prompt_tokens: u64,
+    /// A model whose price is known: there is a budget.
+    pub price: bool,
+}
+
+/// The most that a request can make a model read and write, in tokens.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Bounds {
+    /// Of the prompt, as far as the request shows it.
+    pub prompt: u64,
+    /// Of each answer; `None` where the request sets no limit.
+    pub answer: Option<u64>,
+    /// How many answers there are.
+    pub answers: u64,
 }
 
 /// A parsed request of any endpoint.
@@ -96,8 +109,12 @@ pub struct Request {
     model: String,
     stream: bool,
     choices: u32,
+    choices_each: u32,
     asked: Asked,
 }
+
+/// What the largest images count for with the providers that count most for them.
+const IMAGE_TOKENS_MAX: usize = 50_000;
 
 /// What was asked for outside the messages.
 #[derive(Debug, Clone, Default)]
@@ -110,8 +127,11 @@ struct Asked {
     logprobs: bool,
     /// It says itself how the last message is gone on with.
     continues: bool,
-    answer_tokens: u64,
+    /// The most tokens of each answer.
+    answer_tokens: Option<u64>,
     input_bytes: usize,
+    /// Answers that are written and not shown: `best_of`.
+    best_of: u32,
 }
 
 #[derive(Deserialize)]
@@ -144,6 +164,10 @@ struct Wire<'a> {
     max_tokens: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]
     max_completion_tokens: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    max_output_tokens: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    best_of: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]
     prompt: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]
@@ -181,12 +205,14 @@ impl Request {
             audio: wire.modalities.is_some_and(|raw| raw.get().contains("\"audio\"")),
             logprobs: wire.logprobs.is_some_and(|raw| !matches!(raw.get(), "null" | "false")),
             continues: wire.continue_final_message.is_some() || wire.add_generation_prompt.is_some(),
-            answer_tokens: number(wire.max_completion_tokens)
-                .or_else(|| number(wire.max_tokens))
-                .unwrap_or(0),
+            answer_tokens: [wire.max_completion_tokens, wire.max_tokens, wire.max_output_tokens]
+                .into_iter()
+                .filter_map(number)
+                .max(),
+            best_of: number(wire.best_of).map_or(1, |best_of| u32::try_from(best_of).unwrap_or(u32::MAX)),
             input_bytes: wire.prompt.or(wire.input).map_or(0, |raw| raw.get().len()),
         };
-        Ok(Self { body, model_span, stream_options, model, stream, choices, asked })
+        Ok(Self { body, model_span, stream_options, model, stream, choices, choices_each, asked })
     }
 
     /// The model asked for: a model's name, a route's, or a router string.
@@ -242,13 +268,29 @@ impl Request {
             self.messages()
                 .is_ok_and(|messages| messages.last().is_some_and(|last| last.role.0 == "assistant"))
         };
-        self.asked.answer_tokens == 0 && !self.asked.continues && !ends_with_assistant()
+        self.asked.answer_tokens.is_none() && !self.asked.continues && !ends_with_assistant()
     }
 
     /// The estimated tokens of a request that has a `prompt` or an `input` in place of messages.
     #[must_use]
     pub fn input_tokens(&self) -> u64 {
         u64::try_from(self.asked.input_bytes.div_ceil(4)).unwrap_or(u64::MAX)
+    }
+
+    /// The most that it can make a model read and write. No tokenizer makes more tokens of a text than it has bytes, and
+    /// what frames a message in JSON is longer than what frames it for a model; an image stands for as many tokens as
+    /// the most that providers count for one.
+    #[must_use]
+    pub fn bounds(&self) -> Bounds {
+        let images = memchr::memmem::find_iter(&self.body, b"image_url").count().div_ceil(2)
+            + memchr::memmem::find_iter(&self.body, b"input_image").count();
+        let prompt = self.body.len().saturating_add(images.saturating_mul(IMAGE_TOKENS_MAX));
+        let prompts = self.choices / self.choices_each.max(1);
+        Bounds {
+            prompt: u64::try_from(prompt).unwrap_or(u64::MAX),
+            answer: self.asked.answer_tokens,
+            answers: u64::from(self.choices_each.max(self.asked.best_of)) * u64::from(prompts),
+        }
     }
 
     /// What the request asks of a model.
@@ -260,8 +302,9 @@ impl Request {
             vision: messages.iter().any(|message| message.has_image),
             json_schema: self.asked.json_schema,
             audio: self.asked.audio || messages.iter().any(|message| message.has_audio),
-            context_tokens: prompt_tokens.saturating_add(self.asked.answer_tokens),
+            context_tokens: prompt_tokens.saturating_add(self.asked.answer_tokens.unwrap_or(0)),
             prompt_tokens,
+            price: false,
         }
     }
 }

@@ -18,6 +18,8 @@ pub struct PoolModel {
     pub elo: Option<f64>,
     /// What its tokens cost.
     pub price: Option<Price>,
+    /// The longest answer that it writes, in tokens.
+    pub max_output_tokens: Option<u32>,
     context_tokens: Option<u32>,
     features: Option<FeatureSet>,
 }
@@ -42,6 +44,8 @@ pub enum Exclusion {
     Audio,
     /// No row of the artefact describes it, and it has no rating.
     Unrated,
+    /// Nobody knows what it costs, and there is a budget.
+    Unpriced,
 }
 
 impl fmt::Display for Exclusion {
@@ -55,6 +59,7 @@ impl fmt::Display for Exclusion {
             Self::JsonSchema => formatter.write_str("does not support JSON schemas"),
             Self::Audio => formatter.write_str("does not support audio"),
             Self::Unrated => formatter.write_str("is not rated: give rated_as or elo"),
+            Self::Unpriced => formatter.write_str("has no price, which a budget needs"),
         }
     }
 }
@@ -68,6 +73,7 @@ impl PoolModel {
             rated_as: config.rated_as.clone().unwrap_or_else(|| name.to_owned()),
             elo: config.elo,
             price: config.price,
+            max_output_tokens: config.max_output_tokens,
             context_tokens: config.context_tokens,
             features: config.features,
         }
@@ -86,6 +92,9 @@ impl PoolModel {
             && u64::from(available) < needs.context_tokens
         {
             return Some(Exclusion::Context { needed: needs.context_tokens, available });
+        }
+        if needs.price && self.price.is_none() {
+            return Some(Exclusion::Unpriced);
         }
         // Where the configuration does not list abilities, all are assumed.
         let has = self.features?;
@@ -135,6 +144,7 @@ mod tests {
             audio: true,
             context_tokens: u64::MAX,
             prompt_tokens: 1,
+            price: false,
         };
         assert_eq!(PoolModel::new("m", &config).exclusion(&everything), None);
     }

@@ -84,6 +84,12 @@ impl Costs {
             #[expect(clippy::cast_precision_loss, reason = "a pool is small")]
             return Self::ByRating(ratings.iter().map(|&rating| dearer_than(rating) as f64).collect());
         }
+        Self::priced(pool)
+    }
+
+    /// By the prices of a pool's models.
+    #[must_use]
+    pub fn priced(pool: &[PoolModel]) -> Self {
         Self::Priced(pool.iter().map(price).collect())
     }
 

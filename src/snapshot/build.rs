@@ -9,9 +9,13 @@ use std::{
 
 use pointsman_routers::CostClass;
 
-use super::{Snapshot, Tenant, routes::Routes};
+use super::{Caller, Snapshot, Tenant, routes::Routes};
 use crate::{
-    config::{Config, Delivery, Diagnostics, EmbedderConfig, RouteChoice, RoutedConfig, RouterKind},
+    budget::{BudgetRule, Budgets, Holder},
+    config::{
+        Config, Delivery, Diagnostics, EmbedderConfig, KeyConfig, RouteChoice, RoutedConfig, RouterKind,
+        TenantConfig,
+    },
     routing::{candidates::PoolModel, engine::Engine, worker::Worker},
     tenancy::Keyring,
     upstream::{client::Clients, model::Model},
@@ -23,6 +27,8 @@ pub struct BuildContext<'a> {
     pub clients: &'a Clients,
     /// The routers that ship in the binary.
     pub engines: &'a BTreeMap<&'static str, Engine>,
+    /// What holders of budgets have spent.
+    pub budgets: &'a Budgets,
     /// Loads the router of a route that asks for an artefact or embedder of its own.
     pub load: &'a dyn Fn(&RoutedConfig) -> Result<Engine, RouteFault>,
 }
@@ -88,8 +94,50 @@ pub fn build(config: &Config, context: &BuildContext<'_>) -> Result<(Snapshot, D
     if found.has_errors() {
         return Err(found);
     }
-    let keyring = Keyring::new(config.tenants.iter().map(|(name, tenant)| (name.as_str(), tenant)));
+    let keyring = keyring(config, &tenants, context.budgets);
     Ok((Snapshot { limits: config.server.clone(), tls: None, keyring, tenants }, found))
+}
+
+fn keyring(
+    config: &Config,
+    tenants: &BTreeMap<Arc<str>, Arc<Tenant>>,
+    budgets: &Budgets,
+) -> Keyring<Arc<Caller>> {
+    let mut keyring = Keyring::default();
+    for (name, tenant_config) in &config.tenants {
+        let Some(tenant) = tenants.get(name.as_str()) else { continue };
+        for key in &tenant_config.keys {
+            keyring.add(key.digest, Arc::new(caller(tenant, tenant_config, Some(key), budgets)));
+        }
+        if tenant_config.open {
+            keyring.set_open(Arc::new(caller(tenant, tenant_config, None, budgets)));
+        }
+    }
+    keyring
+}
+
+fn caller(tenant: &Arc<Tenant>, config: &TenantConfig, key: Option<&KeyConfig>, budgets: &Budgets) -> Caller {
+    let label = key.map(|key| Arc::from(key.label.as_str()));
+    let project: Option<Arc<str>> = key.and_then(|key| key.project.as_deref()).map(Arc::from);
+    let of_tenant = Holder::tenant(&tenant.name);
+    let of_project = Holder { project: project.clone(), ..of_tenant.clone() };
+    let of_key = Holder { key: label.clone(), ..of_project.clone() };
+    let project_rules = project.as_deref().and_then(|project| config.projects.get(project));
+    let rules = |holder: &Holder, rules: &[BudgetRule]| -> Vec<_> {
+        rules.iter().map(|rule| (holder.clone(), *rule)).collect()
+    };
+    let all = [
+        rules(&of_tenant, &config.budgets),
+        rules(&of_project, project_rules.map_or(&[], Vec::as_slice)),
+        rules(&of_key, key.map_or(&[], |key| &key.budgets)),
+    ];
+    Caller {
+        tenant: Arc::clone(tenant),
+        purse: budgets.purse(all.into_iter().flatten()),
+        project,
+        key: label,
+        expires: key.and_then(|key| key.expires),
+    }
 }
 
 fn prepare_models<'a>(

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 
-use crate::secret::Redactor;
+use crate::{budget::OverBudget, secret::Redactor, telemetry::outcome::Outcome};
 
 /// What went wrong with an answer that had begun well.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -37,6 +37,9 @@ pub enum StreamFault {
     /// A status of success with a body that is no answer.
     #[error("the upstream sent no answer: {0}")]
     NotAnAnswer(String),
+    /// The answer has no bound, and a budget does not allow more of it.
+    #[error("{0}")]
+    OverBudget(OverBudget),
     /// An event is longer than the limit.
     #[error("the upstream sent an event over the limit")]
     TooLong,
@@ -60,7 +63,17 @@ impl StreamFault {
             Self::Rejected(_) => "upstream_refused",
             Self::Failed => "upstream_answer_failed",
             Self::NotAnAnswer(_) => "upstream_not_an_answer",
+            Self::OverBudget(_) => OverBudget::CODE,
             Self::TooLong => "upstream_event_too_long",
+        }
+    }
+
+    /// How a request ends that ends in it.
+    #[must_use]
+    pub const fn outcome(&self) -> Outcome {
+        match self {
+            Self::OverBudget(_) => Outcome::Limited,
+            _ => Outcome::UpstreamError,
         }
     }
 

@@ -249,6 +249,9 @@ impl<B: Body<Data = Bytes>> Relay<B> {
         // A role alone may come of an answer that never begins.
         if self.progress.characters() > 0 {
             self.note_written();
+            if let Err(over_budget) = self.settings.meter.cover(self.progress.characters()) {
+                return Some(Step::Broken(StreamFault::OverBudget(over_budget)));
+            }
         }
         self.has_content |= seen.content || seen.terminal;
         self.has_moved = true;

@@ -158,6 +158,7 @@ impl Drop for Account {
             (Arc::clone(&meter.model), used)
         });
         self.event.calls = calls.collect();
+        meters.iter().for_each(|meter| meter.close());
         self.event.model = last.as_ref().map(|meter| Arc::clone(&meter.model));
         self.event.duration = self.began.elapsed();
         count(metrics, &self.event);
@@ -208,10 +209,7 @@ mod tests {
         let mut account = Account::open(&books, "req_1");
         account.set_tenant(&"t".into());
         account.set_route(&"auto".into());
-        let price = Price {
-            input: TokenPrice::from_pico_usd(2_500_000),
-            output: TokenPrice::from_pico_usd(10_000_000),
-        };
+        let price = Price::flat(TokenPrice::from_pico_usd(2_500_000), TokenPrice::from_pico_usd(10_000_000));
         let meter = account.bill().call(&"m".into(), Some(price), 7);
         meter.report(Usage::of(1000, 100));
         account.answered_by(&meter);

@@ -1,8 +1,16 @@
 //! What the calls of one request have cost: a meter for each, read at the end, however it comes.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    sync::{Arc, Mutex, OnceLock, PoisonError},
+    time::SystemTime,
+};
 
-use crate::{config::Price, openai::usage::Usage};
+use crate::{
+    budget::{Hold, OverBudget},
+    config::{Price, Usd},
+    money,
+    openai::{characters, usage::Usage},
+};
 
 /// The meters of a request's calls, in the order in which they were begun.
 #[derive(Debug, Default)]
@@ -11,8 +19,13 @@ pub struct Bill(Mutex<Vec<Arc<Meter>>>);
 impl Bill {
     /// A call of `model` begins, with a prompt of about so many tokens.
     pub fn call(&self, model: &Arc<str>, price: Option<Price>, prompt_tokens: u64) -> Arc<Meter> {
-        let meter =
-            Arc::new(Meter { model: Arc::clone(model), price, prompt_tokens, read: Mutex::default() });
+        let meter = Arc::new(Meter {
+            model: Arc::clone(model),
+            price,
+            prompt_tokens,
+            read: Mutex::default(),
+            secured: OnceLock::new(),
+        });
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&meter));
         meter
     }
@@ -33,7 +46,20 @@ pub struct Meter {
     price: Option<Price>,
     prompt_tokens: u64,
     read: Mutex<Read>,
+    /// What is held of a budget for it.
+    secured: OnceLock<Secured>,
 }
+
+/// What is held for a call.
+#[derive(Debug)]
+struct Secured {
+    hold: Hold,
+    /// The tokens of an answer without a bound that the hold is for so far.
+    covered: Option<Mutex<u64>>,
+}
+
+/// Tokens of an answer that nothing bounds, for which money is held at a time.
+pub const STEP_TOKENS: u64 = 256;
 
 #[derive(Debug, Clone, Copy, Default)]
 struct Read {
@@ -79,6 +105,37 @@ impl Meter {
         self.read().written_characters = Some(characters);
     }
 
+    /// The call is paid for out of this; for each of `answers` that nothing bounds, a first step is in it.
+    pub fn secure(&self, hold: Hold, unbounded_answers: Option<u64>) {
+        let covered = unbounded_answers.map(|answers| Mutex::new(answers.saturating_mul(STEP_TOKENS)));
+        let _ = self.secured.set(Secured { hold, covered });
+    }
+
+    /// Holds more for an answer that nothing bounds, once half of the last step is written.
+    ///
+    /// # Errors
+    /// When a budget does not allow it: the answer must end.
+    pub fn cover(&self, characters: u64) -> Result<(), OverBudget> {
+        let Some(Secured { hold, covered: Some(covered) }) = self.secured.get() else { return Ok(()) };
+        let Some(price) = &self.price else { return Ok(()) };
+        let mut covered = covered.lock().unwrap_or_else(PoisonError::into_inner);
+        let needed = characters::tokens(characters).saturating_add(STEP_TOKENS / 2);
+        if needed > *covered {
+            let steps = (needed - *covered).div_ceil(STEP_TOKENS).saturating_mul(STEP_TOKENS);
+            hold.extend(money::answer_at_most(price, steps), SystemTime::now())?;
+            *covered = covered.saturating_add(steps);
+        }
+        Ok(())
+    }
+
+    /// The call is over: what it has cost is spent, and what else was held for it is free.
+    pub fn close(&self) {
+        if let Some(Secured { hold, .. }) = self.secured.get() {
+            let cost = self.used().and_then(|used| used.cost_pico_usd);
+            hold.settle(Usd::from_pico(cost.unwrap_or(0)));
+        }
+    }
+
     /// What was used: as reported, or else estimated. Nothing is known of an answer that has not begun.
     #[must_use]
     pub fn used(&self) -> Option<Used> {
@@ -87,19 +144,13 @@ impl Meter {
             Some(reported) => (reported, false),
             None => (Usage::estimated(self.prompt_tokens, written_characters?), true),
         };
-        let cost_pico_usd = self.price.map(|price| cost_pico_usd(price, usage));
+        let cost_pico_usd = self.price.as_ref().map(|price| money::cost(price, usage).pico());
         Some(Used { usage, is_estimate, cost_pico_usd })
     }
 
     fn read(&self) -> std::sync::MutexGuard<'_, Read> {
         self.read.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-fn cost_pico_usd(price: Price, usage: Usage) -> u128 {
-    let input = u128::from(usage.prompt_tokens) * u128::from(price.input.pico_usd());
-    let output = u128::from(usage.completion_tokens) * u128::from(price.output.pico_usd());
-    input + output
 }
 
 #[cfg(test)]
@@ -110,10 +161,7 @@ mod tests {
     #[test]
     fn a_report_counts_and_an_estimate_where_there_is_none() {
         let bill = Bill::default();
-        let price = Price {
-            input: TokenPrice::from_pico_usd(2_500_000),
-            output: TokenPrice::from_pico_usd(10_000_000),
-        };
+        let price = Price::flat(TokenPrice::from_pico_usd(2_500_000), TokenPrice::from_pico_usd(10_000_000));
         let meter = bill.call(&"m".into(), Some(price), 10);
         assert_eq!(meter.used(), None, "not begun");
         meter.write(40);

@@ -8,6 +8,10 @@ use prometheus::{
     Registry, TextEncoder, core::Collector,
 };
 
+use std::sync::Arc;
+
+use crate::budget::Standing;
+
 use super::outcome::{Estimated, FailOpen, Outcome};
 
 /// A label's value where there is none: no tenant was recognised, no model chosen.
@@ -27,6 +31,7 @@ const REQUESTS: &[&str] = &["tenant", "route", "model", "outcome"];
 const ATTEMPTS: &[&str] = &["model", "result"];
 const TOKENS: &[&str] = &["tenant", "model", "kind"];
 const ESTIMATES: &[&str] = &["model", "reason"];
+const BUDGET: &[&str] = &["tenant", "project", "key", "per"];
 const MODEL: &[&str] = &["model"];
 const ROUTER: &[&str] = &["router"];
 
@@ -68,6 +73,12 @@ pub struct Metrics {
     pub usage_estimated: IntCounterVec,
     /// `pointsman_cost_usd_total{tenant,model}`: these tokens times configured prices.
     pub cost_usd: CounterVec,
+    /// `pointsman_budget_limit_usd{tenant,project,key,per}`: what a budget allows in its period.
+    pub budget_limit_usd: GaugeVec,
+    /// `pointsman_budget_spent_usd{tenant,project,key,per}`: what was spent of it in the period that is on.
+    pub budget_spent_usd: GaugeVec,
+    /// `pointsman_budget_held_usd{tenant,project,key,per}`: what requests in flight may still cost.
+    pub budget_held_usd: GaugeVec,
     /// `pointsman_access_log_lost_total`: lines of the access log that came faster than they could be written.
     pub access_log_lost: IntCounter,
     /// `pointsman_connections`: open client connections.
@@ -95,6 +106,9 @@ impl Metrics {
         let histogram = |name, help, labels: &[&str], buckets: &[f64]| {
             let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
             HistogramVec::new(options, labels).and_then(|metric| register(&registry, metric))
+        };
+        let usd = |name, help| {
+            GaugeVec::new(Opts::new(name, help), BUDGET).and_then(|metric| register(&registry, metric))
         };
         let breaker_options = Opts::new("breaker_open", "Whether an upstream is left alone after failures");
         let cost_options = Opts::new("cost_usd_total", "Cost in USD: tokens times configured prices");
@@ -135,6 +149,9 @@ impl Metrics {
             usage_estimated: counter("usage_estimated_total", "Answers without reported usage", ESTIMATES)?,
             cost_usd: CounterVec::new(cost_options, &["tenant", "model"])
                 .and_then(|metric| register(&registry, metric))?,
+            budget_limit_usd: usd("budget_limit_usd", "What a budget allows in its period, in USD")?,
+            budget_spent_usd: usd("budget_spent_usd", "Spent of a budget in its period, in USD")?,
+            budget_held_usd: usd("budget_held_usd", "What requests in flight may still cost, in USD")?,
             access_log_lost: IntCounter::new("access_log_lost_total", "Lines of the access log not written")
                 .and_then(|metric| register(&registry, metric))?,
             connections: gauge("connections", "Open client connections")?,
@@ -164,6 +181,20 @@ impl Metrics {
     pub fn seed_estimates(&self, model: &str) {
         for why in Estimated::ALL {
             self.usage_estimated.with_label_values(&[model, why.label()]);
+        }
+    }
+
+    /// Shows how budgets stand, and none that is no more.
+    pub fn show_budgets(&self, standings: impl IntoIterator<Item = Standing>) {
+        let gauges = [&self.budget_limit_usd, &self.budget_spent_usd, &self.budget_held_usd];
+        gauges.iter().for_each(|gauge| gauge.reset());
+        for Standing { holder, rule, spent, held } in standings {
+            let name = |name: &Option<Arc<str>>| name.clone().unwrap_or_else(|| NONE.into());
+            let (project, key) = (name(&holder.project), name(&holder.key));
+            let labels = [&*holder.tenant, &*project, &*key, rule.per.name()];
+            for (gauge, amount) in gauges.into_iter().zip([rule.limit, spent, held]) {
+                gauge.with_label_values(&labels).set(amount.as_f64());
+            }
         }
     }
 

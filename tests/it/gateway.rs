@@ -3,6 +3,7 @@
 mod access_log;
 mod accounting;
 mod bounds;
+mod budgets;
 mod bytes;
 mod commit;
 mod drain;

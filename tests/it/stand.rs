@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, net::SocketAddr, path::Path, sync::Arc, time::I
 use bytes::Bytes;
 use hyper_util::client::proxy::matcher::Matcher;
 use pointsman::{
+    budget::Budgets,
     config::{Config, Input, RoutedConfig},
     gateway::Gateway,
     http::app::{App, Watcher},
@@ -121,7 +122,9 @@ impl Setup {
     async fn start_with(self, config: &Config) -> Stand {
         let clients = Clients::new(self.proxies.unwrap_or_else(|| Matcher::builder().build()));
         let load = |_: &RoutedConfig| Err(RouteFault::new("artifact", &"no artefacts in these tests"));
-        let context = BuildContext { clients: &clients, engines: &self.engines, load: &load };
+        let budgets = Budgets::default();
+        let context =
+            BuildContext { clients: &clients, engines: &self.engines, budgets: &budgets, load: &load };
         let gateway = Gateway::bind_with(config, &context, self.watcher).await.unwrap();
         Stand::serve(gateway)
     }

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use pointsman::budget::Budgets;
 use pointsman::config::{
     Config, HttpBaseUrl, ModelConfig, RouteChoice, RouteConfig, RoutedConfig, RouterKind, Selection,
     TenantConfig,
@@ -74,14 +75,16 @@ impl Explainer {
             let loaded = Engine::load(route.router.name(), route.artifact.as_deref(), &embedders);
             loaded.map_err(|error| RouteFault::new("artifact", &encoder::advised(&error)))
         };
-        let (snapshot, _) = snapshot_with(&configuration(setup)?, &load).map_err(|error| match error {
-            // Its places are of a file that does not exist.
-            StartError::Config(found) => {
-                let messages: Vec<&str> = found.errors().map(|error| error.message.as_str()).collect();
-                Failure::Because(messages.join("; "))
-            }
-            error => because(&error),
-        })?;
+        let (snapshot, _) = snapshot_with(&configuration(setup)?, &Budgets::default(), &load).map_err(
+            |error| match error {
+                // Its places are of a file that does not exist.
+                StartError::Config(found) => {
+                    let messages: Vec<&str> = found.errors().map(|error| error.message.as_str()).collect();
+                    Failure::Because(messages.join("; "))
+                }
+                error => because(&error),
+            },
+        )?;
         let plans = snapshot.tenant(NAME).map(|tenant| &tenant.plans);
         let found =
             plans.and_then(|plans| Some((Arc::clone(&plans.models), Arc::clone(plans.routes.get(NAME)?))));
@@ -168,11 +171,10 @@ fn configuration(setup: &Setup<'_>) -> Result<Config, Failure> {
         ..RoutedConfig::standard()
     };
     let tenant = TenantConfig {
-        keys: Vec::new(),
         open: true,
         pool: setup.models.to_vec(),
         default_route: NAME.to_owned(),
-        default_model: None,
+        ..TenantConfig::default()
     };
     Ok(Config::in_memory(
         NAME,

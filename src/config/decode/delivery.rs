@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::config::delivery::{Delivery, StreamRecovery, Timeouts};
+use crate::config::delivery::{Delivery, StreamRecovery, Timeouts, WhenLow};
 use crate::config::value::{Fields, Value};
 use crate::resilience::{attempts::RetryRules, breaker::BreakerRules, health::CheckRules};
 
@@ -25,6 +25,11 @@ pub(super) fn delivery(fields: &mut Fields<'_>) -> Delivery {
             .unwrap_or(standard.stream_recovery),
         hedge: fields.read("hedge", Value::boolean).unwrap_or(standard.hedge),
         heartbeat: fields.read("heartbeat", |value| value.duration(HOUR)),
+        when_low: fields
+            .read("when_low", |value| {
+                value.choice(&[("refuse", WhenLow::Refuse), ("cheaper", WhenLow::Cheaper)])
+            })
+            .unwrap_or(standard.when_low),
     }
 }
 

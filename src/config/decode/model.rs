@@ -54,8 +54,10 @@ fn model(name: &str, value: &Value<'_>) -> Option<ModelConfig> {
         fields.read("rated_as", |value| value.text("the name of a rated model").map(str::to_owned));
     model.elo = fields.read("elo", elo);
     model.price = fields.read("price", price);
-    model.context_tokens =
-        fields.read("context_tokens", |value| u32::try_from(value.count(1..=u64::from(u32::MAX))?).ok());
+    let mut tokens =
+        |key| fields.read(key, |value| u32::try_from(value.count(1..=u64::from(u32::MAX))?).ok());
+    model.context_tokens = tokens("context_tokens");
+    model.max_output_tokens = tokens("max_output_tokens");
     model.features = fields.read("features", features);
     model.usage = fields
         .read("usage", |value| value.choice(&[("request", UsageMode::Request), ("as_is", UsageMode::AsIs)]))
@@ -126,9 +128,19 @@ fn price(value: &Value<'_>) -> Option<Price> {
     let mut fields = value.fields("USD per million tokens, `{input: 2.50, output: 10.00}`")?;
     let input = fields.require("input", "USD per million tokens of the prompt");
     let output = fields.require("output", "USD per million tokens of the answer");
-    fields.finish();
     let (input, output) = (input.map(|value| token_price(&value)), output.map(|value| token_price(&value)));
-    Some(Price { input: input??, output: output?? })
+    let kinds = ["cached_input", "reasoning", "audio_input", "audio_output"];
+    let [cached_input, reasoning, audio_input, audio_output] =
+        kinds.map(|kind| fields.read(kind, token_price));
+    fields.finish();
+    let flat = Price::flat(input??, output??);
+    Some(Price {
+        cached_input: cached_input.unwrap_or(flat.cached_input),
+        reasoning: reasoning.unwrap_or(flat.reasoning),
+        audio_input: audio_input.unwrap_or(flat.audio_input),
+        audio_output: audio_output.unwrap_or(flat.audio_output),
+        ..flat
+    })
 }
 
 fn token_price(value: &Value<'_>) -> Option<TokenPrice> {

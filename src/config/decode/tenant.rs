@@ -1,10 +1,19 @@
 //! Reads `tenants`.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::time::SystemTime;
 
-use super::{AUTO, named};
+use time::{
+    Date, OffsetDateTime,
+    format_description::well_known::{Iso8601, Rfc3339},
+};
+
+use super::{AUTO, check_name, named};
+use crate::budget::{BudgetRule, Period};
+use crate::config::model::ModelConfig;
 use crate::config::route::{RouteChoice, RouteConfig};
-use crate::config::tenant::{KeyDigest, TenantConfig};
+use crate::config::tenant::{KeyConfig, KeyDigest, TenantConfig};
+use crate::config::usd::Usd;
 use crate::config::value::{Fields, Value};
 
 /// What the tenants read so far have taken.
@@ -17,15 +26,19 @@ struct Taken<'a> {
 /// What tenants may name.
 struct Names<'a> {
     models: &'a BTreeSet<&'a str>,
+    /// Those without a price.
+    unpriced: BTreeSet<&'a str>,
     routes: &'a BTreeMap<String, RouteConfig>,
 }
 
 pub(super) fn tenants(
     value: &Value<'_>,
-    models: &BTreeSet<&str>,
+    (models, names): (&BTreeMap<String, ModelConfig>, &BTreeSet<&str>),
     routes: &BTreeMap<String, RouteConfig>,
 ) -> BTreeMap<String, TenantConfig> {
-    let (mut taken, names) = (Taken::default(), Names { models, routes });
+    let unpriced =
+        models.iter().filter(|(_, model)| model.price.is_none()).map(|(name, _)| name.as_str()).collect();
+    let (mut taken, names) = (Taken::default(), Names { models: names, unpriced, routes });
     let read = |(name, entry): (_, Value<'_>)| Some((name, tenant(name, &entry, &names, &mut taken)?));
     named(value, "tenant")
         .into_iter()
@@ -42,25 +55,121 @@ fn tenant<'a>(
 ) -> Option<TenantConfig> {
     let mut fields = value.fields("a mapping with `keys` and `pool`")?;
     let open = open(name, &mut fields, taken);
-    let keys = match fields.take("keys") {
-        Some(value) => keys(name, &value, open, taken),
-        None => {
-            if !open {
-                let hint = "`keys: [{hash: \"sha256:…\"}]`, or `open: true` in development".to_owned();
-                value.error_at_name("lacks `keys`", hint);
-            }
-            Vec::new()
-        }
-    };
+    let own_keys = fields.take("keys");
+    let has_keys = own_keys.is_some();
+    let mut keys = own_keys.map_or_else(Vec::new, |value| keys(name, &value, open, taken));
+    let projects = fields.take("projects").map_or_else(BTreeMap::new, |value| {
+        let read = |(project, entry): (&str, Value<'_>)| {
+            (project.to_owned(), self::project((name, project), &entry, (taken, &mut keys)))
+        };
+        named(&value, "project").into_iter().map(read).collect()
+    });
+    if !has_keys && projects.is_empty() && !open {
+        let hint = "`keys: [{hash: \"sha256:…\"}]`, or `open: true` in development".to_owned();
+        value.error_at_name("lacks `keys`", hint);
+    }
+    check_labels(value, &keys);
+    let budgets = fields.read("budget", budgets).unwrap_or_default();
+    let has_budget = !budgets.is_empty()
+        || projects.values().any(|budgets| !budgets.is_empty())
+        || keys.iter().any(|key| !key.budgets.is_empty());
     let pool = fields.require("pool", "the names of the models that it may use");
     let pool = pool.map_or_else(Vec::new, |value| pool_names(&value, names));
+    if has_budget {
+        warn_of_unpriced(value, &pool, &names.unpriced);
+    }
     let default_route = default_route(&mut fields, &pool, names).unwrap_or_default();
     let default_model = fields.read("default_model", |value| default_model(value, &pool));
     let later = "remove it: nothing would enforce it";
     fields.refuse("limits", later);
-    fields.refuse("budget", later);
     fields.finish();
-    Some(TenantConfig { keys, open, pool, default_route, default_model })
+    Some(TenantConfig { keys, open, pool, default_route, default_model, budgets, projects })
+}
+
+/// What a model without a price costs cannot be held of a budget.
+fn warn_of_unpriced(tenant: &Value<'_>, pool: &[String], unpriced: &BTreeSet<&str>) {
+    let without: Vec<&str> =
+        pool.iter().map(String::as_str).filter(|model| unpriced.contains(model)).collect();
+    if !without.is_empty() {
+        let hint = "give it a `price`; one that is free has `{input: 0, output: 0}`".to_owned();
+        tenant.warning(
+            format!("has a budget, so that a model without a price is never asked: {}", without.join(", ")),
+            hint,
+        );
+    }
+}
+
+/// The budgets of a project, whose keys are added to the tenant's.
+fn project<'a>(
+    (tenant, name): (&'a str, &str),
+    value: &Value<'_>,
+    (taken, all): (&mut Taken<'a>, &mut Vec<KeyConfig>),
+) -> Vec<BudgetRule> {
+    let Some(mut fields) = value.fields("a mapping with `keys` and `budget`") else { return Vec::new() };
+    let keys = match fields.require("keys", "the keys that belong to it: `keys: [{hash: \"sha256:…\"}]`") {
+        Some(value) => keys(tenant, &value, false, taken),
+        None => Vec::new(),
+    };
+    all.extend(keys.into_iter().map(|key| KeyConfig { project: Some(name.to_owned()), ..key }));
+    let budgets = fields.read("budget", budgets).unwrap_or_default();
+    fields.finish();
+    budgets
+}
+
+/// Budgets and the ledger tell keys apart by their names.
+fn check_labels(tenant: &Value<'_>, keys: &[KeyConfig]) {
+    let mut labels = BTreeSet::new();
+    for key in keys {
+        if !labels.insert(&key.label) {
+            tenant.error_at_name(
+                format!("has two keys named `{}`", key.label),
+                "give each its own `name`".to_owned(),
+            );
+        }
+    }
+}
+
+/// One budget, or a list of them: one for each period at most.
+fn budgets(value: &Value<'_>) -> Option<Vec<BudgetRule>> {
+    if !value.is_list() {
+        return Some(vec![budget(value)?]);
+    }
+    let mut budgets: Vec<BudgetRule> = Vec::new();
+    for item in value.items("a list of budgets") {
+        let Some(budget) = budget(&item) else { continue };
+        if budgets.iter().any(|other| other.per == budget.per) {
+            item.error(
+                format!("is a second budget per {}", budget.per.name()),
+                "one of them is enough".to_owned(),
+            );
+        } else {
+            budgets.push(budget);
+        }
+    }
+    Some(budgets)
+}
+
+fn budget(value: &Value<'_>) -> Option<BudgetRule> {
+    let mut fields = value.fields("`{usd: 200, per: month}`")?;
+    let limit = fields.require("usd", "the most that may be spent, in USD");
+    let per = fields.require("per", "`day`, `month` or `total`");
+    fields.finish();
+    let (limit, per) = (
+        limit.map(|value| usd(&value)),
+        per.map(|value| value.choice(&Period::ALL.map(|per| (per.name(), per)))),
+    );
+    Some(BudgetRule { limit: limit??, per: per?? })
+}
+
+fn usd(value: &Value<'_>) -> Option<Usd> {
+    let scalar = value.scalar("USD")?;
+    match Usd::parse(scalar.text.trim()) {
+        Ok(amount) => Some(amount),
+        Err(error) => {
+            value.error(format!("{} {error}", scalar.shown()), "such as 200 or 0.50".to_owned());
+            None
+        }
+    }
 }
 
 fn open<'a>(name: &'a str, fields: &mut Fields<'_>, taken: &mut Taken<'a>) -> bool {
@@ -78,7 +187,7 @@ fn open<'a>(name: &'a str, fields: &mut Fields<'_>, taken: &mut Taken<'a>) -> bo
     open
 }
 
-fn keys<'a>(name: &'a str, value: &Value<'_>, open: bool, taken: &mut Taken<'a>) -> Vec<KeyDigest> {
+fn keys<'a>(name: &'a str, value: &Value<'_>, open: bool, taken: &mut Taken<'a>) -> Vec<KeyConfig> {
     const KEYS: &str = "a list such as `[{hash: \"sha256:…\"}]`";
     let items = value.items(KEYS);
     if items.is_empty() && value.is_list() && !open {
@@ -86,9 +195,9 @@ fn keys<'a>(name: &'a str, value: &Value<'_>, open: bool, taken: &mut Taken<'a>)
     }
     let mut keys = Vec::new();
     for item in items {
-        let Some(digest) = key(&item) else { continue };
-        match taken.keys.insert(digest, name) {
-            None => keys.push(digest),
+        let Some(key) = key(&item) else { continue };
+        match taken.keys.insert(key.digest, name) {
+            None => keys.push(key),
             Some(other) if other == name => item.error("is the same key again", None),
             Some(other) => {
                 let hint = "a request could not be told apart".to_owned();
@@ -99,11 +208,40 @@ fn keys<'a>(name: &'a str, value: &Value<'_>, open: bool, taken: &mut Taken<'a>)
     keys
 }
 
-/// Neither the key nor what may be one by mistake is ever shown.
-fn key(value: &Value<'_>) -> Option<KeyDigest> {
+fn key(value: &Value<'_>) -> Option<KeyConfig> {
     let mut fields = value.fields("`{hash: \"sha256:…\"}` or `{key: \"…\"}`")?;
-    let (hash, key) = (fields.take("hash"), fields.take("key"));
+    let digest = digest(value, &mut fields);
+    let name = fields.take("name").and_then(|value| {
+        let name = value.text("a name for the key")?;
+        check_name(name, &value);
+        Some(name.to_owned())
+    });
+    let expires = fields.read("expires", instant);
+    let budgets = fields.read("budget", budgets).unwrap_or_default();
     fields.finish();
+    let key = KeyConfig::new(digest?);
+    Some(KeyConfig { label: name.unwrap_or(key.label), expires, budgets, ..key })
+}
+
+/// The beginning of a day in UTC, or a moment.
+fn instant(value: &Value<'_>) -> Option<SystemTime> {
+    let scalar = value.scalar("a date such as 2027-01-31")?;
+    let text = scalar.text.trim();
+    let day = Date::parse(text, &Iso8601::DATE).map(|day| day.midnight().assume_utc());
+    match day.or_else(|_| OffsetDateTime::parse(text, &Rfc3339)) {
+        Ok(instant) => Some(instant.into()),
+        Err(_) => {
+            let hint =
+                "such as 2027-01-31, from whose beginning in UTC it is of no use, or 2027-01-31T18:00:00Z";
+            value.error(format!("{} is no date", scalar.shown()), hint.to_owned());
+            None
+        }
+    }
+}
+
+/// Neither the key nor what may be one by mistake is ever shown.
+fn digest(value: &Value<'_>, fields: &mut Fields<'_>) -> Option<KeyDigest> {
+    let (hash, key) = (fields.take("hash"), fields.take("key"));
     match (hash, key) {
         (Some(hash), None) => {
             let digest = KeyDigest::parse(hash.text("`sha256:` and 64 hexadecimal digits")?);

@@ -35,7 +35,11 @@ impl Pursuit {
             return first.await;
         }
         let Ok(passage) = self.admit(place, &model) else { return first.await };
-        let second = Box::pin(self.ask(place, Arc::clone(&model), passage, self.first()));
+        let Ok(secured) = self.secure(place, &model, None) else {
+            self.attempts.put_back(place);
+            return first.await;
+        };
+        let second = Box::pin(self.ask((place, Arc::clone(&model), passage), secured, self.first()));
         let tried = match select(first, second).await {
             Either::Left((tried, second)) => self.or_else(tried, [first_place, place], second).await,
             Either::Right((tried, first)) => self.or_else(tried, [first_place, place], first).await,

@@ -34,7 +34,7 @@ fn a_broken_file() {
     assert_eq!((status(&output), stderr(&output)), (1, String::new()));
     let said = stdout(&output);
     assert!(said.contains("tests/fixtures/config/broken.yaml:2:9: error: listen: "), "{said}");
-    assert!(said.trim_end().ends_with(" errors, 1 warning"), "{said}");
+    assert!(said.trim_end().ends_with(" errors, 2 warnings"), "{said}");
     assert!(!said.contains("very-secret"));
 }
 
@@ -46,7 +46,7 @@ fn for_programs() {
     assert_eq!(findings["valid"], false);
     assert_eq!(findings["errors"][0]["path"], "listen");
     assert_eq!(findings["errors"][0]["line"], 2);
-    assert_eq!(findings["warnings"].as_array().unwrap().len(), 1);
+    assert_eq!(findings["warnings"].as_array().unwrap().len(), 2);
 
     let (_directory, file) = written(VALID);
     let output = run(&["check-config", &file, "--format", "json"]);

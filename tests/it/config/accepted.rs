@@ -7,9 +7,9 @@ use std::time::Duration;
 use http::header;
 use pointsman::admission::QueueRules;
 use pointsman::config::{
-    ClientIdentity, Config, EmbedderConfig, FeatureSet, HttpBaseUrl, Input, KeyDigest, ModelConfig,
-    Probability, ResponseModel, RouteChoice, RouteConfig, RouterKind, RoutingText, Scheme, Selection,
-    ServerLimits, Timeouts, TokenPrice, UsageMode,
+    ClientIdentity, Config, EmbedderConfig, FeatureSet, HttpBaseUrl, Input, KeyConfig, KeyDigest,
+    ModelConfig, Probability, ResponseModel, RouteChoice, RouteConfig, RouterKind, RoutingText, Scheme,
+    Selection, ServerLimits, Timeouts, TokenPrice, UsageMode,
 };
 use pointsman::secret::Secret;
 
@@ -90,7 +90,7 @@ tenants:
     let fixed =
         RouteConfig::new(RouteChoice::Static { models: vec!["gpt-4o".to_owned(), "local-llama".to_owned()] });
     assert_eq!(config.routes["fixed"], fixed);
-    assert_eq!(config.tenants["research"].keys, [KeyDigest::of("test")]);
+    assert_eq!(config.tenants["research"].keys, [KeyConfig::new(KeyDigest::of("test"))]);
     assert_eq!(config.tenants["research"].default_model.as_deref(), Some("local-llama"));
     assert_eq!(config.tenants["ci"].default_route, "fixed");
 }

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use pointsman::config::{Config, KeyDigest};
+use pointsman::config::{Config, KeyConfig, KeyDigest};
 use pointsman::secret::Secret;
 
 use super::{accept, parse, parse_in};
@@ -25,7 +25,7 @@ fn variables_reach_their_fields() {
     assert_eq!(gpt.api_key.as_ref().map(Secret::expose), Some("sk-very-secret-upstream-key"));
     assert_eq!(gpt.headers[0].1, "sk-very-secret-upstream-key");
     assert_eq!(gpt.query.as_ref().map(Secret::expose), Some("key=sk-very-secret-upstream-key"));
-    assert_eq!(config.tenants["ci"].keys, [KeyDigest::of("very-secret-tenant-key")]);
+    assert_eq!(config.tenants["ci"].keys, [KeyConfig::new(KeyDigest::of("very-secret-tenant-key"))]);
 }
 
 #[test]

@@ -1,0 +1,187 @@
+use proptest::prelude::*;
+
+use super::*;
+
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+fn start() -> SystemTime {
+    // A midnight that is the first of a month: 2026-11-01.
+    SystemTime::UNIX_EPOCH + Duration::from_secs(1_793_491_200)
+}
+
+fn usd(usd: u128) -> Usd {
+    Usd::from_pico(usd * 1_000_000_000_000)
+}
+
+fn holder(key: Option<&str>) -> Holder {
+    Holder { key: key.map(Arc::from), ..Holder::tenant(&"t".into()) }
+}
+
+fn rule(limit: u128, per: Period) -> BudgetRule {
+    BudgetRule { limit: usd(limit), per }
+}
+
+#[test]
+fn what_is_held_cannot_be_held_again_and_what_is_left_over_can() {
+    let budgets = Budgets::default();
+    let purse = budgets.purse([(holder(None), rule(10, Period::Day))]).unwrap();
+    let first = purse.hold(usd(6), start()).unwrap();
+    let refused = purse.hold(usd(5), start()).unwrap_err();
+    assert_eq!(refused, OverBudget { of: Scope::Tenant, per: Period::Day, retry_after: Some(IN_FLIGHT) });
+    first.settle(usd(2));
+    first.settle(usd(1));
+    let second = purse.hold(usd(8), start()).unwrap();
+    assert_eq!(purse.standing(start())[0].held, usd(8));
+    drop(second);
+    assert_eq!(purse.standing(start())[0].spent, usd(10), "what nobody settled is spent");
+    let spent = purse.hold(usd(1), start() + DAY / 2).unwrap_err();
+    assert_eq!(spent.retry_after, Some(DAY / 2), "until midnight");
+    assert!(purse.hold(usd(10), start() + DAY).is_ok(), "the next day");
+    assert_eq!(purse.hold(usd(11), start() + DAY).unwrap_err().retry_after, None, "never");
+}
+
+#[test]
+fn every_budget_of_a_caller_allows_it_or_none_holds_anything() {
+    let budgets = Budgets::default();
+    let mine = [(holder(Some("k")), rule(3, Period::Total)), (holder(None), rule(10, Period::Month))];
+    let purse = budgets.purse(mine).unwrap();
+    assert_eq!(purse.hold(usd(4), start()).unwrap_err().of, Scope::Key);
+    assert!(purse.standing(start()).iter().all(|standing| standing.held == Usd::ZERO));
+    // Another key of the tenant's.
+    let other = budgets.purse([(holder(None), rule(10, Period::Month))]).unwrap();
+    let hold = other.hold(usd(9), start()).unwrap();
+    assert_eq!(purse.hold(usd(2), start()).unwrap_err().of, Scope::Tenant);
+    drop(hold);
+    assert!(purse.hold(usd(1), start()).is_ok());
+}
+
+#[test]
+fn a_call_over_midnight_counts_for_the_day_it_began_in_unless_it_is_extended() {
+    let budgets = Budgets::default();
+    let purse = budgets.purse([(holder(None), rule(10, Period::Day))]).unwrap();
+    let before = purse.hold(usd(10), start()).unwrap();
+    let stream = {
+        let purse = budgets.purse([(holder(Some("s")), rule(10, Period::Day))]).unwrap();
+        let hold = purse.hold(usd(4), start()).unwrap();
+        hold.extend(usd(1), start() + DAY).unwrap();
+        assert_eq!(purse.standing(start() + DAY)[0].held, usd(5), "all of it, in the new day");
+        hold.settle(usd(3));
+        purse.standing(start() + DAY).remove(0)
+    };
+    assert_eq!((stream.spent, stream.held), (usd(3), Usd::ZERO));
+    let after = purse.hold(usd(10), start() + DAY).unwrap();
+    before.settle(usd(10));
+    after.settle(usd(7));
+    assert_eq!(purse.standing(start() + DAY)[0].spent, usd(7));
+}
+
+#[test]
+fn a_reload_keeps_what_was_spent() {
+    let budgets = Budgets::default();
+    let purse = budgets.purse([(holder(None), rule(10, Period::Day))]).unwrap();
+    purse.hold(usd(8), start()).unwrap().settle(usd(8));
+    let raised = budgets.purse([(holder(None), rule(12, Period::Day))]).unwrap();
+    assert_eq!(raised.standing(start())[0].spent, usd(8));
+    assert!(!raised.is_low(start()));
+    let hold = raised.hold(usd(3), start()).unwrap();
+    assert!(raised.is_low(start()), "1 of 12 is left");
+    drop(hold);
+    let lowered = budgets.purse([(holder(None), rule(5, Period::Day))]).unwrap();
+    assert!(lowered.hold(usd(1), start()).is_err());
+}
+
+/// What may happen to a call.
+#[derive(Debug, Clone)]
+enum Move {
+    Hold { by: usize, amount: u128 },
+    Extend { which: usize, more: u128 },
+    Settle { which: usize, share: u128 },
+    Abandon { which: usize },
+    Later { hours: u64 },
+}
+
+fn moves() -> impl Strategy<Value = Vec<Move>> {
+    let one = prop_oneof![
+        4 => (0..3_usize, 0..40_u128).prop_map(|(by, amount)| Move::Hold { by, amount }),
+        2 => (0..8_usize, 0..20_u128).prop_map(|(which, more)| Move::Extend { which, more }),
+        3 => (0..8_usize, 0..=100_u128).prop_map(|(which, share)| Move::Settle { which, share }),
+        1 => (0..8_usize).prop_map(|which| Move::Abandon { which }),
+        1 => (1..30_u64).prop_map(|hours| Move::Later { hours }),
+    ];
+    proptest::collection::vec(one, 1..120)
+}
+
+proptest! {
+    /// Whatever happens in whatever order: no budget is ever overrun by calls that cost no more than was held for them, what is
+    /// held is the sum of the open holds, and what is spent the sum of the settled ones.
+    #[test]
+    fn no_order_of_calls_overruns_a_budget(moves in moves()) {
+        let budgets = Budgets::default();
+        let tenant = (holder(None), rule(100, Period::Total));
+        let keys = ["a", "b"].map(|key| (holder(Some(key)), rule(60, Period::Day)));
+        let [a, b] = keys;
+        let purses = [
+            budgets.purse([tenant.clone(), a]).unwrap(),
+            budgets.purse([b, tenant.clone()]).unwrap(),
+            budgets.purse([tenant]).unwrap(),
+        ];
+        let mut now = start();
+        let mut open: Vec<Hold> = Vec::new();
+        let mut spent = Usd::ZERO;
+        for one in moves {
+            match one {
+                Move::Hold { by, amount } => open.extend(purses[by].hold(usd(amount), now)),
+                Move::Extend { which, more } => {
+                    if let Some(hold) = open.get(which) {
+                        let before = hold.amount();
+                        let extended = hold.extend(usd(more), now).is_ok();
+                        prop_assert_eq!(hold.amount(), if extended { before.plus(usd(more)) } else { before });
+                    }
+                }
+                Move::Settle { which, share } if which < open.len() => {
+                    let hold = open.swap_remove(which);
+                    let cost = Usd::from_pico(hold.amount().pico() * share / 100);
+                    hold.settle(cost);
+                    spent = spent.plus(cost);
+                }
+                Move::Abandon { which } if which < open.len() => {
+                    let hold = open.swap_remove(which);
+                    spent = spent.plus(hold.amount());
+                }
+                Move::Later { hours } => now += Duration::from_secs(hours * 3600),
+                Move::Settle { .. } | Move::Abandon { .. } => {}
+            }
+            for purse in &purses {
+                for standing in purse.standing(now) {
+                    prop_assert!(standing.spent.plus(standing.held) <= standing.rule.limit, "{standing:?}");
+                }
+            }
+            let total = &purses[2].standing(now)[0];
+            prop_assert_eq!(total.spent, spent);
+            let held = open.iter().fold(Usd::ZERO, |sum, hold| sum.plus(hold.amount()));
+            prop_assert_eq!(total.held, held);
+        }
+    }
+}
+
+/// A thousand at once, on several threads, against a budget for a hundred.
+#[test]
+fn threads_cannot_overrun_a_budget_together() {
+    let budgets = Budgets::default();
+    let purse = budgets.purse([(holder(None), rule(100, Period::Total))]).unwrap();
+    let let_through: usize = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..8)
+            .map(|_| {
+                scope.spawn(|| {
+                    let hold = |_| purse.hold(usd(1), start()).ok();
+                    let holds: Vec<Hold> = (0..125).filter_map(hold).collect();
+                    holds.iter().for_each(|hold| hold.settle(usd(1)));
+                    holds.len()
+                })
+            })
+            .collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+    });
+    assert_eq!(let_through, 100);
+    assert_eq!(purse.standing(start())[0].spent, usd(100));
+}

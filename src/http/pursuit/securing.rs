@@ -1,0 +1,62 @@
+//! What a call may cost, held of the caller's budgets before it is made.
+
+use std::time::SystemTime;
+
+use super::Pursuit;
+use crate::{
+    budget::Hold,
+    http::error::AttemptFault,
+    money,
+    openai::{chunk::Dialect, endpoint::Endpoint},
+    stream::transcript::Transcript,
+    telemetry::bill::STEP_TOKENS,
+    upstream::model::Model,
+};
+
+/// Money held for a call.
+#[derive(Debug)]
+pub(super) struct Secured {
+    pub(super) hold: Hold,
+    /// How many answers it brings that nothing bounds: more is held as they are written.
+    pub(super) unbounded_answers: Option<u64>,
+}
+
+/// Tokens for which money is held where an answer has no bound and comes in one piece: nothing can be held as it is written.
+const UNSTREAMED_TOKENS: u64 = 4096;
+
+impl Pursuit {
+    /// Holds what a call of the model at `place` may cost; nothing, where there is no budget.
+    pub(super) fn secure(
+        &self,
+        place: usize,
+        model: &Model,
+        transcript: Option<&Transcript>,
+    ) -> Result<Option<Secured>, AttemptFault> {
+        let call = &self.call;
+        // What has no price is not asked where there is a budget.
+        let (Some(purse), Some(price)) = (&call.purse, &model.price) else { return Ok(None) };
+        let known = self.tenant.plans.models.get(place);
+        let bounds = call.request.bounds();
+        let given = transcript.and_then(Transcript::given).map_or(0, |given| given.len() as u64);
+        let context = known.and_then(|model| model.context_tokens()).map(u64::from);
+        let prompt = match (context, call.endpoint) {
+            // What came before is with the upstream, and not in the request.
+            (Some(context), Endpoint::Responses) => context,
+            (context, _) => bounds.prompt.saturating_add(given).min(context.unwrap_or(u64::MAX)),
+        };
+        let longest = known.and_then(|model| model.max_output_tokens).map(u64::from);
+        let bound = match call.endpoint.dialect() {
+            Dialect::Embeddings => Some(0),
+            _ => bounds.answer.into_iter().chain(longest).min(),
+        };
+        let (tokens, unbounded_answers) = match bound {
+            Some(bound) => (bound, None),
+            None if call.streams() => (STEP_TOKENS, Some(bounds.answers)),
+            None => (UNSTREAMED_TOKENS, None),
+        };
+        let answers = money::answer_at_most(price, tokens.saturating_mul(bounds.answers));
+        let amount = money::prompt_at_most(price, prompt).plus(answers);
+        let hold = purse.hold(amount, SystemTime::now()).map_err(AttemptFault::OverBudget)?;
+        Ok(Some(Secured { hold, unbounded_answers }))
+    }
+}
