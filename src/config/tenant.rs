@@ -1,13 +1,18 @@
 //! Who may call, with which keys, and which models they may reach.
 
-use std::{collections::BTreeMap, fmt, time::SystemTime};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    time::SystemTime,
+};
 
 use sha2::{Digest, Sha256};
 
+use super::route::Selection;
 use crate::budget::BudgetRule;
 
 /// One entry of `tenants`.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Default)]
 pub struct TenantConfig {
     /// Its own keys and those of its projects, no two of one name; empty only when `open`.
     pub keys: Vec<KeyConfig>,
@@ -17,6 +22,10 @@ pub struct TenantConfig {
     pub pool: Vec<String>,
     /// The name in `routes` that `auto` stands for.
     pub default_route: String,
+    /// Names in `routes` that it may use, the default route among them (key `routes`); all where the file does not say.
+    pub allowed_routes: Option<BTreeSet<String>>,
+    /// What chooses among scored models for it, in place of its routes' own rules.
+    pub selection: Option<Selection>,
     /// The pool's model that answers when a router fails.
     pub default_model: Option<String>,
     /// What all its keys may spend together; one for each period at most.

@@ -26,7 +26,12 @@ impl Routes<'_> {
     /// Every route that this tenant can use, and a plan for every router.
     pub(super) fn plan(&self, found: &mut Diagnostics) -> PoolPlans {
         let mut routes: BTreeMap<Arc<str>, Arc<Plan>> = BTreeMap::new();
+        let allowed = self.tenant.allowed_routes.as_ref();
         for (name, route) in &self.config.routes {
+            // A route that the tenant may not use does not exist for it.
+            if allowed.is_some_and(|allowed| !allowed.contains(name)) {
+                continue;
+            }
             let plan = match &route.choice {
                 RouteChoice::Static { models } => self.static_plan(name, models, found),
                 RouteChoice::Routed(routed) => self.routed_plan(name, routed, found),
@@ -36,7 +41,8 @@ impl Routes<'_> {
             }
         }
         let mut routers = BTreeMap::new();
-        for (kind, prepared) in self.engines.by_kind() {
+        // Who may use some routes only may not make others of routers' names.
+        for (kind, prepared) in self.engines.by_kind().filter(|_| allowed.is_none()) {
             let standard = RoutedConfig { router: kind, ..RoutedConfig::standard() };
             let rule = RulePlan::Threshold { alpha: 0.5, split: 1.0 };
             routers.insert(kind.name(), Arc::new(self.learned(prepared, &standard, rule)));
@@ -61,7 +67,7 @@ impl Routes<'_> {
         self.warn_of_unrated(prepared, found);
         let provisional = RulePlan::Threshold { alpha: 0.5, split: 1.0 };
         let mut plan = self.learned(prepared, routed, provisional);
-        match self.rule(&plan, routed.selection) {
+        match self.rule(&plan, self.tenant.selection.unwrap_or(routed.selection)) {
             Ok(rule) => plan.rule = rule,
             Err(message) => {
                 found.push(self.config.source.error(&["routes", route], message, None));

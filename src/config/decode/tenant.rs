@@ -11,7 +11,7 @@ use time::{
 use super::{AUTO, check_name, named};
 use crate::budget::{BudgetRule, Period};
 use crate::config::model::ModelConfig;
-use crate::config::route::{RouteChoice, RouteConfig};
+use crate::config::route::{RouteChoice, RouteConfig, Selection};
 use crate::config::tenant::{KeyConfig, KeyDigest, TenantConfig};
 use crate::config::usd::Usd;
 use crate::config::value::{Fields, Value};
@@ -79,11 +79,33 @@ fn tenant<'a>(
         warn_of_unpriced(value, &pool, &names.unpriced);
     }
     let default_route = default_route(&mut fields, &pool, names).unwrap_or_default();
+    let routes = fields.take("routes");
+    let allowed_routes = routes.as_ref().and_then(|value| allowed_routes(value, names));
+    if let (Some(value), Some(allowed)) = (&routes, &allowed_routes)
+        && !default_route.is_empty()
+        && !allowed.contains(&default_route)
+    {
+        value.error(
+            format!("lacks the default route `{default_route}`"),
+            "add it, or give another `default_route`".to_owned(),
+        );
+    }
+    let selection = selection(&mut fields);
     let default_model = fields.read("default_model", |value| default_model(value, &pool));
     let later = "remove it: nothing would enforce it";
     fields.refuse("limits", later);
     fields.finish();
-    Some(TenantConfig { keys, open, pool, default_route, default_model, budgets, projects })
+    Some(TenantConfig {
+        keys,
+        open,
+        pool,
+        default_route,
+        allowed_routes,
+        selection,
+        default_model,
+        budgets,
+        projects,
+    })
 }
 
 /// What a model without a price costs cannot be held of a budget.
@@ -127,6 +149,20 @@ fn check_labels(tenant: &Value<'_>, keys: &[KeyConfig]) {
             );
         }
     }
+}
+
+/// A rule in place of the routes' own.
+fn selection(fields: &mut Fields<'_>) -> Option<Selection> {
+    let share = fields.take("strong_share");
+    let threshold = fields.take("threshold");
+    if let (Some(_), Some(second)) = (&share, &threshold) {
+        second.error_at_name(
+            "is a second rule to choose by",
+            "give it only one of `strong_share` and `threshold`".to_owned(),
+        );
+    }
+    let share = share.and_then(|value| value.probability()).map(Selection::StrongShare);
+    share.or_else(|| threshold.and_then(|value| value.probability()).map(Selection::Threshold))
 }
 
 /// One budget, or a list of them: one for each period at most.
@@ -267,8 +303,51 @@ fn digest(value: &Value<'_>, fields: &mut Fields<'_>) -> Option<KeyDigest> {
     }
 }
 
+/// Names, and patterns such as `openai/*`, which stand for every model whose name fits.
 fn pool_names(value: &Value<'_>, names: &Names<'_>) -> Vec<String> {
-    value.distinct("a list of at least one model", |item| item.name("model", names.models).map(str::to_owned))
+    let read = |item: &Value<'_>| {
+        let written = item.text("the name of a model")?;
+        if !written.contains('*') {
+            return item.name("model", names.models).map(str::to_owned);
+        }
+        if !names.models.iter().any(|model| fits(written, model)) {
+            item.error("no model fits this pattern", item.hint("", names.models.iter().copied()));
+        }
+        Some(written.to_owned())
+    };
+    let mut pool: Vec<String> = Vec::new();
+    for written in value.distinct("a list of at least one model", read) {
+        // A name that was complained about fits none.
+        for model in names.models.iter().filter(|model| fits(&written, model)) {
+            if !pool.iter().any(|known| known == model) {
+                pool.push((*model).to_owned());
+            }
+        }
+    }
+    pool
+}
+
+/// Whether a name fits a pattern, in which each `*` stands for any text.
+fn fits(pattern: &str, name: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let Some(mut rest) = parts.next().and_then(|first| name.strip_prefix(first)) else { return false };
+    let mut parts = parts.peekable();
+    while let Some(part) = parts.next() {
+        // The last part must be the end; any other is taken where it comes first.
+        if parts.peek().is_none() {
+            return rest.ends_with(part);
+        }
+        let Some(at) = rest.find(part) else { return false };
+        rest = rest.get(at + part.len()..).unwrap_or_default();
+    }
+    rest.is_empty()
+}
+
+/// The routes that the tenant may use; its default route must be one.
+fn allowed_routes(value: &Value<'_>, names: &Names<'_>) -> Option<BTreeSet<String>> {
+    let routes: BTreeSet<&str> = names.routes.keys().map(String::as_str).collect();
+    let allowed = value.distinct("a list of at least one route", |item| item.name("route", &routes));
+    (!allowed.is_empty()).then(|| allowed.into_iter().map(str::to_owned).collect())
 }
 
 fn default_route(fields: &mut Fields<'_>, pool: &[String], names: &Names<'_>) -> Option<String> {
@@ -302,4 +381,31 @@ fn default_route(fields: &mut Fields<'_>, pool: &[String], names: &Names<'_>) ->
 fn default_model(value: &Value<'_>, pool: &[String]) -> Option<String> {
     let pool: BTreeSet<&str> = pool.iter().map(String::as_str).collect();
     value.name("model of the pool", &pool).map(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fits;
+
+    #[test]
+    fn patterns() {
+        for (pattern, name) in [
+            ("openai/*", "openai/gpt-4o"),
+            ("*", "m"),
+            ("*-mini", "gpt-4o-mini"),
+            ("a*b*c", "a-b-b-c"),
+            ("m*", "m"),
+        ] {
+            assert!(fits(pattern, name), "{pattern} {name}");
+        }
+        for (pattern, name) in [
+            ("openai/*", "azure/gpt-4o"),
+            ("*-mini", "gpt-4o-mini-2"),
+            ("a*b*c", "a-c"),
+            ("ab*ba", "aba"),
+            ("m*x", "m"),
+        ] {
+            assert!(!fits(pattern, name), "{pattern} {name}");
+        }
+    }
 }

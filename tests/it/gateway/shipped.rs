@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::{
     answers::answer,
+    client::post,
     stand::{Setup, Stand},
     upstream::{Script, Upstream},
 };
@@ -51,6 +52,32 @@ async fn choices(stand: &Stand, model: &str) -> Vec<String> {
         choices.push(chosen(stand, model, prompt).await);
     }
     choices
+}
+
+#[tokio::test]
+async fn a_tenant_may_have_a_rule_of_its_own() {
+    let upstream = Upstream::start([Script::json(200, &answer("x"))]).await;
+    let url = upstream.base_url();
+    let tenant = |key: &str, share: u8| {
+        format!("{key}: {{keys: [{{key: {key}}}], pool: [strong, weak], strong_share: {share}}}")
+    };
+    let stand = Setup::new()
+        .model("strong", &url, "rated_as: gpt-4-1106-preview, price: {input: 10, output: 30}")
+        .model("weak", &url, "rated_as: mixtral-8x7b-instruct-v0.1, price: {input: 0.5, output: 0.5}")
+        .routes("{auto: {router: mf, strong_share: 0.5, timeout: 5s}}")
+        .tenants(&format!("{{{}, {}}}", tenant("rich", 1), tenant("poor", 0)))
+        .start_shipped()
+        .await;
+    for (key, model) in [("rich", "strong"), ("poor", "weak")] {
+        for prompt in PROMPTS {
+            let body =
+                serde_json::json!({"model": "auto", "messages": [{"role": "user", "content": prompt}]});
+            let mut request = post("/v1/chat/completions", body.to_string());
+            request.headers_mut().insert("authorization", format!("Bearer {key}").parse().unwrap());
+            let reply = stand.client().await.last(request).await;
+            assert_eq!(reply.header("x-pointsman-model"), Some(model), "{prompt}");
+        }
+    }
 }
 
 #[tokio::test]

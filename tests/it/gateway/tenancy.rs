@@ -48,6 +48,29 @@ async fn chat_as(stand: &Stand, key: &str, model: &str) -> Reply {
 }
 
 #[tokio::test]
+async fn a_route_that_a_tenant_may_not_use_does_not_exist_for_it() {
+    let upstream = upstream().await;
+    let stand = Setup::new()
+        .model("x/one", &upstream.base_url(), "")
+        .model("x/two", &upstream.base_url(), "")
+        .model("y", &upstream.base_url(), "")
+        .routes("{some: {models: [x/two]}, more: {models: [x/one]}}")
+        .tenants("{t: {keys: [{key: key-t}], pool: [\"x/*\"], default_route: some, routes: [some]}}")
+        .start()
+        .await;
+    assert_eq!(chat_as(&stand, "key-t", "auto").await.header("x-pointsman-model"), Some("x/two"));
+    assert_eq!(chat_as(&stand, "key-t", "x/one").await.status, 200, "the pool is as wide as the pattern");
+    let mut unknown = Vec::new();
+    for model in ["more", "none", "y", "router-mf-0.5"] {
+        let mut reply = chat_as(&stand, "key-t", model).await;
+        unknown.push((reply.status.as_u16(), reply.text().await.replace(&format!("'{model}'"), "…")));
+    }
+    assert!(unknown.iter().all(|reply| *reply == unknown[0]) && unknown[0].0 == 404, "{unknown:?}");
+    let listed = ask(&stand, Some("Bearer key-t"), "GET", "/v1/models", String::new()).await.text().await;
+    assert!(listed.contains("\"some\"") && !listed.contains("\"more\""), "{listed}");
+}
+
+#[tokio::test]
 async fn a_model_of_another_tenant_is_answered_as_one_that_does_not_exist() {
     let upstream = upstream().await;
     let stand = stand(&upstream, "").await;
