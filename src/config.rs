@@ -9,6 +9,7 @@ mod decode;
 pub mod delivery;
 pub mod diagnostic;
 mod expand;
+pub mod jwt;
 pub mod model;
 mod node;
 mod path;
@@ -34,6 +35,7 @@ use std::sync::Arc;
 pub use base_url::{HttpBaseUrl, Scheme};
 pub use delivery::{Continuation, Delivery, StreamRecovery, Timeouts, WhenLow};
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
+pub use jwt::JwtConfig;
 pub use model::{ClientIdentity, FeatureSet, ModelConfig, Provider, ResponseModel, UpstreamTls, UsageMode};
 pub use price::{Price, TokenPrice};
 pub use probability::Probability;
@@ -57,6 +59,8 @@ pub struct Config {
     pub tls: Option<ListenerTls>,
     /// Where a line is written for each request; nowhere when absent.
     pub access_log: Option<AccessLogTarget>,
+    /// Who may sign tokens in place of keys; no two of one issuer.
+    pub jwt: Vec<JwtConfig>,
     /// The limits of the process.
     pub server: ServerLimits,
     /// The upstream models by their names in pools; at least one.
@@ -123,6 +127,7 @@ impl Config {
             admin_listen: None,
             tls: None,
             access_log: None,
+            jwt: Vec::new(),
             server: ServerLimits::default(),
             models,
             routes,

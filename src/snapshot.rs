@@ -16,7 +16,10 @@ use crate::{
     budget::Purse,
     config::{Delivery, ServerLimits},
     routing::plan::PoolPlans,
-    tenancy::{AuthError, Keyring},
+    tenancy::{
+        AuthError, Keyring, bearer,
+        jwt::{Bearer, Issuer, is_token},
+    },
     upstream::model::Model,
 };
 
@@ -29,8 +32,14 @@ pub struct Snapshot {
     pub tls: Option<Arc<ServerConfig>>,
     /// Who is calling.
     keyring: Keyring<Arc<Caller>>,
+    issuers: Vec<Arc<Issuer>>,
+    /// Whom tokens stand for: each tenant, and each of its projects.
+    bearers: Bearers,
     tenants: BTreeMap<Arc<str>, Arc<Tenant>>,
 }
+
+/// Callers by tenant and project.
+type Bearers = BTreeMap<(Arc<str>, Option<Arc<str>>), Arc<Caller>>;
 
 /// Whose a request is: the one whom its key stands for.
 #[derive(Debug)]
@@ -81,7 +90,14 @@ impl Snapshot {
     ///
     /// # Errors
     /// When there is none, or its time is over.
-    pub fn caller(&self, headers: &HeaderMap) -> Result<&Arc<Caller>, AuthError> {
+    pub async fn caller(&self, headers: &HeaderMap) -> Result<&Arc<Caller>, AuthError> {
+        if let Some(token) = bearer(headers).filter(|bearer| is_token(bearer))
+            && let Some(issuer) = self.issuers.iter().find(|issuer| issuer.is_named_by(token))
+        {
+            let Bearer { tenant, project } = issuer.verify(token).await?;
+            let named = (tenant.into(), project.map(Arc::from));
+            return self.bearers.get(&named).ok_or(AuthError::Unknown);
+        }
         let caller = self.keyring.authenticate(headers)?;
         // Most keys have no end: the clock is not read for them.
         match caller.expires {
@@ -92,7 +108,7 @@ impl Snapshot {
 
     /// Everybody who may call.
     pub fn callers(&self) -> impl Iterator<Item = &Arc<Caller>> {
-        self.keyring.callers()
+        self.keyring.callers().chain(self.bearers.values())
     }
 
     /// Every tenant.

@@ -2,6 +2,8 @@
 //!
 //! Must not know what a caller may do. Keys are kept as digests and compared in constant time.
 
+pub mod jwt;
+
 use std::collections::HashMap;
 
 use http::{HeaderMap, header};
@@ -29,8 +31,11 @@ pub enum AuthError {
     #[error("incorrect API key provided")]
     Unknown,
     /// A key whose time is over.
-    #[error("the API key provided has expired")]
+    #[error("the API key or token provided has expired")]
     Expired,
+    /// A token, and no keys of its issuer.
+    #[error("the token provided cannot be verified now")]
+    Unverifiable,
 }
 
 impl<T> Default for Keyring<T> {
@@ -86,7 +91,8 @@ fn prefix(digest: &KeyDigest) -> [u8; 8] {
 }
 
 /// The key of `Authorization: Bearer KEY`; more than one such header is none at all.
-fn bearer(headers: &HeaderMap) -> Option<&str> {
+#[must_use]
+pub fn bearer(headers: &HeaderMap) -> Option<&str> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let value = values.next().filter(|_| values.next().is_none())?.to_str().ok()?;
     let (scheme, key) = value.split_once(' ')?;

@@ -7,7 +7,7 @@ use http::Uri;
 use http::uri::Authority;
 
 /// An `http` or `https` URL that paths are appended to: no user, no query, no fragment, no trailing slash.
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq, Hash)]
 pub struct HttpBaseUrl {
     scheme: Scheme,
     authority: Authority,
@@ -15,7 +15,7 @@ pub struct HttpBaseUrl {
 }
 
 /// How an upstream is spoken to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Scheme {
     /// In the clear.
     Http,

@@ -3,6 +3,7 @@
 //! Models are read first, then routes, then tenants, so that each can check the names it uses.
 
 mod delivery;
+mod jwt;
 mod model;
 mod route;
 mod server;
@@ -33,6 +34,7 @@ pub(super) fn config(root: &Value<'_>, source: Source) -> Option<Config> {
     let admin_listen = admin_listen(&mut fields, listen);
     let tls = fields.read("tls", server::listener_tls);
     let access_log = fields.read("access_log", server::access_log);
+    let jwt = fields.read("jwt", jwt::issuers).unwrap_or_default();
     let server = fields.read("server", server::limits).unwrap_or_else(ServerLimits::default);
 
     let models = fields.require("models", "for example `models: {gpt-4o: {api_key: \"${OPENAI_API_KEY}\"}}`");
@@ -47,11 +49,26 @@ pub(super) fn config(root: &Value<'_>, source: Source) -> Option<Config> {
 
     let tenants = fields.require("tenants", "it says who may call and which models each may reach");
     let tenants = tenants
-        .map(|tenants| tenant::tenants(&tenants, (&models, &model_names), &routes))
+        .map(|tenants| {
+            let names = tenant::Names::of(&models, &model_names, &routes, !jwt.is_empty());
+            tenant::tenants(&tenants, &names)
+        })
         .unwrap_or_default();
     fields.finish();
     let files = BTreeSet::new();
-    Some(Config { listen, admin_listen, tls, access_log, server, models, routes, tenants, files, source })
+    Some(Config {
+        listen,
+        admin_listen,
+        tls,
+        access_log,
+        jwt,
+        server,
+        models,
+        routes,
+        tenants,
+        files,
+        source,
+    })
 }
 
 fn admin_listen(fields: &mut Fields<'_>, listen: SocketAddr) -> Option<SocketAddr> {

@@ -206,6 +206,7 @@ impl Failure {
     /// Its status.
     pub(super) fn status(&self) -> StatusCode {
         match self {
+            Self::Auth(AuthError::Unverifiable) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Auth(_) => StatusCode::UNAUTHORIZED,
             Self::Request(_)
             | Self::BodyBroken
@@ -231,6 +232,7 @@ impl Failure {
             | Self::OverBudget(_)
             | Self::Exhausted { fault: AttemptFault::RateLimited { .. }, .. } => Outcome::Limited,
             Self::Exhausted { .. } => Outcome::UpstreamError,
+            Self::Auth(AuthError::Unverifiable) => Outcome::GatewayError,
             _ => Outcome::ClientError,
         }
     }
@@ -249,6 +251,7 @@ impl Failure {
 
     fn kind_code_param(&self) -> (&'static str, Option<&'static str>, Option<&str>) {
         match self {
+            Self::Auth(AuthError::Unverifiable) => ("server_error", Some("token_unverifiable"), None),
             Self::Auth(_) => ("authentication_error", Some("invalid_api_key"), None),
             Self::Request(error) => ("invalid_request_error", None, error.param()),
             Self::UnknownModel(_) => ("invalid_request_error", Some("model_not_found"), Some("model")),
@@ -272,7 +275,7 @@ impl Failure {
     /// When it is worth asking again.
     pub(super) fn retry_after(&self) -> Option<HeaderValue> {
         match self {
-            Self::Overloaded => Some(HeaderValue::from_static("1")),
+            Self::Overloaded | Self::Auth(AuthError::Unverifiable) => Some(HeaderValue::from_static("1")),
             Self::OverBudget(over_budget) => {
                 over_budget.retry_after.map(|after| HeaderValue::from(after.as_secs().max(1)))
             }

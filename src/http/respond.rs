@@ -8,7 +8,7 @@ use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 use serde::Serialize;
 
 use super::error::Failure;
-use crate::telemetry::account::Account;
+use crate::{telemetry::account::Account, tenancy::AuthError};
 
 /// Any response's body.
 pub type ResponseBody = UnsyncBoxBody<Bytes, BodyError>;
@@ -57,7 +57,7 @@ pub(super) fn failure(failure: &Failure) -> Response<ResponseBody> {
         Failure::Method(allowed) => {
             headers.insert(header::ALLOW, HeaderValue::from_static(allowed));
         }
-        Failure::Auth(_) => {
+        Failure::Auth(why) if *why != AuthError::Unverifiable => {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         // What was not read of the request must not be read as the next one.

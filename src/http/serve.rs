@@ -113,7 +113,7 @@ async fn client(
 ) -> Response<ResponseBody> {
     let mut account = Account::open(&app.books, request_id.to_str().unwrap_or_default());
     let snapshot = app.snapshot.load_full();
-    let admitted = admit(&snapshot, request.headers()).map(|caller| {
+    let admitted = admit(&snapshot, request.headers()).await.map(|caller| {
         account.set_tenant(&caller.tenant.name);
         Arc::clone(caller)
     });
@@ -156,12 +156,12 @@ fn models(tenant: &Tenant, path: &str, method: &Method) -> Result<Response<Respo
 }
 
 /// Whose request it is, if its head is acceptable.
-fn admit<'a>(snapshot: &'a Snapshot, headers: &HeaderMap) -> Result<&'a Arc<Caller>, Failure> {
+async fn admit<'a>(snapshot: &'a Snapshot, headers: &HeaderMap) -> Result<&'a Arc<Caller>, Failure> {
     let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
     if bytes > snapshot.limits.max_header_bytes || headers.len() > HEADER_FIELDS_MAX {
         return Err(HeadFault::TooLarge(snapshot.limits.max_header_bytes).into());
     }
-    Ok(snapshot.caller(headers)?)
+    Ok(snapshot.caller(headers).await?)
 }
 
 async fn endpoint_answer(

@@ -9,7 +9,7 @@ use std::{
 
 use pointsman_routers::CostClass;
 
-use super::{Caller, Snapshot, Tenant, routes::Routes};
+use super::{Bearers, Caller, Snapshot, Tenant, routes::Routes};
 use crate::{
     budget::{BudgetRule, Budgets, Holder},
     config::{
@@ -17,7 +17,7 @@ use crate::{
         TenantConfig,
     },
     routing::{candidates::PoolModel, engine::Engine, worker::Worker},
-    tenancy::Keyring,
+    tenancy::{Keyring, jwt::Issuer},
     upstream::{client::Clients, model::Model},
 };
 
@@ -95,7 +95,13 @@ pub fn build(config: &Config, context: &BuildContext<'_>) -> Result<(Snapshot, D
         return Err(found);
     }
     let keyring = keyring(config, &tenants, context.budgets);
-    Ok((Snapshot { limits: config.server.clone(), tls: None, keyring, tenants }, found))
+    let issuers = issuers(config, context.clients, &mut found);
+    let bearers =
+        if issuers.is_empty() { BTreeMap::new() } else { bearers(config, &tenants, context.budgets) };
+    if found.has_errors() {
+        return Err(found);
+    }
+    Ok((Snapshot { limits: config.server.clone(), tls: None, keyring, issuers, bearers, tenants }, found))
 }
 
 fn keyring(
@@ -107,18 +113,49 @@ fn keyring(
     for (name, tenant_config) in &config.tenants {
         let Some(tenant) = tenants.get(name.as_str()) else { continue };
         for key in &tenant_config.keys {
-            keyring.add(key.digest, Arc::new(caller(tenant, tenant_config, Some(key), budgets)));
+            let project = key.project.as_deref().map(Arc::from);
+            let caller = caller(tenant, tenant_config, (project, Some(key)), budgets);
+            keyring.add(key.digest, Arc::new(caller));
         }
         if tenant_config.open {
-            keyring.set_open(Arc::new(caller(tenant, tenant_config, None, budgets)));
+            keyring.set_open(Arc::new(caller(tenant, tenant_config, (None, None), budgets)));
         }
     }
     keyring
 }
 
-fn caller(tenant: &Arc<Tenant>, config: &TenantConfig, key: Option<&KeyConfig>, budgets: &Budgets) -> Caller {
+fn issuers(config: &Config, clients: &Clients, found: &mut Diagnostics) -> Vec<Arc<Issuer>> {
+    let mut issuers = Vec::new();
+    for jwt in &config.jwt {
+        match Issuer::of(jwt, clients) {
+            Ok(issuer) => issuers.push(issuer),
+            Err(error) => found.push(config.source.error(&["jwt"], error.to_string(), None)),
+        }
+    }
+    issuers
+}
+
+/// Whom tokens stand for.
+fn bearers(config: &Config, tenants: &BTreeMap<Arc<str>, Arc<Tenant>>, budgets: &Budgets) -> Bearers {
+    let mut bearers = BTreeMap::new();
+    for (name, tenant) in tenants {
+        let Some(tenant_config) = config.tenants.get(&**name) else { continue };
+        let projects = tenant_config.projects.keys().map(|project| Some(Arc::from(project.as_str())));
+        for project in projects.chain([None]) {
+            let caller = caller(tenant, tenant_config, (project.clone(), None), budgets);
+            bearers.insert((Arc::clone(name), project), Arc::new(caller));
+        }
+    }
+    bearers
+}
+
+fn caller(
+    tenant: &Arc<Tenant>,
+    config: &TenantConfig,
+    (project, key): (Option<Arc<str>>, Option<&KeyConfig>),
+    budgets: &Budgets,
+) -> Caller {
     let label = key.map(|key| Arc::from(key.label.as_str()));
-    let project: Option<Arc<str>> = key.and_then(|key| key.project.as_deref()).map(Arc::from);
     let of_tenant = Holder::tenant(&tenant.name);
     let of_project = Holder { project: project.clone(), ..of_tenant.clone() };
     let of_key = Holder { key: label.clone(), ..of_project.clone() };

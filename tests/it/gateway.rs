@@ -25,3 +25,4 @@ mod smuggling;
 mod stalling;
 mod tenancy;
 mod tls;
+mod tokens;

@@ -103,7 +103,7 @@ fn base_urls(value: &Value<'_>) -> Option<Vec<HttpBaseUrl>> {
     Some(vec![base_url(value)?])
 }
 
-fn base_url(value: &Value<'_>) -> Option<HttpBaseUrl> {
+pub(super) fn base_url(value: &Value<'_>) -> Option<HttpBaseUrl> {
     let text = value.text("a URL such as https://api.openai.com/v1")?;
     match text.parse() {
         Ok(url) => Some(url),

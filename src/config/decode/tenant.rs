@@ -24,22 +24,31 @@ struct Taken<'a> {
 }
 
 /// What tenants may name.
-struct Names<'a> {
+pub(super) struct Names<'a> {
     models: &'a BTreeSet<&'a str>,
     /// Those without a price.
     unpriced: BTreeSet<&'a str>,
     routes: &'a BTreeMap<String, RouteConfig>,
+    /// Tokens may stand for tenants: they need no keys.
+    has_tokens: bool,
 }
 
-pub(super) fn tenants(
-    value: &Value<'_>,
-    (models, names): (&BTreeMap<String, ModelConfig>, &BTreeSet<&str>),
-    routes: &BTreeMap<String, RouteConfig>,
-) -> BTreeMap<String, TenantConfig> {
-    let unpriced =
-        models.iter().filter(|(_, model)| model.price.is_none()).map(|(name, _)| name.as_str()).collect();
-    let (mut taken, names) = (Taken::default(), Names { models: names, unpriced, routes });
-    let read = |(name, entry): (_, Value<'_>)| Some((name, tenant(name, &entry, &names, &mut taken)?));
+impl<'a> Names<'a> {
+    pub(super) fn of(
+        models: &'a BTreeMap<String, ModelConfig>,
+        names: &'a BTreeSet<&'a str>,
+        routes: &'a BTreeMap<String, RouteConfig>,
+        has_tokens: bool,
+    ) -> Self {
+        let unpriced =
+            models.iter().filter(|(_, model)| model.price.is_none()).map(|(name, _)| name.as_str());
+        Self { models: names, unpriced: unpriced.collect(), routes, has_tokens }
+    }
+}
+
+pub(super) fn tenants(value: &Value<'_>, names: &Names<'_>) -> BTreeMap<String, TenantConfig> {
+    let mut taken = Taken::default();
+    let read = |(name, entry): (_, Value<'_>)| Some((name, tenant(name, &entry, names, &mut taken)?));
     named(value, "tenant")
         .into_iter()
         .filter_map(read)
@@ -64,7 +73,7 @@ fn tenant<'a>(
         };
         named(&value, "project").into_iter().map(read).collect()
     });
-    if !has_keys && projects.is_empty() && !open {
+    if !has_keys && projects.is_empty() && !open && !names.has_tokens {
         let hint = "`keys: [{hash: \"sha256:…\"}]`, or `open: true` in development".to_owned();
         value.error_at_name("lacks `keys`", hint);
     }
