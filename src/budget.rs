@@ -55,13 +55,15 @@ struct Balance {
     spent: Usd,
     /// What the calls in flight may still cost.
     held: Usd,
+    /// What was spent before this process began is in it.
+    is_known: bool,
 }
 
 impl Balance {
     /// At the time of this period. Time that goes back is not followed.
     fn turn_to(&mut self, period: i64) {
         if period > self.period {
-            *self = Self { period, ..Self::default() };
+            *self = Self { period, is_known: self.is_known, ..Self::default() };
         }
     }
 
@@ -151,6 +153,13 @@ impl Holder {
         Self { tenant: Arc::clone(tenant), project: None, key: None }
     }
 
+    /// Whether what another spends counts for this one, as a part of it or itself.
+    #[must_use]
+    pub fn covers(&self, other: &Self) -> bool {
+        let covers = |this: &Option<Arc<str>>, other: &Option<Arc<str>>| this.is_none() || this == other;
+        self.tenant == other.tenant && covers(&self.project, &other.project) && covers(&self.key, &other.key)
+    }
+
     /// What the budget is for.
     #[must_use]
     pub fn scope(&self) -> Scope {
@@ -234,10 +243,21 @@ impl Purse {
         self.0.iter().map(one).collect()
     }
 
-    /// Books what was spent in the period that is on, as the ledger tells it at the start.
-    pub fn book(&self, holder: &Holder, per: Period, spent: Usd, now: SystemTime) {
-        for line in self.0.iter().filter(|line| line.holder == *holder && line.rule.per == per) {
-            line.account.at(per.number(now)).spent = spent;
+    /// Each account of which it is not known what was spent before, with the beginning of its period.
+    pub fn unknown(&self, now: SystemTime) -> impl Iterator<Item = Option<SystemTime>> {
+        let is_unknown = move |line: &&Line| !line.account.at(line.rule.per.number(now)).is_known;
+        self.0.iter().filter(is_unknown).map(move |line| line.rule.per.start(now))
+    }
+
+    /// Books what was spent before, where that is not known; `spent` tells it for a holder since a time, all parts of the holder
+    /// together.
+    pub fn book(&self, now: SystemTime, spent: impl Fn(&Holder, Option<SystemTime>) -> Usd) {
+        for line in &self.0 {
+            let mut balance = line.account.at(line.rule.per.number(now));
+            if !balance.is_known {
+                balance.is_known = true;
+                balance.spent = balance.spent.plus(spent(&line.holder, line.rule.per.start(now)));
+            }
         }
     }
 }

@@ -31,6 +31,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 pub use base_url::{HttpBaseUrl, Scheme};
 pub use delivery::{Continuation, Delivery, StreamRecovery, Timeouts, WhenLow};
@@ -40,7 +41,7 @@ pub use model::{ClientIdentity, FeatureSet, ModelConfig, Provider, ResponseModel
 pub use price::{Price, TokenPrice};
 pub use probability::Probability;
 pub use route::{EmbedderConfig, RouteChoice, RouteConfig, RoutedConfig, RouterKind, RoutingText, Selection};
-pub use server::{AccessLogTarget, ListenerTls, ServerLimits};
+pub use server::{AccessLogTarget, DatabaseConfig, ListenerTls, ServerLimits};
 pub use source::Source;
 pub use tenant::{KeyConfig, KeyDigest, TenantConfig};
 pub use usd::Usd;
@@ -59,6 +60,10 @@ pub struct Config {
     pub tls: Option<ListenerTls>,
     /// Where a line is written for each request; nowhere when absent.
     pub access_log: Option<AccessLogTarget>,
+    /// Where the ledger is; where the program likes when absent.
+    pub database: Option<DatabaseConfig>,
+    /// How long rows of the ledger are kept; for ever when absent.
+    pub retention: Option<Duration>,
     /// Who may sign tokens in place of keys; no two of one issuer.
     pub jwt: Vec<JwtConfig>,
     /// The limits of the process.
@@ -127,6 +132,8 @@ impl Config {
             admin_listen: None,
             tls: None,
             access_log: None,
+            database: None,
+            retention: None,
             jwt: Vec::new(),
             server: ServerLimits::default(),
             models,

@@ -7,6 +7,7 @@ use std::{
     net::SocketAddr,
     path::Path,
     sync::{Arc, LazyLock},
+    time::{Duration, SystemTime},
 };
 
 use pointsman_routers::shipped::KINDS;
@@ -15,11 +16,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     budget::Budgets,
-    config::{AccessLogTarget, Config, Diagnostics, EmbedderConfig, RoutedConfig, RouterKind},
+    config::{
+        AccessLogTarget, Config, DatabaseConfig, Diagnostics, EmbedderConfig, RoutedConfig, RouterKind, Usd,
+    },
     http::{
         Face,
         app::{App, Watcher},
     },
+    ledger::{self, Ledger, LedgerError, Spent},
     routing::{
         beside,
         embedders::{self, Embedders},
@@ -55,6 +59,9 @@ pub enum StartError {
         /// Why.
         source: std::io::Error,
     },
+    /// The ledger cannot be opened.
+    #[error("database: {0}")]
+    Ledger(#[from] LedgerError),
     /// The address cannot be listened on.
     #[error("cannot listen on {address}: {source}")]
     Listen {
@@ -129,9 +136,36 @@ pub fn reload(app: &App, config: &Config) -> Result<Diagnostics, StartError> {
         snapshot.tls = in_force;
     }
     seed(&app.metrics, &snapshot);
+    if let Some(ledger) = app.books.ledger() {
+        book_before(&snapshot, ledger)?;
+    }
     app.put_in_force(snapshot);
     app.books.write_to(access_log);
     Ok(warnings)
+}
+
+/// Writes a ledger from now on, and knows what was spent before.
+fn keep_ledger(app: &App, path: &Path, retention: Option<Duration>) -> Result<(), LedgerError> {
+    let ledger = Ledger::open(path, retention, Arc::clone(&app.metrics))?;
+    book_before(&app.snapshot.load(), &ledger)?;
+    app.books.keep(ledger);
+    Ok(())
+}
+
+/// Books what the ledger knows to have been spent, in the accounts that know nothing of it.
+fn book_before(snapshot: &Snapshot, ledger: &Ledger) -> Result<(), LedgerError> {
+    let now = SystemTime::now();
+    let day = |start: Option<SystemTime>| start.map_or(i64::MIN, ledger::day);
+    let purses = || snapshot.callers().filter_map(|caller| caller.purse.as_ref());
+    let Some(since) = purses().flat_map(|purse| purse.unknown(now)).map(day).min() else { return Ok(()) };
+    let spent = ledger.spent_since(since)?;
+    for purse in purses() {
+        purse.book(now, |holder, start| {
+            let counts = |spent: &&Spent| spent.day >= day(start) && holder.covers(&spent.by);
+            spent.iter().filter(counts).fold(Usd::ZERO, |sum, spent| sum.plus(spent.amount))
+        });
+    }
+    Ok(())
 }
 
 fn access_log(config: &Config) -> Result<Option<AccessLog>, StartError> {
@@ -177,6 +211,9 @@ impl Gateway {
         let (limits, has_tls) = (snapshot.limits.clone(), snapshot.tls.is_some());
         let app = Arc::new(App::new(snapshot, metrics, budgets, watcher));
         app.books.write_to(access_log(config)?);
+        if let Some(DatabaseConfig::Sqlite(path)) = &config.database {
+            keep_ledger(&app, path, config.retention)?;
+        }
         let listener = |socket, has_tls, face| Listener {
             socket,
             has_tls,
@@ -205,6 +242,14 @@ impl Gateway {
     #[must_use]
     pub fn admin_address(&self) -> Option<SocketAddr> {
         self.admin.as_ref().and_then(|listener| listener.socket.local_addr().ok())
+    }
+
+    /// Writes a ledger in this file, where the configuration names none.
+    ///
+    /// # Errors
+    /// When it cannot be opened.
+    pub fn keep_ledger(&self, path: &Path, retention: Option<Duration>) -> Result<(), LedgerError> {
+        keep_ledger(&self.app, path, retention)
     }
 
     /// The state that requests share.

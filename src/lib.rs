@@ -7,6 +7,7 @@ pub mod demo;
 pub mod gateway;
 pub mod http;
 pub mod hub;
+pub mod ledger;
 pub mod money;
 pub mod openai;
 pub mod resilience;

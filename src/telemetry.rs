@@ -8,11 +8,12 @@ pub mod bill;
 pub mod metrics;
 pub mod outcome;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwapOption;
 
 use self::{access_log::AccessLog, account::Event, metrics::Metrics};
+use crate::ledger::Ledger;
 
 /// Where the events of accounting go.
 #[derive(Debug)]
@@ -21,18 +22,31 @@ pub struct Books {
     pub metrics: Arc<Metrics>,
     /// Each is a line.
     access_log: ArcSwapOption<AccessLog>,
+    /// Each of a tenant's request is a row; from the start, or never.
+    ledger: OnceLock<Arc<Ledger>>,
 }
 
 impl Books {
     /// Books that count, and write no lines.
     #[must_use]
     pub fn new(metrics: Arc<Metrics>) -> Self {
-        Self { metrics, access_log: ArcSwapOption::empty() }
+        Self { metrics, access_log: ArcSwapOption::empty(), ledger: OnceLock::new() }
     }
 
     /// Writes lines here from now on, or none. The log before it is brought to its end.
     pub fn write_to(&self, access_log: Option<AccessLog>) {
         self.access_log.store(access_log.map(Arc::new));
+    }
+
+    /// Writes rows there. Only the first time counts.
+    pub fn keep(&self, ledger: Arc<Ledger>) {
+        let _ = self.ledger.set(ledger);
+    }
+
+    /// Where rows are written.
+    #[must_use]
+    pub fn ledger(&self) -> Option<&Arc<Ledger>> {
+        self.ledger.get()
     }
 
     /// Brings the metrics up to date that nothing on a request's way counts.

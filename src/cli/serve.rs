@@ -1,6 +1,10 @@
 //! `pointsman serve`: the gateway, until it is told to stop.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use clap::Args;
 use pointsman::{
@@ -45,6 +49,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         let gateway =
             Gateway::bind(&loaded.config, None).await.map_err(|error| Failure::Because(error.to_string()))?;
         let books = Arc::clone(&gateway.app().books);
+        if loaded.config.database.is_none() {
+            keep_ledger(&gateway, &arguments.config, loaded.config.retention);
+        }
         let stop = stop_signal()?;
         reload_when_told(&gateway, arguments.config.clone(), stamps)?;
         serve(gateway, stop).await;
@@ -53,7 +60,22 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     // What was cut has its line, too.
     drop(runtime);
     books.write_to(None);
+    if let Some(ledger) = books.ledger() {
+        ledger.end();
+    }
     Ok(())
+}
+
+/// Usage is recorded beside the configuration where it does not say where. What nobody asked for must not keep the gateway
+/// from serving.
+fn keep_ledger(gateway: &Gateway, config: &Path, retention: Option<Duration>) {
+    let path = config.with_file_name("pointsman.db");
+    match gateway.keep_ledger(&path, retention) {
+        Ok(()) => tracing::info!("usage is recorded in {}", path.display()),
+        Err(error) => tracing::warn!(
+            "usage is not recorded, and budgets begin anew with every start: {error}; name a file by `database: sqlite:PATH`, or say `database: none`"
+        ),
+    }
 }
 
 /// The threads that serve.

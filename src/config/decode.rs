@@ -34,6 +34,8 @@ pub(super) fn config(root: &Value<'_>, source: Source) -> Option<Config> {
     let admin_listen = admin_listen(&mut fields, listen);
     let tls = fields.read("tls", server::listener_tls);
     let access_log = fields.read("access_log", server::access_log);
+    let database = fields.read("database", server::database);
+    let retention = fields.read("retention", server::retention);
     let jwt = fields.read("jwt", jwt::issuers).unwrap_or_default();
     let server = fields.read("server", server::limits).unwrap_or_else(ServerLimits::default);
 
@@ -61,6 +63,8 @@ pub(super) fn config(root: &Value<'_>, source: Source) -> Option<Config> {
         admin_listen,
         tls,
         access_log,
+        database,
+        retention,
         jwt,
         server,
         models,

@@ -9,8 +9,8 @@ use tokio::time::{Instant, timeout_at};
 
 use super::error::AttemptFault;
 use crate::{
-    budget::Purse,
     openai::{self, answer, chunk::Dialect, endpoint::Endpoint, request::Request},
+    snapshot::Caller,
     stream::{
         body::{Committed, commit},
         fault::StreamFault,
@@ -36,8 +36,8 @@ pub(super) struct Call {
     pub(super) request: Request,
     /// Tokens of the prompt, estimated.
     pub(super) prompt_tokens: u64,
-    /// What it counts against, where there is a budget.
-    pub(super) purse: Option<Arc<Purse>>,
+    /// Whose it is.
+    pub(super) caller: Arc<Caller>,
     pub(super) response_buffer: usize,
 }
 

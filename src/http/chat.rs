@@ -36,7 +36,7 @@ async fn choose(exchange: &mut Exchange<'_>) -> Result<Vec<usize>, Failure> {
     exchange.guards.account.set_route(&route);
     let request = &exchange.call.request;
     let messages = request.messages()?;
-    let purse = exchange.call.purse.clone();
+    let purse = exchange.call.caller.purse.clone();
     let needs = Requirements { price: purse.is_some(), ..request.requirements(&messages) };
     exchange.call.prompt_tokens = needs.prompt_tokens;
     let asked = Asked { messages: &messages, needs: &needs };
@@ -53,7 +53,9 @@ async fn choose(exchange: &mut Exchange<'_>) -> Result<Vec<usize>, Failure> {
     {
         cheapest_first(&mut decision.ranking, exchange.tenant, needs.prompt_tokens);
     }
-    exchange.guards.account.set_decision(decision.router, decision.elapsed);
+    let scored = |&(place, skill): &(usize, f64)| Some((Arc::clone(&pool.get(place)?.name), skill));
+    let candidates = decision.skills.iter().filter_map(scored).collect();
+    exchange.guards.account.set_decision(decision.router, decision.elapsed, candidates);
     record(exchange.app, exchange.tenant, &decision);
     report(exchange.app, exchange.tenant, &decision, &messages);
     if decision.ranking.is_empty() {

@@ -58,7 +58,7 @@ impl Exchange<'_> {
 
 /// The models of a ranking that may be asked: where there is a budget, those with a price.
 fn priced<'a>(ranking: &'a [usize], tenant: &Tenant, call: &Call) -> Result<Cow<'a, [usize]>, Failure> {
-    if call.purse.is_none() {
+    if call.caller.purse.is_none() {
         return Ok(ranking.into());
     }
     let has_price = |place: usize| tenant.upstreams.get(place).is_some_and(|model| model.price.is_some());

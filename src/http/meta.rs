@@ -104,7 +104,7 @@ fn show_state(app: &App) {
     }
     let (snapshot, now) = (app.snapshot.load(), SystemTime::now());
     let purses = snapshot.callers().filter_map(|caller| caller.purse.as_ref());
-    app.metrics.show_budgets(purses.flat_map(|purse| purse.standing(now)));
+    app.metrics.budgets.show(purses.flat_map(|purse| purse.standing(now)));
 }
 
 /// `GET /metrics`, in the text format of Prometheus.

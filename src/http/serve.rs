@@ -19,6 +19,7 @@ use super::{
     respond::{ResponseBody, failure},
 };
 use crate::{
+    ledger::Full,
     openai::{endpoint::Endpoint, request},
     snapshot::{Caller, Snapshot, Tenant},
     telemetry::account::Account,
@@ -114,7 +115,7 @@ async fn client(
     let mut account = Account::open(&app.books, request_id.to_str().unwrap_or_default());
     let snapshot = app.snapshot.load_full();
     let admitted = admit(&snapshot, request.headers()).await.map(|caller| {
-        account.set_tenant(&caller.tenant.name);
+        account.set_caller(&caller.tenant.name, caller.project.as_ref(), caller.key.as_ref());
         Arc::clone(caller)
     });
     let answered = match (admitted, Endpoint::at(path)) {
@@ -164,6 +165,13 @@ async fn admit<'a>(snapshot: &'a Snapshot, headers: &HeaderMap) -> Result<&'a Ar
     Ok(snapshot.caller(headers).await?)
 }
 
+/// A place for the request's row in the ledger, if there is one.
+fn keep_row(app: &App, account: &mut Account) -> Result<(), Full> {
+    let Some(ledger) = app.books.ledger() else { return Ok(()) };
+    account.keep(ledger.slot()?);
+    Ok(())
+}
+
 async fn endpoint_answer(
     app: &Arc<App>,
     snapshot: &Snapshot,
@@ -174,7 +182,11 @@ async fn endpoint_answer(
     let (head, incoming) = request.into_parts();
     let tenant = &caller.tenant;
     let limits = &snapshot.limits;
-    let Ok(permit) = app.admission.enter(&tenant.name, limits.queue).await else {
+    let entered = match keep_row(app, &mut account) {
+        Ok(()) => app.admission.enter(&tenant.name, limits.queue).await.ok(),
+        Err(Full) => None,
+    };
+    let Some(permit) = entered else {
         let deadline = Instant::now() + limits.body_timeout;
         body::discard(&head.headers, incoming, limits.max_body_bytes, deadline).await;
         Failure::Overloaded.end(&mut account);
@@ -196,7 +208,7 @@ async fn endpoint_answer(
             headers: head.headers,
             request,
             prompt_tokens: 0,
-            purse: caller.purse.clone(),
+            caller: Arc::clone(caller),
             response_buffer: limits.response_buffer,
         },
         guards: Guards { account, permit: Some(permit) },

@@ -66,6 +66,10 @@ struct Line<'a> {
     time: String,
     request_id: &'a str,
     tenant: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    project: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<&'a str>,
     route: Option<&'a str>,
     router: Option<&'static str>,
     decision_us: Option<u128>,
@@ -103,6 +107,8 @@ impl<'a> Line<'a> {
             time: OffsetDateTime::from(event.arrived).format(&Rfc3339).unwrap_or_default(),
             request_id: &event.request_id,
             tenant: event.tenant.as_deref(),
+            project: event.project.as_deref(),
+            key: event.key.as_deref(),
             route: event.route.as_deref(),
             router: event.decision.map(|(router, _)| router),
             decision_us: event.decision.map(|(_, elapsed)| elapsed.as_micros()),
@@ -155,6 +161,9 @@ mod tests {
             arrived: SystemTime::UNIX_EPOCH + Duration::from_millis(1_764_000_000_250),
             request_id: Arc::from("req_1"),
             tenant: Some("t".into()),
+            project: None,
+            key: Some("ci".into()),
+            candidates: Vec::new(),
             route: Some("auto".into()),
             decision: Some(("mf", Duration::from_micros(11))),
             model: Some("m".into()),
@@ -181,7 +190,7 @@ mod tests {
         assert_eq!(lines.len(), 2, "what another has written is kept");
         assert_eq!(
             lines[1],
-            json!({"time": "2025-11-24T16:00:00.25Z", "request_id": "req_1", "tenant": "t", "route": "auto", "router": "mf",
+            json!({"time": "2025-11-24T16:00:00.25Z", "request_id": "req_1", "tenant": "t", "key": "ci", "route": "auto", "router": "mf",
                 "decision_us": 11, "model": "m", "outcome": "ok", "answer_ms": 1.5, "duration_ms": 20.0,
                 "calls": [{"model": "broken"}, {"model": "m", "prompt_tokens": 12, "cached_tokens": 4, "completion_tokens": 3,
                     "reasoning_tokens": 0, "estimated": false, "cost_usd": 0.000_018}]})

@@ -6,6 +6,8 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use crate::ledger::{Slot, row::Row};
+
 use super::{
     Books,
     bill::{Bill, Meter, Used},
@@ -21,6 +23,8 @@ pub struct Account {
     bill: Arc<Bill>,
     /// Whose answer the client gets.
     answering: Option<Arc<Meter>>,
+    /// A place for its row.
+    slot: Option<Slot>,
     event: Event,
 }
 
@@ -33,10 +37,16 @@ pub struct Event {
     pub request_id: Arc<str>,
     /// Whose it was; none where that was not recognised.
     pub tenant: Option<Arc<str>>,
+    /// The tenant's project.
+    pub project: Option<Arc<str>>,
+    /// What its key is called.
+    pub key: Option<Arc<str>>,
     /// The route it took.
     pub route: Option<Arc<str>>,
     /// Who decided, and how long that took.
     pub decision: Option<(&'static str, Duration)>,
+    /// The models that were scored, and their skills.
+    pub candidates: Vec<(Arc<str>, f64)>,
     /// The model that answered, or else was asked last.
     pub model: Option<Arc<str>>,
     /// How it ended.
@@ -61,12 +71,16 @@ impl Account {
             began: Instant::now(),
             bill: Arc::default(),
             answering: None,
+            slot: None,
             event: Event {
                 arrived: SystemTime::now(),
                 request_id: request_id.into(),
                 tenant: None,
+                project: None,
+                key: None,
                 route: None,
                 decision: None,
+                candidates: Vec::new(),
                 model: None,
                 outcome: Outcome::Cancelled,
                 code: None,
@@ -77,9 +91,17 @@ impl Account {
         }
     }
 
-    /// The tenant is known.
-    pub fn set_tenant(&mut self, tenant: &Arc<str>) {
+    /// It is known whose it is: the tenant, its project and its key.
+    pub fn set_caller(&mut self, tenant: &Arc<str>, project: Option<&Arc<str>>, key: Option<&Arc<str>>) {
         self.event.tenant = Some(Arc::clone(tenant));
+        self.event.project = project.cloned();
+        self.event.key = key.cloned();
+    }
+
+    /// Its row has a place.
+    pub fn keep(&mut self, slot: Slot) {
+        self.bill.set_row(slot.id);
+        self.slot = Some(slot);
     }
 
     /// The route is known. A name of the configuration, never a client's text.
@@ -94,8 +116,14 @@ impl Account {
     }
 
     /// A router has decided.
-    pub fn set_decision(&mut self, router: &'static str, elapsed: Duration) {
+    pub fn set_decision(
+        &mut self,
+        router: &'static str,
+        elapsed: Duration,
+        candidates: Vec<(Arc<str>, f64)>,
+    ) {
         self.event.decision = Some((router, elapsed));
+        self.event.candidates = candidates;
     }
 
     /// That router, and how long it took.
@@ -163,6 +191,10 @@ impl Drop for Account {
         self.event.duration = self.began.elapsed();
         count(metrics, &self.event);
         self.books.note(&self.event);
+        if let Some(slot) = self.slot.take() {
+            let row = Row::of(slot.id, &self.event);
+            slot.write(row);
+        }
         metrics.in_flight.dec();
     }
 }
@@ -207,7 +239,7 @@ mod tests {
     fn records_one_outcome_with_tokens_and_cost() {
         let books = books();
         let mut account = Account::open(&books, "req_1");
-        account.set_tenant(&"t".into());
+        account.set_caller(&"t".into(), None, None);
         account.set_route(&"auto".into());
         let price = Price::flat(TokenPrice::from_pico_usd(2_500_000), TokenPrice::from_pico_usd(10_000_000));
         let meter = account.bill().call(&"m".into(), Some(price), 7);

@@ -5,6 +5,8 @@ use std::{
     time::SystemTime,
 };
 
+use uuid::Uuid;
+
 use crate::{
     budget::{Hold, OverBudget},
     config::{Price, Usd},
@@ -14,7 +16,10 @@ use crate::{
 
 /// The meters of a request's calls, in the order in which they were begun.
 #[derive(Debug, Default)]
-pub struct Bill(Mutex<Vec<Arc<Meter>>>);
+pub struct Bill {
+    meters: Mutex<Vec<Arc<Meter>>>,
+    row: OnceLock<Uuid>,
+}
 
 impl Bill {
     /// A call of `model` begins, with a prompt of about so many tokens.
@@ -26,14 +31,24 @@ impl Bill {
             read: Mutex::default(),
             secured: OnceLock::new(),
         });
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&meter));
+        self.meters.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&meter));
         meter
     }
 
     /// All the meters so far.
     #[must_use]
     pub fn meters(&self) -> Vec<Arc<Meter>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.meters.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The request's row in the ledger, where it is to have one.
+    #[must_use]
+    pub fn row(&self) -> Option<Uuid> {
+        self.row.get().copied()
+    }
+
+    pub(super) fn set_row(&self, row: Uuid) {
+        let _ = self.row.set(row);
     }
 }
 

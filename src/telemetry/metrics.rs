@@ -4,8 +4,8 @@
 //! histogram has a tenant label: buckets times tenants would outgrow everything else.
 
 use prometheus::{
-    CounterVec, Encoder, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts,
-    Registry, TextEncoder, core::Collector,
+    CounterVec, Encoder, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
+    IntGauge, Opts, Registry, TextEncoder, core::Collector,
 };
 
 use std::sync::Arc;
@@ -27,6 +27,9 @@ const FIRST_BYTE_SECONDS: &[f64] =
 const ANSWER_SECONDS: &[f64] =
     &[0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0, 640.0];
 
+/// Transactions of the ledger.
+const LEDGER_SECONDS: &[f64] = &[1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.25, 1.0, 5.0];
+
 const REQUESTS: &[&str] = &["tenant", "route", "model", "outcome"];
 const ATTEMPTS: &[&str] = &["model", "result"];
 const TOKENS: &[&str] = &["tenant", "model", "kind"];
@@ -34,6 +37,72 @@ const ESTIMATES: &[&str] = &["model", "reason"];
 const BUDGET: &[&str] = &["tenant", "project", "key", "per"];
 const MODEL: &[&str] = &["model"];
 const ROUTER: &[&str] = &["router"];
+
+/// How budgets stand.
+#[derive(Debug)]
+pub struct BudgetMetrics {
+    /// `pointsman_budget_limit_usd{tenant,project,key,per}`: what a budget allows in its period.
+    limit_usd: GaugeVec,
+    /// `pointsman_budget_spent_usd{tenant,project,key,per}`: what was spent of it in the period that is on.
+    spent_usd: GaugeVec,
+    /// `pointsman_budget_held_usd{tenant,project,key,per}`: what requests in flight may still cost.
+    held_usd: GaugeVec,
+}
+
+impl BudgetMetrics {
+    fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let gauges = |name, help| {
+            GaugeVec::new(Opts::new(name, help), BUDGET).and_then(|metric| register(registry, metric))
+        };
+        Ok(Self {
+            limit_usd: gauges("budget_limit_usd", "What a budget allows in its period, in USD")?,
+            spent_usd: gauges("budget_spent_usd", "Spent of a budget in its period, in USD")?,
+            held_usd: gauges("budget_held_usd", "What requests in flight may still cost, in USD")?,
+        })
+    }
+
+    /// Shows how budgets stand, and none that is no more.
+    pub fn show(&self, standings: impl IntoIterator<Item = Standing>) {
+        let gauges = [&self.limit_usd, &self.spent_usd, &self.held_usd];
+        gauges.iter().for_each(|gauge| gauge.reset());
+        for Standing { holder, rule, spent, held } in standings {
+            let name = |name: &Option<Arc<str>>| name.clone().unwrap_or_else(|| NONE.into());
+            let (project, key) = (name(&holder.project), name(&holder.key));
+            let labels = [&*holder.tenant, &*project, &*key, rule.per.name()];
+            for (gauge, amount) in gauges.into_iter().zip([rule.limit, spent, held]) {
+                gauge.with_label_values(&labels).set(amount.as_f64());
+            }
+        }
+    }
+}
+
+/// What the ledger does.
+#[derive(Debug)]
+pub struct LedgerMetrics {
+    /// `pointsman_ledger_rows_total`: rows that the database has taken.
+    pub rows: IntCounter,
+    /// `pointsman_ledger_errors_total`: times that it took none.
+    pub errors: IntCounter,
+    /// `pointsman_ledger_spilled`: rows in the file beside it, to be taken once it takes rows again.
+    pub spilled: IntGauge,
+    /// `pointsman_ledger_write_seconds`: time for a transaction.
+    pub write_seconds: Histogram,
+}
+
+impl LedgerMetrics {
+    fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let count = |name, help| IntCounter::new(name, help).and_then(|metric| register(registry, metric));
+        let options = HistogramOpts::new("ledger_write_seconds", "Time for a transaction of the ledger");
+        Ok(Self {
+            rows: count("ledger_rows_total", "Rows that the ledger's database has taken")?,
+            errors: count("ledger_errors_total", "Times that the ledger's database took no rows")?,
+            spilled: IntGauge::new("ledger_spilled", "Rows in the file beside the ledger's database")
+                .and_then(|metric| register(registry, metric))?,
+            write_seconds: Histogram::with_opts(options.buckets(LEDGER_SECONDS.to_vec()))
+                .and_then(|metric| register(registry, metric))?,
+        })
+    }
+}
 
 /// All the metrics of one gateway.
 #[derive(Debug)]
@@ -73,14 +142,12 @@ pub struct Metrics {
     pub usage_estimated: IntCounterVec,
     /// `pointsman_cost_usd_total{tenant,model}`: these tokens times configured prices.
     pub cost_usd: CounterVec,
-    /// `pointsman_budget_limit_usd{tenant,project,key,per}`: what a budget allows in its period.
-    pub budget_limit_usd: GaugeVec,
-    /// `pointsman_budget_spent_usd{tenant,project,key,per}`: what was spent of it in the period that is on.
-    pub budget_spent_usd: GaugeVec,
-    /// `pointsman_budget_held_usd{tenant,project,key,per}`: what requests in flight may still cost.
-    pub budget_held_usd: GaugeVec,
+    /// How budgets stand.
+    pub budgets: BudgetMetrics,
     /// `pointsman_access_log_lost_total`: lines of the access log that came faster than they could be written.
     pub access_log_lost: IntCounter,
+    /// What the ledger does.
+    pub ledger: LedgerMetrics,
     /// `pointsman_connections`: open client connections.
     pub connections: IntGauge,
     /// `pointsman_connections_refused_total{reason}`: connections that did not end in good order, requests that
@@ -102,15 +169,15 @@ impl Metrics {
         let counter = |name, help, labels: &[&str]| {
             IntCounterVec::new(Opts::new(name, help), labels).and_then(|metric| register(&registry, metric))
         };
+        let count = |name, help| IntCounter::new(name, help).and_then(|metric| register(&registry, metric));
         let gauge = |name, help| IntGauge::new(name, help).and_then(|metric| register(&registry, metric));
         let histogram = |name, help, labels: &[&str], buckets: &[f64]| {
             let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
             HistogramVec::new(options, labels).and_then(|metric| register(&registry, metric))
         };
-        let usd = |name, help| {
-            GaugeVec::new(Opts::new(name, help), BUDGET).and_then(|metric| register(&registry, metric))
+        let gauges = |name, help, labels: &[&str]| {
+            GaugeVec::new(Opts::new(name, help), labels).and_then(|metric| register(&registry, metric))
         };
-        let breaker_options = Opts::new("breaker_open", "Whether an upstream is left alone after failures");
         let cost_options = Opts::new("cost_usd_total", "Cost in USD: tokens times configured prices");
         Ok(Self {
             requests: counter("requests_total", "Requests by how they ended", REQUESTS)?,
@@ -120,8 +187,7 @@ impl Metrics {
             attempts: counter("attempts_total", "Calls of upstreams by what came of them", ATTEMPTS)?,
             streams_rescued: counter("streams_rescued_total", "Broken streams that it went on with", MODEL)?,
             hedges: counter("hedges_total", "Second models asked beside a late first one", ATTEMPTS)?,
-            breaker_open: GaugeVec::new(breaker_options, MODEL)
-                .and_then(|metric| register(&registry, metric))?,
+            breaker_open: gauges("breaker_open", "Whether an upstream is left alone after failures", MODEL)?,
             decisions: counter(
                 "decisions_total",
                 "Routing decisions by the model chosen",
@@ -149,11 +215,9 @@ impl Metrics {
             usage_estimated: counter("usage_estimated_total", "Answers without reported usage", ESTIMATES)?,
             cost_usd: CounterVec::new(cost_options, &["tenant", "model"])
                 .and_then(|metric| register(&registry, metric))?,
-            budget_limit_usd: usd("budget_limit_usd", "What a budget allows in its period, in USD")?,
-            budget_spent_usd: usd("budget_spent_usd", "Spent of a budget in its period, in USD")?,
-            budget_held_usd: usd("budget_held_usd", "What requests in flight may still cost, in USD")?,
-            access_log_lost: IntCounter::new("access_log_lost_total", "Lines of the access log not written")
-                .and_then(|metric| register(&registry, metric))?,
+            budgets: BudgetMetrics::new(&registry)?,
+            access_log_lost: count("access_log_lost_total", "Lines of the access log not written")?,
+            ledger: LedgerMetrics::new(&registry)?,
             connections: gauge("connections", "Open client connections")?,
             connections_refused: counter(
                 "connections_refused_total",
@@ -181,20 +245,6 @@ impl Metrics {
     pub fn seed_estimates(&self, model: &str) {
         for why in Estimated::ALL {
             self.usage_estimated.with_label_values(&[model, why.label()]);
-        }
-    }
-
-    /// Shows how budgets stand, and none that is no more.
-    pub fn show_budgets(&self, standings: impl IntoIterator<Item = Standing>) {
-        let gauges = [&self.budget_limit_usd, &self.budget_spent_usd, &self.budget_held_usd];
-        gauges.iter().for_each(|gauge| gauge.reset());
-        for Standing { holder, rule, spent, held } in standings {
-            let name = |name: &Option<Arc<str>>| name.clone().unwrap_or_else(|| NONE.into());
-            let (project, key) = (name(&holder.project), name(&holder.key));
-            let labels = [&*holder.tenant, &*project, &*key, rule.per.name()];
-            for (gauge, amount) in gauges.into_iter().zip([rule.limit, spent, held]) {
-                gauge.with_label_values(&labels).set(amount.as_f64());
-            }
         }
     }
 

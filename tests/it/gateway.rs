@@ -14,6 +14,7 @@ mod headers;
 mod http2;
 mod keep_alive;
 mod leaving;
+mod ledger;
 mod metrics;
 mod outcomes;
 mod recovery;

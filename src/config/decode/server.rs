@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::config::server::{AccessLogTarget, ListenerTls, ServerLimits};
+use crate::config::server::{AccessLogTarget, DatabaseConfig, ListenerTls, ServerLimits};
 use crate::config::value::Value;
 
 pub(super) fn listener_tls(value: &Value<'_>) -> Option<ListenerTls> {
@@ -19,6 +19,36 @@ pub(super) fn access_log(value: &Value<'_>) -> Option<AccessLogTarget> {
         "stdout" => AccessLogTarget::Stdout,
         path => AccessLogTarget::File(value.relative(path)),
     })
+}
+
+/// `sqlite:` and a path, or `none`.
+pub(super) fn database(value: &Value<'_>) -> Option<DatabaseConfig> {
+    const EXPECTED: &str = "`sqlite:` and the path of a file, or `none`";
+    let text = value.text(EXPECTED)?;
+    match text.split_once(':') {
+        None if text == "none" => Some(DatabaseConfig::Off),
+        Some(("sqlite", path)) if !path.is_empty() => Some(DatabaseConfig::Sqlite(value.relative(path))),
+        Some(("postgres" | "postgresql", _)) => {
+            value.error("PostgreSQL is not supported by this version", EXPECTED.to_owned());
+            None
+        }
+        _ => {
+            value.error(format!("expects {EXPECTED}"), "such as sqlite:pointsman.db".to_owned());
+            None
+        }
+    }
+}
+
+/// Days: `90d`.
+pub(super) fn retention(value: &Value<'_>) -> Option<Duration> {
+    const DAY: u64 = 86_400;
+    let text = value.text("a number of days such as 90d")?;
+    let days =
+        text.strip_suffix('d').and_then(|days| days.parse().ok()).filter(|days| (1..=36_500).contains(days));
+    if days.is_none() {
+        value.error("is no number of days", "such as 90d; without the key rows are kept for ever".to_owned());
+    }
+    days.map(|days: u64| Duration::from_secs(days * DAY))
 }
 
 /// What has not been given keeps its default.

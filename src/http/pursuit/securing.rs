@@ -5,9 +5,15 @@ use std::time::SystemTime;
 use super::Pursuit;
 use crate::{
     budget::Hold,
+    config::Usd,
     http::error::AttemptFault,
+    ledger::{
+        Full,
+        row::{HoldRow, milliseconds, whole},
+    },
     money,
     openai::{chunk::Dialect, endpoint::Endpoint},
+    snapshot::Caller,
     stream::transcript::Transcript,
     telemetry::bill::STEP_TOKENS,
     upstream::model::Model,
@@ -34,7 +40,7 @@ impl Pursuit {
     ) -> Result<Option<Secured>, AttemptFault> {
         let call = &self.call;
         // What has no price is not asked where there is a budget.
-        let (Some(purse), Some(price)) = (&call.purse, &model.price) else { return Ok(None) };
+        let (Some(purse), Some(price)) = (&call.caller.purse, &model.price) else { return Ok(None) };
         let known = self.tenant.plans.models.get(place);
         let bounds = call.request.bounds();
         let given = transcript.and_then(Transcript::given).map_or(0, |given| given.len() as u64);
@@ -56,7 +62,28 @@ impl Pursuit {
         };
         let answers = money::answer_at_most(price, tokens.saturating_mul(bounds.answers));
         let amount = money::prompt_at_most(price, prompt).plus(answers);
-        let hold = purse.hold(amount, SystemTime::now()).map_err(AttemptFault::OverBudget)?;
+        let now = SystemTime::now();
+        let hold = purse.hold(amount, now).map_err(AttemptFault::OverBudget)?;
+        if self.write_down(model, amount, now).is_err() {
+            hold.settle(Usd::ZERO);
+            return Err(AttemptFault::Unavailable { retry_after: None });
+        }
         Ok(Some(Secured { hold, unbounded_answers }))
+    }
+
+    /// For whoever comes after this process, should it be killed.
+    fn write_down(&self, model: &Model, amount: Usd, now: SystemTime) -> Result<(), Full> {
+        let (Some(ledger), Some(request)) = (self.app.books.ledger(), self.bill.row()) else { return Ok(()) };
+        let Caller { project, key, .. } = &*self.call.caller;
+        ledger.hold(HoldRow {
+            request,
+            position: whole(self.bill.meters().len()),
+            at_ms: milliseconds(now),
+            tenant: self.tenant.name.to_string(),
+            project: project.as_deref().map(str::to_owned),
+            key: key.as_deref().map(str::to_owned),
+            model: model.name.to_string(),
+            pico_usd: whole(amount.pico()),
+        })
     }
 }

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Every metric: its type and its labels.
-const METRICS: [(&str, &str, &[&str]); 19] = [
+const METRICS: [(&str, &str, &[&str]); 23] = [
     ("pointsman_access_log_lost_total", "counter", &[]),
     ("pointsman_attempts_total", "counter", &["model", "result"]),
     ("pointsman_connections", "gauge", &[]),
@@ -20,6 +20,10 @@ const METRICS: [(&str, &str, &[&str]); 19] = [
     ("pointsman_decision_seconds", "histogram", &["router"]),
     ("pointsman_decisions_total", "counter", &["model", "router"]),
     ("pointsman_fail_open_total", "counter", &["reason", "router"]),
+    ("pointsman_ledger_errors_total", "counter", &[]),
+    ("pointsman_ledger_rows_total", "counter", &[]),
+    ("pointsman_ledger_spilled", "gauge", &[]),
+    ("pointsman_ledger_write_seconds", "histogram", &[]),
     ("pointsman_tasks", "gauge", &[]),
     ("pointsman_requests_queued", "gauge", &[]),
     ("pointsman_requests_in_flight", "gauge", &[]),

@@ -1,0 +1,162 @@
+//! Rows of the ledger: what is kept of a request. No text of a prompt or an answer is in them.
+
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::{openai::usage::Usage, telemetry::account::Event};
+
+/// A request that has ended.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Row {
+    /// Its name in the ledger.
+    pub id: Uuid,
+    /// When it arrived, in milliseconds since 1970.
+    pub arrived_ms: i64,
+    /// What answers and logs call it.
+    pub request_id: String,
+    /// Whose it was.
+    pub tenant: String,
+    /// The tenant's project.
+    pub project: Option<String>,
+    /// What its key is called.
+    pub key: Option<String>,
+    /// The route it took.
+    pub route: Option<String>,
+    /// Who decided.
+    pub router: Option<String>,
+    /// How long that took, in microseconds.
+    pub decision_us: Option<i64>,
+    /// The models that were scored, and their skills.
+    pub candidates: Vec<(String, f64)>,
+    /// The model that answered, or else was asked last.
+    pub model: Option<String>,
+    /// How it ended.
+    pub outcome: String,
+    /// The code of the error that it ended in.
+    pub code: Option<String>,
+    /// From its arrival until its answer began, in microseconds.
+    pub answer_us: Option<i64>,
+    /// From its arrival to its end, in microseconds.
+    pub duration_us: i64,
+    /// The calls that were made for it.
+    pub calls: Vec<Call>,
+}
+
+/// A call of a model.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Call {
+    /// The model.
+    pub model: String,
+    /// Its tokens and what they cost; none where nothing is known to have been used.
+    pub used: Option<UsedRow>,
+}
+
+/// What a call has used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UsedRow {
+    /// Tokens read.
+    pub prompt_tokens: i64,
+    /// Of those, the ones in the upstream's cache.
+    pub cached_tokens: i64,
+    /// Of those, the ones that stand for sound.
+    pub audio_prompt_tokens: i64,
+    /// Tokens written.
+    pub completion_tokens: i64,
+    /// Of those, the ones that were thought and not said.
+    pub reasoning_tokens: i64,
+    /// Of those, the ones that stand for sound.
+    pub audio_completion_tokens: i64,
+    /// The upstream did not report them.
+    pub estimated: bool,
+    /// In 10⁻¹² USD, up to nine million USD; none where the model has no price.
+    pub cost_pico_usd: Option<i64>,
+}
+
+/// Money held for a call.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HoldRow {
+    /// The request's name in the ledger.
+    pub request: Uuid,
+    /// Which of its calls it is.
+    pub position: i64,
+    /// When the money was held, in milliseconds since 1970.
+    pub at_ms: i64,
+    /// Whose it is.
+    pub tenant: String,
+    /// The tenant's project.
+    pub project: Option<String>,
+    /// What the key is called.
+    pub key: Option<String>,
+    /// The model.
+    pub model: String,
+    /// In 10⁻¹² USD.
+    pub pico_usd: i64,
+}
+
+/// As it is counted in databases; what is larger is the largest.
+pub(crate) fn whole(number: impl TryInto<i64>) -> i64 {
+    number.try_into().unwrap_or(i64::MAX)
+}
+
+/// In milliseconds since 1970.
+#[must_use]
+pub fn milliseconds(at: SystemTime) -> i64 {
+    whole(at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_millis())
+}
+
+impl Row {
+    /// The row of an event, of a tenant's request.
+    #[must_use]
+    pub fn of(id: Uuid, event: &Event) -> Self {
+        let text = |text: &Option<std::sync::Arc<str>>| text.as_deref().map(str::to_owned);
+        let microseconds = |time: Duration| whole(time.as_micros());
+        Self {
+            id,
+            arrived_ms: milliseconds(event.arrived),
+            request_id: event.request_id.to_string(),
+            tenant: text(&event.tenant).unwrap_or_default(),
+            project: text(&event.project),
+            key: text(&event.key),
+            route: text(&event.route),
+            router: event.decision.map(|(router, _)| router.to_owned()),
+            decision_us: event.decision.map(|(_, elapsed)| microseconds(elapsed)),
+            candidates: event.candidates.iter().map(|(name, skill)| (name.to_string(), *skill)).collect(),
+            model: text(&event.model),
+            outcome: event.outcome.label().to_owned(),
+            code: event.code.map(str::to_owned),
+            answer_us: event.until_answer.map(microseconds),
+            duration_us: microseconds(event.duration),
+            calls: event
+                .calls
+                .iter()
+                .map(|(model, used)| Call {
+                    model: model.to_string(),
+                    used: used.map(|used| UsedRow {
+                        estimated: used.is_estimate,
+                        cost_pico_usd: used.cost_pico_usd.map(whole),
+                        ..UsedRow::of(used.usage)
+                    }),
+                })
+                .collect(),
+        }
+    }
+}
+
+impl UsedRow {
+    /// So many tokens, as reported, of a model without a price.
+    #[must_use]
+    pub fn of(usage: Usage) -> Self {
+        Self {
+            prompt_tokens: whole(usage.prompt_tokens),
+            cached_tokens: whole(usage.cached_tokens),
+            audio_prompt_tokens: whole(usage.audio_prompt_tokens),
+            completion_tokens: whole(usage.completion_tokens),
+            reasoning_tokens: whole(usage.reasoning_tokens),
+            audio_completion_tokens: whole(usage.audio_completion_tokens),
+            estimated: false,
+            cost_pico_usd: None,
+        }
+    }
+}

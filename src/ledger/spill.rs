@@ -1,0 +1,90 @@
+//! Rows that the database did not take, in a file beside it: a line of JSON each, until it takes them again.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{self, BufRead, BufReader, BufWriter, Seek, Write},
+    path::{Path, PathBuf},
+};
+
+use super::{LedgerError, Record, sqlite::Sqlite};
+
+/// Records that are taken back in one transaction.
+const TAKEN_AT_ONCE: usize = 1_000;
+
+#[derive(Debug)]
+pub(super) struct Spill {
+    file: File,
+    /// Lines in it.
+    waiting: u64,
+}
+
+impl Spill {
+    /// The file beside a database.
+    pub(super) fn open(database: &Path) -> Result<Self, LedgerError> {
+        let path = path(database);
+        let failed = |source| LedgerError::Spill { path: path.clone(), source };
+        let file = OpenOptions::new().create(true).read(true).append(true).open(&path).map_err(failed)?;
+        let waiting = BufReader::new(&file).lines().count();
+        Ok(Self { file, waiting: u64::try_from(waiting).unwrap_or(u64::MAX) })
+    }
+
+    pub(super) fn waiting(&self) -> u64 {
+        self.waiting
+    }
+
+    /// Appends records.
+    pub(super) fn add(&mut self, records: &[Record]) -> io::Result<()> {
+        let before = self.file.metadata()?.len();
+        if let Err(error) = append(&self.file, records) {
+            // The beginning of a line would spoil the next.
+            self.file.set_len(before)?;
+            return Err(error);
+        }
+        self.waiting += u64::try_from(records.len()).unwrap_or(0);
+        Ok(())
+    }
+
+    /// Gives the database what waits. It is all or nothing: what the database has already it does not write again.
+    pub(super) fn take_back(&mut self, store: &mut Sqlite) -> io::Result<()> {
+        if self.waiting == 0 {
+            return Ok(());
+        }
+        self.file.rewind()?;
+        let mut batch = Vec::new();
+        let mut write = |batch: &mut Vec<Record>| {
+            let written = store.write(batch).map_err(io::Error::other);
+            batch.clear();
+            written
+        };
+        for line in BufReader::new(&self.file).lines() {
+            // A line that a killed process has begun and not ended tells nothing.
+            match serde_json::from_str(&line?) {
+                Ok(record) => batch.push(record),
+                Err(error) => tracing::error!("ledger: a line of the spill file is no row: {error}"),
+            }
+            if batch.len() >= TAKEN_AT_ONCE {
+                write(&mut batch)?;
+            }
+        }
+        write(&mut batch)?;
+        self.file.set_len(0)?;
+        self.waiting = 0;
+        Ok(())
+    }
+}
+
+fn append(file: &File, records: &[Record]) -> io::Result<()> {
+    let mut writer = BufWriter::new(file);
+    for record in records {
+        serde_json::to_writer(&mut writer, record)?;
+        writer.write_all(b"\n")?;
+    }
+    writer.flush()
+}
+
+/// `pointsman.db.spill` for `pointsman.db`.
+fn path(database: &Path) -> PathBuf {
+    let mut name = database.as_os_str().to_owned();
+    name.push(".spill");
+    name.into()
+}
