@@ -64,6 +64,28 @@ pub(super) enum Attempt {
     Failed(AttemptFault),
 }
 
+impl Attempt {
+    /// Nobody charges for it: the upstream refused it, failed, or did not come to it. One that was given up, or whose answer
+    /// broke, may have been worked on.
+    pub(super) fn is_free(&self) -> bool {
+        match self {
+            Self::Answered(_) => false,
+            Self::Refused(_) => true,
+            Self::Failed(AttemptFault::Send(fault)) => {
+                !matches!(fault, SendFault::HeadersTimeout | SendFault::RequestTimeout)
+            }
+            Self::Failed(AttemptFault::Stream(fault)) => matches!(
+                fault,
+                StreamFault::NotAnAnswer(_)
+                    | StreamFault::Rejected(_)
+                    | StreamFault::Reported(_)
+                    | StreamFault::Failed
+            ),
+            Self::Failed(_) => true,
+        }
+    }
+}
+
 /// An answer: its head, and what is known of its body.
 #[derive(Debug)]
 pub(super) struct Answer {

@@ -222,7 +222,11 @@ impl Pursuit {
         }
         async move {
             let called = Instant::now();
+            meter.send();
             let outcome = attempt(&model, passage.address, &call, deadline, &meter, transcript).await;
+            if outcome.is_free() {
+                meter.spare();
+            }
             if !matches!(outcome, Attempt::Answered(_)) {
                 meter.close();
             }

@@ -78,6 +78,8 @@ pub const STEP_TOKENS: u64 = 256;
 
 #[derive(Debug, Clone, Copy, Default)]
 struct Read {
+    /// The prompt is with the upstream.
+    is_sent: bool,
     reported: Option<Usage>,
     /// Once an answer has begun.
     written_characters: Option<u64>,
@@ -108,6 +110,16 @@ impl Meter {
     #[must_use]
     pub fn alone(model: &str) -> Arc<Self> {
         Bill::default().call(&model.into(), None, 0)
+    }
+
+    /// The prompt goes to the upstream: from now on it may have been read.
+    pub fn send(&self) {
+        self.read().is_sent = true;
+    }
+
+    /// The upstream has answered nothing that anybody pays for: an error, or not at all.
+    pub fn spare(&self) {
+        self.read().is_sent = false;
     }
 
     /// The upstream reports usage; the last report counts.
@@ -151,13 +163,15 @@ impl Meter {
         }
     }
 
-    /// What was used: as reported, or else estimated. Nothing is known of an answer that has not begun.
+    /// What was used: as reported, or else estimated. Of a call that was given up before its answer began, the prompt.
     #[must_use]
     pub fn used(&self) -> Option<Used> {
-        let Read { reported, written_characters } = *self.read();
-        let (usage, is_estimate) = match reported {
-            Some(reported) => (reported, false),
-            None => (Usage::estimated(self.prompt_tokens, written_characters?), true),
+        let Read { is_sent, reported, written_characters } = *self.read();
+        let (usage, is_estimate) = match (reported, written_characters) {
+            (Some(reported), _) => (reported, false),
+            (None, Some(written)) => (Usage::estimated(self.prompt_tokens, written), true),
+            (None, None) if is_sent => (Usage::estimated(self.prompt_tokens, 0), true),
+            (None, None) => return None,
         };
         let cost_pico_usd = self.price.as_ref().map(|price| money::cost(price, usage).pico());
         Some(Used { usage, is_estimate, cost_pico_usd })
@@ -179,6 +193,10 @@ mod tests {
         let price = Price::flat(TokenPrice::from_pico_usd(2_500_000), TokenPrice::from_pico_usd(10_000_000));
         let meter = bill.call(&"m".into(), Some(price), 10);
         assert_eq!(meter.used(), None, "not begun");
+        meter.send();
+        assert_eq!(meter.used().map(|used| used.usage), Some(Usage::of(10, 0)), "given up");
+        meter.spare();
+        assert_eq!(meter.used(), None, "not answered");
         meter.write(40);
         let estimate = Used { usage: Usage::of(10, 10), is_estimate: true, cost_pico_usd: Some(125_000_000) };
         assert_eq!(meter.used(), Some(estimate));

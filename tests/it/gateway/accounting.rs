@@ -2,6 +2,7 @@
 
 use crate::{
     answers::{answer, chat, chat_stream, done, event, finish, stream, word},
+    client::post,
     stand::{Setup, Stand},
     upstream::{Gate, Script, Upstream},
 };
@@ -83,4 +84,29 @@ async fn what_was_reported_is_not_estimated() {
     let stand = stand(&upstream).await;
     stand.chat(chat("m")).await.text().await;
     assert_eq!(booked(&stand, "missing"), (7, 3, 0));
+}
+
+#[tokio::test]
+async fn a_call_that_is_given_up_before_its_answer_pays_for_its_prompt() {
+    let upstream = Upstream::start([Script::empty().silence()]).await;
+    let stand = stand(&upstream).await;
+    let mut asking = tokio::task::JoinSet::new();
+    let client = stand.client().await;
+    asking.spawn(async move { client.last(post("/v1/chat/completions", chat("m"))).await.status });
+    upstream.request(0).await;
+    asking.shutdown().await;
+    assert_eq!(stand.outcomes().await.into_iter().collect::<Vec<_>>(), [("cancelled", 1)]);
+    assert_eq!(booked(&stand, "cancelled"), (PROMPT, 0, 1));
+}
+
+#[tokio::test]
+async fn a_call_that_fails_before_its_answer_pays_for_nothing() {
+    let refuses = Script::json(400, r#"{"error":{"message":"no"}}"#);
+    for (script, outcome) in [(Script::json(500, "{}"), "upstream_error"), (refuses, "client_error")] {
+        let upstream = Upstream::start([script]).await;
+        let stand = stand(&upstream).await;
+        stand.chat(chat("m")).await.text().await;
+        assert_eq!(stand.outcomes().await.into_iter().collect::<Vec<_>>(), [(outcome, 1)]);
+        assert_eq!(booked(&stand, "missing"), (0, 0, 0));
+    }
 }
