@@ -2,6 +2,8 @@
 //!
 //! Must not know what a tenant may do. Keys are kept as digests and compared in constant time.
 
+pub mod gcra;
+
 use std::{collections::HashMap, sync::Arc};
 
 use http::{HeaderMap, header};

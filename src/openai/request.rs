@@ -145,6 +145,8 @@ struct Wire<'a> {
     #[serde(borrow, default, deserialize_with = "present")]
     max_completion_tokens: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]
+    max_output_tokens: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
     prompt: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "present")]
     input: Option<&'a RawValue>,
@@ -171,6 +173,8 @@ impl Request {
         // A chat request may carry a key of that name too, which means nothing there.
         let prompt = wire.prompt.filter(|_| wire.messages.is_none());
         let choices = choices_each.saturating_mul(prompt.map_or(1, prompts));
+        // The same holds for what the endpoint for responses calls the longest answer.
+        let max_output_tokens = wire.max_output_tokens.filter(|_| wire.messages.is_none());
         let stream_options =
             wire.stream_options.map_or(Ok(StreamOptions::Absent), |raw| read_options(text, raw))?;
         let asked = Asked {
@@ -183,6 +187,7 @@ impl Request {
             continues: wire.continue_final_message.is_some() || wire.add_generation_prompt.is_some(),
             answer_tokens: number(wire.max_completion_tokens)
                 .or_else(|| number(wire.max_tokens))
+                .or_else(|| number(max_output_tokens))
                 .unwrap_or(0),
             input_bytes: wire.prompt.or(wire.input).map_or(0, |raw| raw.get().len()),
         };
@@ -249,6 +254,12 @@ impl Request {
     #[must_use]
     pub fn input_tokens(&self) -> u64 {
         u64::try_from(self.asked.input_bytes.div_ceil(4)).unwrap_or(u64::MAX)
+    }
+
+    /// The most tokens that the answers may have in all, as far as the request says; else none.
+    #[must_use]
+    pub fn answer_tokens(&self) -> u64 {
+        self.asked.answer_tokens.saturating_mul(u64::from(self.choices))
     }
 
     /// What the request asks of a model.
@@ -402,6 +413,20 @@ mod tests {
         assert_eq!(choices(r#"{"model":"a","prompt":[1,2,3]}"#), 1);
         assert_eq!(choices(r#"{"model":"a","prompt":"x"}"#), 1);
         assert_eq!(choices(r#"{"model":"a","messages":[],"prompt":["x","y"]}"#), 1, "no completion");
+    }
+
+    #[test]
+    fn the_longest_answer_is_in_one_of_three_keys_for_each_choice() {
+        let tokens = |json| parse(json).unwrap().answer_tokens();
+        assert_eq!(tokens(r#"{"model":"a","messages":[],"max_tokens":7}"#), 7);
+        assert_eq!(
+            tokens(r#"{"model":"a","messages":[],"max_tokens":7,"max_completion_tokens":9,"n":2}"#),
+            18
+        );
+        assert_eq!(tokens(r#"{"model":"a","input":"x","max_output_tokens":5}"#), 5);
+        assert_eq!(tokens(r#"{"model":"a","messages":[],"max_output_tokens":5}"#), 0, "not a chat's");
+        assert_eq!(tokens(r#"{"model":"a","messages":[],"max_tokens":null}"#), 0);
+        assert_eq!(tokens(r#"{"model":"a","prompt":["x","y"],"max_tokens":18446744073709551615}"#), u64::MAX);
     }
 
     #[test]
