@@ -39,7 +39,7 @@ pub use probability::Probability;
 pub use route::{EmbedderConfig, RouteChoice, RouteConfig, RoutedConfig, RouterKind, RoutingText, Selection};
 pub use server::{AccessLogTarget, ListenerTls, ServerLimits};
 pub use source::Source;
-pub use tenant::{KeyDigest, TenantConfig};
+pub use tenant::{KeyDigest, TenantConfig, TenantLimits};
 
 use report::Report;
 use value::{Reader, Value};

@@ -12,7 +12,7 @@ pub use build::{BuildContext, RouteFault, build};
 use rustls::ServerConfig;
 
 use crate::{
-    config::{Delivery, ServerLimits},
+    config::{Delivery, ServerLimits, TenantLimits},
     routing::plan::PoolPlans,
     tenancy::Keyring,
     upstream::model::Model,
@@ -43,6 +43,8 @@ pub struct Tenant {
     pub default_route: Arc<str>,
     /// How each route's requests are delivered.
     pub deliveries: Arc<BTreeMap<String, Delivery>>,
+    /// How much it may do.
+    pub limits: Option<TenantLimits>,
 }
 
 impl Tenant {

@@ -1,8 +1,9 @@
-//! Who is calling: keys to tenants.
+//! Who is calling: keys to tenants; and how much each may do.
 //!
-//! Must not know what a tenant may do. Keys are kept as digests and compared in constant time.
+//! Must not know which models a tenant may reach. Keys are kept as digests and compared in constant time.
 
 pub mod gcra;
+pub mod limits;
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -98,6 +99,7 @@ mod tests {
             pool: vec!["m".into()],
             default_route: "auto".into(),
             default_model: None,
+            limits: None,
         }
     }
 

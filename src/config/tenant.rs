@@ -1,6 +1,6 @@
 //! Who may call, with which keys, and which models they may reach.
 
-use std::fmt;
+use std::{fmt, num::NonZeroU64};
 
 use sha2::{Digest, Sha256};
 
@@ -17,6 +17,19 @@ pub struct TenantConfig {
     pub default_route: String,
     /// The pool's model that answers when a router fails.
     pub default_model: Option<String>,
+    /// How much it may do; at least one limit, where there are any.
+    pub limits: Option<TenantLimits>,
+}
+
+/// How much a tenant may do, under the key `limits`. What is absent has no limit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TenantLimits {
+    /// Requests a minute.
+    pub rpm: Option<NonZeroU64>,
+    /// Tokens a minute, of prompts and answers together.
+    pub tpm: Option<NonZeroU64>,
+    /// Requests in flight, streams until their end.
+    pub concurrency: Option<NonZeroU64>,
 }
 
 /// SHA-256 of a key. Compare in constant time.

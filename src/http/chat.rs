@@ -37,6 +37,7 @@ async fn choose(exchange: &mut Exchange<'_>) -> Result<Vec<usize>, Failure> {
     let messages = request.messages()?;
     let needs = request.requirements(&messages);
     exchange.call.prompt_tokens = needs.prompt_tokens;
+    exchange.guards.reserve(exchange.app, exchange.tenant, &exchange.call)?;
     let asked = Asked { messages: &messages, needs: &needs };
     let pool = &exchange.tenant.plans.models;
     let decision = match target {

@@ -6,11 +6,14 @@ use http::{HeaderValue, StatusCode};
 
 use super::refuse::HeadFault;
 use crate::{
-    openai::{error::ErrorBody, request::RequestError},
+    openai::{duration::Shown, error::ErrorBody, request::RequestError},
     resilience::{backoff, breaker::Verdict},
     stream::fault::StreamFault,
-    telemetry::{account::Account, outcome::Outcome},
-    tenancy::AuthError,
+    telemetry::{
+        account::Account,
+        outcome::{Limit, Outcome},
+    },
+    tenancy::{AuthError, limits::Exceeded},
     upstream::model::SendFault,
 };
 
@@ -43,6 +46,8 @@ pub(super) enum Failure {
     Method(&'static str),
     #[error("the gateway has as many requests in flight as it may have")]
     Overloaded,
+    #[error("{}", exceeded(.0))]
+    Limited(Exceeded),
     #[error("{fault} (after {attempts} {})", if *attempts == 1 { "attempt" } else { "attempts" })]
     Exhausted { fault: AttemptFault, attempts: usize },
 }
@@ -58,6 +63,31 @@ fn head_status(fault: HeadFault) -> StatusCode {
         HeadFault::TargetTooLong => StatusCode::URI_TOO_LONG,
         HeadFault::UnknownCoding => StatusCode::NOT_IMPLEMENTED,
         HeadFault::Slow => StatusCode::REQUEST_TIMEOUT,
+    }
+}
+
+/// As OpenAI words it.
+fn exceeded(exceeded: &Exceeded) -> String {
+    let Exceeded { limit, allowed, remaining, requested, wait } = *exceeded;
+    let what = match limit {
+        Limit::Requests => "requests per min (RPM)",
+        Limit::Tokens => "tokens per min (TPM)",
+        Limit::Concurrency => {
+            return format!(
+                "Concurrency limit reached for your key: Limit {allowed} requests in flight. Please try again when one of them has ended."
+            );
+        }
+    };
+    match wait {
+        Some(wait) => {
+            let (used, wait) = (allowed.saturating_sub(remaining), Shown(wait));
+            format!(
+                "Rate limit reached for your key on {what}: Limit {allowed}, Used {used}, Requested {requested}. Please try again in {wait}."
+            )
+        }
+        None => format!(
+            "Request too large for your key on {what}: Limit {allowed}, Requested {requested}. The prompt or the longest answer asked for must be reduced in order to run successfully."
+        ),
     }
 }
 
@@ -173,6 +203,12 @@ impl AttemptFault {
     }
 }
 
+/// A `Retry-After`: seconds, rounded up, at least one.
+pub(super) fn whole_seconds(wait: Duration) -> HeaderValue {
+    let wait = wait.saturating_add(Duration::from_nanos(999_999_999));
+    HeaderValue::from(wait.as_secs().max(1))
+}
+
 impl Failure {
     /// Its status.
     pub(super) fn status(&self) -> StatusCode {
@@ -188,6 +224,7 @@ impl Failure {
             Self::UnknownModel(_) | Self::UnknownPath => StatusCode::NOT_FOUND,
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Limited(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Exhausted { fault, .. } => fault.status(),
         }
     }
@@ -195,9 +232,9 @@ impl Failure {
     /// Whose fault it was.
     pub(super) fn outcome(&self) -> Outcome {
         match self {
-            Self::Overloaded | Self::Exhausted { fault: AttemptFault::RateLimited { .. }, .. } => {
-                Outcome::Limited
-            }
+            Self::Overloaded
+            | Self::Limited(_)
+            | Self::Exhausted { fault: AttemptFault::RateLimited { .. }, .. } => Outcome::Limited,
             Self::Exhausted { .. } => Outcome::UpstreamError,
             _ => Outcome::ClientError,
         }
@@ -227,6 +264,10 @@ impl Failure {
                 ("invalid_request_error", Some("request_timeout"), None)
             }
             Self::Overloaded => ("server_error", Some("overloaded"), None),
+            Self::Limited(Exceeded { limit: limit @ Limit::Concurrency, .. }) => {
+                (limit.label(), Some("concurrency_limit_exceeded"), None)
+            }
+            Self::Limited(Exceeded { limit, .. }) => (limit.label(), Some("rate_limit_exceeded"), None),
             Self::Exhausted { fault: fault @ AttemptFault::RateLimited { .. }, .. } => {
                 ("rate_limit_error", Some(fault.code()), None)
             }
@@ -239,6 +280,7 @@ impl Failure {
     pub(super) fn retry_after(&self) -> Option<HeaderValue> {
         match self {
             Self::Overloaded => Some(HeaderValue::from_static("1")),
+            Self::Limited(Exceeded { wait, .. }) => wait.map(whole_seconds),
             Self::Exhausted {
                 fault:
                     AttemptFault::RateLimited { retry_after }
@@ -250,9 +292,9 @@ impl Failure {
         }
     }
 
-    /// Whether a retry by the client's SDK would only multiply ours.
+    /// Whether a retry by the client's SDK would be in vain, or only multiply ours.
     pub(super) fn forbids_retry(&self) -> bool {
-        matches!(self, Self::Exhausted { .. })
+        matches!(self, Self::Exhausted { .. } | Self::Limited(Exceeded { wait: None, .. }))
     }
 }
 

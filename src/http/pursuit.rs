@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::{
     app::App,
     attempt::{Answer, Attempt, Call, Refusal, attempt},
-    error::AttemptFault,
+    error::{AttemptFault, whole_seconds},
 };
 use crate::{
     config::{Delivery, StreamRecovery},
@@ -311,8 +311,7 @@ impl Pursuit {
     }
 }
 
-/// A `Retry-After` in whole seconds, rounded up.
+/// The `Retry-After` of something that is over at `until`.
 fn seconds_until(now: Instant, until: Instant) -> Option<HeaderValue> {
-    let left = until.saturating_duration_since(now) + Duration::from_millis(999);
-    Some(HeaderValue::from(left.as_secs().max(1)))
+    Some(whole_seconds(until.saturating_duration_since(now)))
 }

@@ -13,15 +13,20 @@ use super::{
     body, chat,
     error::Failure,
     exchange::Exchange,
-    forward, meta,
+    forward,
+    limits::{self, Held},
+    meta,
     observe::Guards,
     refuse::HeadFault,
     respond::{ResponseBody, failure},
 };
 use crate::{
+    admission::{Full, Permit, QueueRules},
+    config::ServerLimits,
     openai::{endpoint::Endpoint, request},
     snapshot::{Snapshot, Tenant},
-    telemetry::account::Account,
+    telemetry::{account::Account, bill::Bill},
+    tenancy::limits::Limited,
 };
 
 /// More fields than any client sends.
@@ -165,20 +170,59 @@ fn admit<'a>(snapshot: &'a Snapshot, headers: &HeaderMap) -> Result<&'a Arc<Tena
     snapshot.tenant(name).ok_or(Failure::Auth(crate::tenancy::AuthError::Unknown))
 }
 
+/// The answer of an endpoint; it tells how its tenant's limits stand, where there are any.
 async fn endpoint_answer(
     app: &Arc<App>,
     snapshot: &Snapshot,
-    (tenant, mut account): (&Arc<Tenant>, Account),
+    (tenant, account): (&Arc<Tenant>, Account),
+    endpoint: Endpoint,
+    request: Request<Incoming>,
+) -> Response<ResponseBody> {
+    let limited = tenant.limits.map(|limits| app.limiters.of(&tenant.name, limits));
+    let of = (tenant, limited.as_ref(), account);
+    let mut response = bounded_answer(app, &snapshot.limits, of, endpoint, request).await;
+    if let Some(limited) = &limited {
+        limits::tell(limited, response.headers_mut());
+    }
+    response
+}
+
+/// Lets a request in: at once, or not, by its tenant's limits, then by the gateway's, after a wait.
+async fn enter(
+    app: &App,
+    queue: QueueRules,
+    (tenant, limited): (&Tenant, Option<&Limited>),
+    bill: Arc<Bill>,
+) -> Result<(Permit, Option<Held>), Failure> {
+    let held = limited.map(|limited| Held::enter(limited, bill)).transpose();
+    let held = held.map_err(|exceeded| limits::refused(&app.metrics, &tenant.name, exceeded))?;
+    match app.admission.enter(&tenant.name, queue).await {
+        Ok(permit) => Ok((permit, held)),
+        Err(Full) => {
+            if let Some(held) = held {
+                held.give_back();
+            }
+            Err(Failure::Overloaded)
+        }
+    }
+}
+
+async fn bounded_answer(
+    app: &Arc<App>,
+    limits: &ServerLimits,
+    (tenant, limited, mut account): (&Arc<Tenant>, Option<&Limited>, Account),
     endpoint: Endpoint,
     request: Request<Incoming>,
 ) -> Response<ResponseBody> {
     let (head, incoming) = request.into_parts();
-    let limits = &snapshot.limits;
-    let Ok(permit) = app.admission.enter(&tenant.name, limits.queue).await else {
-        let deadline = Instant::now() + limits.body_timeout;
-        body::discard(&head.headers, incoming, limits.max_body_bytes, deadline).await;
-        Failure::Overloaded.end(&mut account);
-        return failure(&Failure::Overloaded);
+    let (permit, held) = match enter(app, limits.queue, (tenant, limited), account.bill()).await {
+        Ok(entered) => entered,
+        Err(why) => {
+            let deadline = Instant::now() + limits.body_timeout;
+            body::discard(&head.headers, incoming, limits.max_body_bytes, deadline).await;
+            why.end(&mut account);
+            return failure(&why);
+        }
     };
     let read = body::read(&head.headers, incoming, limits.max_body_bytes, limits.body_timeout).await;
     let request = match read.and_then(|bytes| Ok(request::Request::parse(bytes)?)) {
@@ -198,7 +242,7 @@ async fn endpoint_answer(
             prompt_tokens: 0,
             response_buffer: limits.response_buffer,
         },
-        guards: Guards { account, permit: Some(permit) },
+        guards: Guards { account, permit: Some(permit), held },
     };
     match endpoint {
         Endpoint::Chat => chat::chat(exchange).await,

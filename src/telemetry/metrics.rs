@@ -4,11 +4,11 @@
 //! histogram has a tenant label: buckets times tenants would outgrow everything else.
 
 use prometheus::{
-    CounterVec, Encoder, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts,
-    Registry, TextEncoder, core::Collector,
+    CounterVec, Encoder, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, TextEncoder, core::Collector,
 };
 
-use super::outcome::{Estimated, FailOpen, Outcome};
+use super::outcome::{Estimated, FailOpen, Limit, Outcome};
 
 /// A label's value where there is none: no tenant was recognised, no model chosen.
 pub const NONE: &str = "none";
@@ -27,6 +27,7 @@ const REQUESTS: &[&str] = &["tenant", "route", "model", "outcome"];
 const ATTEMPTS: &[&str] = &["model", "result"];
 const TOKENS: &[&str] = &["tenant", "model", "kind"];
 const ESTIMATES: &[&str] = &["model", "reason"];
+const LIMITS: &[&str] = &["tenant", "limit"];
 const MODEL: &[&str] = &["model"];
 const ROUTER: &[&str] = &["router"];
 
@@ -40,6 +41,10 @@ pub struct Metrics {
     pub in_flight: IntGauge,
     /// `pointsman_requests_queued`: requests that wait to be admitted.
     pub queued: IntGauge,
+    /// `pointsman_limited_total{tenant,limit}`: requests refused for a limit of their tenant: `requests`, `tokens` or `concurrency`.
+    pub limited: IntCounterVec,
+    /// `pointsman_tenant_requests_in_flight{tenant}`: of tenants with limits, requests that count against `concurrency`.
+    pub tenant_in_flight: IntGaugeVec,
     /// `pointsman_tasks`: tasks of the asynchronous runtime that are alive.
     pub tasks: IntGauge,
     /// `pointsman_attempts_total{model,result}`: calls of upstreams by what came of them.
@@ -97,11 +102,16 @@ impl Metrics {
             HistogramVec::new(options, labels).and_then(|metric| register(&registry, metric))
         };
         let breaker_options = Opts::new("breaker_open", "Whether an upstream is left alone after failures");
+        let tenant_options =
+            Opts::new("tenant_requests_in_flight", "Requests in flight of tenants with limits");
         let cost_options = Opts::new("cost_usd_total", "Cost in USD: tokens times configured prices");
         Ok(Self {
             requests: counter("requests_total", "Requests by how they ended", REQUESTS)?,
             in_flight: gauge("requests_in_flight", "Requests admitted and not ended")?,
             queued: gauge("requests_queued", "Requests that wait to be admitted")?,
+            limited: counter("limited_total", "Requests refused for a limit of their tenant", LIMITS)?,
+            tenant_in_flight: IntGaugeVec::new(tenant_options, &["tenant"])
+                .and_then(|metric| register(&registry, metric))?,
             tasks: gauge("tasks", "Tasks of the asynchronous runtime that are alive")?,
             attempts: counter("attempts_total", "Calls of upstreams by what came of them", ATTEMPTS)?,
             streams_rescued: counter("streams_rescued_total", "Broken streams that it went on with", MODEL)?,
@@ -158,6 +168,11 @@ impl Metrics {
         for outcome in Outcome::ALL {
             self.requests.with_label_values(&[tenant, route, model, outcome.label()]);
         }
+    }
+
+    /// Shows at zero that a tenant may be refused for this limit.
+    pub fn seed_limit(&self, tenant: &str, limit: Limit) {
+        self.limited.with_label_values(&[tenant, limit.label()]);
     }
 
     /// Shows at zero why a model's usage may be estimated.

@@ -13,6 +13,7 @@ mod headers;
 mod http2;
 mod keep_alive;
 mod leaving;
+mod limits;
 mod metrics;
 mod outcomes;
 mod recovery;

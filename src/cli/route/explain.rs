@@ -173,6 +173,7 @@ fn configuration(setup: &Setup<'_>) -> Result<Config, Failure> {
         pool: setup.models.to_vec(),
         default_route: NAME.to_owned(),
         default_model: None,
+        limits: None,
     };
     Ok(Config::in_memory(
         NAME,

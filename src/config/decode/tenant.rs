@@ -1,10 +1,11 @@
 //! Reads `tenants`.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::num::NonZeroU64;
 
 use super::{AUTO, named};
 use crate::config::route::{RouteChoice, RouteConfig};
-use crate::config::tenant::{KeyDigest, TenantConfig};
+use crate::config::tenant::{KeyDigest, TenantConfig, TenantLimits};
 use crate::config::value::{Fields, Value};
 
 /// What the tenants read so far have taken.
@@ -56,11 +57,10 @@ fn tenant<'a>(
     let pool = pool.map_or_else(Vec::new, |value| pool_names(&value, names));
     let default_route = default_route(&mut fields, &pool, names).unwrap_or_default();
     let default_model = fields.read("default_model", |value| default_model(value, &pool));
-    let later = "remove it: nothing would enforce it";
-    fields.refuse("limits", later);
-    fields.refuse("budget", later);
+    let limits = fields.read("limits", limits);
+    fields.refuse("budget", "remove it: nothing would enforce it");
     fields.finish();
-    Some(TenantConfig { keys, open, pool, default_route, default_model })
+    Some(TenantConfig { keys, open, pool, default_route, default_model, limits })
 }
 
 fn open<'a>(name: &'a str, fields: &mut Fields<'_>, taken: &mut Taken<'a>) -> bool {
@@ -159,6 +159,29 @@ fn default_route(fields: &mut Fields<'_>, pool: &[String], names: &Names<'_>) ->
             .error("the default route has no model of the pool", hint);
     }
     Some(name.to_owned())
+}
+
+fn limits(value: &Value<'_>) -> Option<TenantLimits> {
+    const A_MINUTE_MAX: u64 = 1_000_000_000;
+    const CONCURRENCY_MAX: u64 = 1_000_000;
+    let mut fields = value.fields("a mapping such as `{rpm: 600, tpm: 400000, concurrency: 64}`")?;
+    let (mut given, mut right) = (false, true);
+    let mut limit = |key, most| {
+        let value = fields.take(key)?;
+        given = true;
+        let limit = value.count(1..=most).and_then(NonZeroU64::new);
+        right &= limit.is_some();
+        limit
+    };
+    let rpm = limit("rpm", A_MINUTE_MAX);
+    let tpm = limit("tpm", A_MINUTE_MAX);
+    let concurrency = limit("concurrency", CONCURRENCY_MAX);
+    if !given {
+        let hint = "give it `rpm`, `tpm` or `concurrency`, or remove it".to_owned();
+        value.error_at_name("sets no limit", hint);
+    }
+    fields.finish();
+    (given && right).then_some(TenantLimits { rpm, tpm, concurrency })
 }
 
 fn default_model(value: &Value<'_>, pool: &[String]) -> Option<String> {
