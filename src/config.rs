@@ -43,7 +43,7 @@ pub use probability::Probability;
 pub use route::{EmbedderConfig, RouteChoice, RouteConfig, RoutedConfig, RouterKind, RoutingText, Selection};
 pub use server::{AccessLogTarget, DatabaseConfig, ListenerTls, ServerLimits};
 pub use source::Source;
-pub use tenant::{KeyConfig, KeyDigest, TenantConfig};
+pub use tenant::{KeyConfig, KeyDigest, TenantConfig, TenantLimits};
 pub use usd::Usd;
 
 use report::Report;

@@ -31,10 +31,11 @@ use crate::{
         plan::Plan,
     },
     server::{Listener, tls},
-    snapshot::{BuildContext, RouteFault, Snapshot, build},
+    snapshot::{BuildContext, RouteFault, Snapshot, Tenant, build},
     telemetry::{
         access_log::AccessLog,
         metrics::{Metrics, NONE},
+        outcome::Limit,
     },
     upstream::client::Clients,
 };
@@ -297,6 +298,7 @@ fn seed(metrics: &Metrics, snapshot: &Snapshot) {
     metrics.seed_reloads();
     metrics.seed_outcomes(NONE, NONE, NONE);
     for tenant in snapshot.tenants() {
+        seed_limits(metrics, tenant);
         for model in &*tenant.plans.models {
             metrics.seed_outcomes(&tenant.name, &tenant.default_route, &model.name);
             metrics.seed_estimates(&model.name);
@@ -305,6 +307,17 @@ fn seed(metrics: &Metrics, snapshot: &Snapshot) {
             if let Plan::Learned(plan) = &**plan {
                 metrics.seed_router(plan.engine.router().name());
             }
+        }
+    }
+}
+
+fn seed_limits(metrics: &Metrics, tenant: &Tenant) {
+    let Some(limits) = tenant.limits else { return };
+    for (limit, given) in
+        [(Limit::Requests, limits.rpm), (Limit::Tokens, limits.tpm), (Limit::Concurrency, limits.concurrency)]
+    {
+        if given.is_some() {
+            metrics.seed_limit(&tenant.name, limit);
         }
     }
 }

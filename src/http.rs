@@ -10,6 +10,7 @@ mod error;
 mod exchange;
 mod forward;
 mod heartbeat;
+mod limits;
 mod meta;
 mod observe;
 mod pursuit;

@@ -7,6 +7,7 @@
 pub mod answer;
 pub mod characters;
 pub mod chunk;
+pub mod duration;
 pub mod endpoint;
 pub mod error;
 pub mod messages;

@@ -14,7 +14,7 @@ use rustls::ServerConfig;
 
 use crate::{
     budget::Purse,
-    config::{Delivery, ServerLimits},
+    config::{Delivery, ServerLimits, TenantLimits},
     routing::plan::PoolPlans,
     tenancy::{
         AuthError, Keyring, bearer,
@@ -68,6 +68,8 @@ pub struct Tenant {
     pub default_route: Arc<str>,
     /// How each route's requests are delivered.
     pub deliveries: Arc<BTreeMap<String, Delivery>>,
+    /// How much it may do.
+    pub limits: Option<TenantLimits>,
 }
 
 impl Tenant {

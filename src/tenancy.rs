@@ -1,8 +1,10 @@
-//! Who is calling: keys to tenants.
+//! Who is calling: keys to tenants; and how much each may do.
 //!
-//! Must not know what a caller may do. Keys are kept as digests and compared in constant time.
+//! Must not know which models a caller may reach. Keys are kept as digests and compared in constant time.
 
+pub mod gcra;
 pub mod jwt;
+pub mod limits;
 
 use std::collections::HashMap;
 

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt,
+    num::NonZeroU64,
     time::SystemTime,
 };
 
@@ -32,6 +33,19 @@ pub struct TenantConfig {
     pub budgets: Vec<BudgetRule>,
     /// What the keys of each project may spend together.
     pub projects: BTreeMap<String, Vec<BudgetRule>>,
+    /// How much it may do; at least one limit, where there are any.
+    pub limits: Option<TenantLimits>,
+}
+
+/// How much a tenant may do, under the key `limits`. What is absent has no limit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct TenantLimits {
+    /// Requests a minute.
+    pub rpm: Option<NonZeroU64>,
+    /// Tokens a minute, of prompts and answers together.
+    pub tpm: Option<NonZeroU64>,
+    /// Requests in flight, streams until their end.
+    pub concurrency: Option<NonZeroU64>,
 }
 
 /// A key.

@@ -214,14 +214,6 @@ impl<'a> Fields<'a> {
         value
     }
 
-    /// A key that a later version will know.
-    pub(super) fn refuse(&mut self, key: &'static str, hint: &str) {
-        if let Some(index) = self.rest.iter().position(|(name, _)| *name == key) {
-            let (_, value) = self.rest.swap_remove(index);
-            value.error_at_name("is not supported by this version", hint.to_owned());
-        }
-    }
-
     /// The mapping itself.
     pub(super) fn of(&self) -> &Value<'a> {
         &self.of

@@ -10,6 +10,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
@@ -18,6 +19,7 @@ use crate::{
     resilience::{budget::RetryBudgets, health::Health},
     snapshot::Snapshot,
     telemetry::{Books, metrics::Metrics},
+    tenancy::limits::Limiters,
 };
 
 /// The state of a running gateway.
@@ -42,6 +44,8 @@ pub struct App {
     watcher: Option<Watcher>,
     /// What each route has left for retries.
     pub(super) retry_budgets: RetryBudgets,
+    /// What is counted against tenants' limits.
+    pub(super) limiters: Limiters,
 }
 
 /// Is told of every decision; for people who watch.
@@ -89,6 +93,7 @@ impl App {
             ready: AtomicBool::new(false),
             watcher,
             retry_budgets: RetryBudgets::default(),
+            limiters: Limiters::new(Instant::now()),
         }
     }
 

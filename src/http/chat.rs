@@ -39,6 +39,7 @@ async fn choose(exchange: &mut Exchange<'_>) -> Result<Vec<usize>, Failure> {
     let purse = exchange.call.caller.purse.clone();
     let needs = Requirements { price: purse.is_some(), ..request.requirements(&messages) };
     exchange.call.prompt_tokens = needs.prompt_tokens;
+    exchange.guards.reserve(exchange.app, exchange.tenant, &exchange.call)?;
     let asked = Asked { messages: &messages, needs: &needs };
     let pool = &exchange.tenant.plans.models;
     let mut decision = match target {

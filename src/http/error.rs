@@ -7,11 +7,14 @@ use http::{HeaderValue, StatusCode};
 use super::refuse::HeadFault;
 use crate::{
     budget::OverBudget,
-    openai::{error::ErrorBody, request::RequestError},
+    openai::{duration::Shown, error::ErrorBody, request::RequestError},
     resilience::{backoff, breaker::Verdict},
     stream::fault::StreamFault,
-    telemetry::{account::Account, outcome::Outcome},
-    tenancy::AuthError,
+    telemetry::{
+        account::Account,
+        outcome::{Limit, Outcome},
+    },
+    tenancy::{AuthError, limits::Exceeded},
     upstream::model::SendFault,
 };
 
@@ -48,6 +51,8 @@ pub(super) enum Failure {
     OverBudget(OverBudget),
     #[error("the model '{}' has no price, which your budget needs", shortened(.0))]
     Unpriced(String),
+    #[error("{}", exceeded(.0))]
+    Limited(Exceeded),
     #[error("{fault} (after {attempts} {})", if *attempts == 1 { "attempt" } else { "attempts" })]
     Exhausted { fault: AttemptFault, attempts: usize },
 }
@@ -63,6 +68,31 @@ fn head_status(fault: HeadFault) -> StatusCode {
         HeadFault::TargetTooLong => StatusCode::URI_TOO_LONG,
         HeadFault::UnknownCoding => StatusCode::NOT_IMPLEMENTED,
         HeadFault::Slow => StatusCode::REQUEST_TIMEOUT,
+    }
+}
+
+/// As OpenAI words it.
+fn exceeded(exceeded: &Exceeded) -> String {
+    let Exceeded { limit, allowed, remaining, requested, wait } = *exceeded;
+    let what = match limit {
+        Limit::Requests => "requests per min (RPM)",
+        Limit::Tokens => "tokens per min (TPM)",
+        Limit::Concurrency => {
+            return format!(
+                "Concurrency limit reached for your key: Limit {allowed} requests in flight. Please try again when one of them has ended."
+            );
+        }
+    };
+    match wait {
+        Some(wait) => {
+            let (used, wait) = (allowed.saturating_sub(remaining), Shown(wait));
+            format!(
+                "Rate limit reached for your key on {what}: Limit {allowed}, Used {used}, Requested {requested}. Please try again in {wait}."
+            )
+        }
+        None => format!(
+            "Request too large for your key on {what}: Limit {allowed}, Requested {requested}. The prompt or the longest answer asked for must be reduced in order to run successfully."
+        ),
     }
 }
 
@@ -201,6 +231,11 @@ impl AttemptFault {
 
 /// What the clients' SDKs wait for at most.
 const RETRY_SOON: Duration = Duration::from_secs(60);
+/// A `Retry-After`: seconds, rounded up, at least one.
+pub(super) fn whole_seconds(wait: Duration) -> HeaderValue {
+    let wait = wait.saturating_add(Duration::from_nanos(999_999_999));
+    HeaderValue::from(wait.as_secs().max(1))
+}
 
 impl Failure {
     /// Its status.
@@ -221,6 +256,7 @@ impl Failure {
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
             Self::OverBudget(_) => StatusCode::TOO_MANY_REQUESTS,
+            Self::Limited(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Exhausted { fault, .. } => fault.status(),
         }
     }
@@ -230,6 +266,7 @@ impl Failure {
         match self {
             Self::Overloaded
             | Self::OverBudget(_)
+            | Self::Limited(_)
             | Self::Exhausted { fault: AttemptFault::RateLimited { .. }, .. } => Outcome::Limited,
             Self::Exhausted { .. } => Outcome::UpstreamError,
             Self::Auth(AuthError::Unverifiable) => Outcome::GatewayError,
@@ -264,6 +301,10 @@ impl Failure {
             Self::Overloaded => ("server_error", Some("overloaded"), None),
             Self::OverBudget(_) => ("insufficient_quota", Some(OverBudget::CODE), None),
             Self::Unpriced(_) => ("invalid_request_error", Some("model_without_price"), Some("model")),
+            Self::Limited(Exceeded { limit: limit @ Limit::Concurrency, .. }) => {
+                (limit.label(), Some("concurrency_limit_exceeded"), None)
+            }
+            Self::Limited(Exceeded { limit, .. }) => (limit.label(), Some("rate_limit_exceeded"), None),
             Self::Exhausted { fault: fault @ AttemptFault::RateLimited { .. }, .. } => {
                 ("rate_limit_error", Some(fault.code()), None)
             }
@@ -276,9 +317,8 @@ impl Failure {
     pub(super) fn retry_after(&self) -> Option<HeaderValue> {
         match self {
             Self::Overloaded | Self::Auth(AuthError::Unverifiable) => Some(HeaderValue::from_static("1")),
-            Self::OverBudget(over_budget) => {
-                over_budget.retry_after.map(|after| HeaderValue::from(after.as_secs().max(1)))
-            }
+            Self::OverBudget(over_budget) => over_budget.retry_after.map(whole_seconds),
+            Self::Limited(Exceeded { wait, .. }) => wait.map(whole_seconds),
             Self::Exhausted {
                 fault:
                     AttemptFault::RateLimited { retry_after }
@@ -290,10 +330,10 @@ impl Failure {
         }
     }
 
-    /// Whether a retry by the client's SDK would only multiply ours.
+    /// Whether a retry by the client's SDK would be in vain, or only multiply ours.
     pub(super) fn forbids_retry(&self) -> bool {
         match self {
-            Self::Exhausted { .. } => true,
+            Self::Exhausted { .. } | Self::Limited(Exceeded { wait: None, .. }) => true,
             // What calls in flight hold is free in a moment; a budget that is spent stays so for longer than SDKs wait.
             Self::OverBudget(over_budget) => over_budget.retry_after.is_none_or(|after| after > RETRY_SOON),
             _ => false,

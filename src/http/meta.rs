@@ -93,6 +93,10 @@ fn show_state(app: &App) {
     for (gauge, count) in [(&app.metrics.queued, app.admission.waiting()), (&app.metrics.tasks, tasks)] {
         gauge.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
+    for (tenant, in_flight) in app.limiters.in_flight() {
+        let gauge = app.metrics.limits.in_flight.with_label_values(&[&*tenant]);
+        gauge.set(i64::try_from(in_flight).unwrap_or(i64::MAX));
+    }
     let now = Instant::now();
     for model in app.snapshot.load().tenants().flat_map(|tenant| &tenant.upstreams) {
         let open = match model.breaker(now) {

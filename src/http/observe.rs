@@ -7,13 +7,16 @@ use tokio::time::Instant;
 use tracing::{Instrument, Span};
 
 use super::{
-    attempt::AnswerBody,
-    error::AttemptFault,
+    app::App,
+    attempt::{AnswerBody, Call},
+    error::{AttemptFault, Failure},
+    limits::{self, Held},
     pursuit::{Answered, Found, Pursuit},
 };
 use crate::{
     admission::Permit,
     resilience::breaker::Verdict,
+    snapshot::Tenant,
     stream::{
         body::{Rescue, Rescuer, StreamObserver},
         fault::StreamFault,
@@ -23,11 +26,20 @@ use crate::{
     upstream::model::{Model, Passage},
 };
 
-/// What lives as long as a request: its account, and its permit.
+/// What lives as long as a request: its account, its permit, and what it holds of its tenant's limits, where there are any.
 #[derive(Debug)]
 pub(super) struct Guards {
     pub(super) account: Account,
     pub(super) permit: Option<Permit>,
+    pub(super) held: Option<Held>,
+}
+
+impl Guards {
+    /// Takes what a call is expected to use of its tenant's tokens, where they are limited.
+    pub(super) fn reserve(&mut self, app: &App, tenant: &Tenant, call: &Call) -> Result<(), Failure> {
+        let Some(held) = &mut self.held else { return Ok(()) };
+        held.reserve(call).map_err(|exceeded| limits::refused(&app.metrics, &tenant.name, exceeded))
+    }
 }
 
 /// The call that an answer comes from.
@@ -91,6 +103,7 @@ impl StreamObserver for AnswerObserver {
         self.guards.account.ended(outcome, fault.map(StreamFault::code));
         // The permit is for the next request as soon as the last byte is on its way.
         self.guards.permit = None;
+        self.guards.held = None;
     }
 }
 

@@ -14,7 +14,7 @@ use self::securing::Secured;
 use super::{
     app::App,
     attempt::{Answer, Attempt, Call, Refusal, attempt},
-    error::AttemptFault,
+    error::{AttemptFault, whole_seconds},
 };
 use crate::{
     config::{Delivery, StreamRecovery, WhenLow},
@@ -334,8 +334,7 @@ impl Pursuit {
     }
 }
 
-/// A `Retry-After` in whole seconds, rounded up.
+/// The `Retry-After` of something that is over at `until`.
 fn seconds_until(now: Instant, until: Instant) -> Option<HeaderValue> {
-    let left = until.saturating_duration_since(now) + Duration::from_millis(999);
-    Some(HeaderValue::from(left.as_secs().max(1)))
+    Some(whole_seconds(until.saturating_duration_since(now)))
 }

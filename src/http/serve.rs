@@ -13,16 +13,21 @@ use super::{
     body, chat,
     error::Failure,
     exchange::Exchange,
-    forward, meta,
+    forward,
+    limits::{self, Held},
+    meta,
     observe::Guards,
     refuse::HeadFault,
     respond::{ResponseBody, failure},
 };
 use crate::{
-    ledger::Full,
+    admission::{Full, Permit, QueueRules},
+    config::ServerLimits,
+    ledger,
     openai::{endpoint::Endpoint, request},
     snapshot::{Caller, Snapshot, Tenant},
-    telemetry::account::Account,
+    telemetry::{account::Account, bill::Bill},
+    tenancy::limits::Limited,
 };
 
 /// More fields than any client sends.
@@ -166,31 +171,71 @@ async fn admit<'a>(snapshot: &'a Snapshot, headers: &HeaderMap) -> Result<&'a Ar
 }
 
 /// A place for the request's row in the ledger, if there is one.
-fn keep_row(app: &App, account: &mut Account) -> Result<(), Full> {
+fn keep_row(app: &App, account: &mut Account) -> Result<(), ledger::Full> {
     let Some(ledger) = app.books.ledger() else { return Ok(()) };
     account.keep(ledger.slot()?);
     Ok(())
 }
 
+/// The answer of an endpoint; it tells how its tenant's limits stand, where there are any.
 async fn endpoint_answer(
     app: &Arc<App>,
     snapshot: &Snapshot,
-    (caller, mut account): (&Arc<Caller>, Account),
+    (caller, account): (&Arc<Caller>, Account),
+    endpoint: Endpoint,
+    request: Request<Incoming>,
+) -> Response<ResponseBody> {
+    let tenant = &caller.tenant;
+    let limited = tenant.limits.map(|limits| app.limiters.of(&tenant.name, limits));
+    let of = (caller, limited.as_ref(), account);
+    let mut response = bounded_answer(app, &snapshot.limits, of, endpoint, request).await;
+    if let Some(limited) = &limited {
+        limits::tell(limited, response.headers_mut());
+    }
+    response
+}
+
+/// Lets a request in: at once, or not, by its tenant's limits, then by the gateway's, after a wait.
+async fn enter(
+    app: &App,
+    queue: QueueRules,
+    (tenant, limited): (&Tenant, Option<&Limited>),
+    bill: Arc<Bill>,
+) -> Result<(Permit, Option<Held>), Failure> {
+    let held = limited.map(|limited| Held::enter(limited, bill)).transpose();
+    let held = held.map_err(|exceeded| limits::refused(&app.metrics, &tenant.name, exceeded))?;
+    match app.admission.enter(&tenant.name, queue).await {
+        Ok(permit) => Ok((permit, held)),
+        Err(Full) => {
+            if let Some(held) = held {
+                held.give_back();
+            }
+            Err(Failure::Overloaded)
+        }
+    }
+}
+
+async fn bounded_answer(
+    app: &Arc<App>,
+    limits: &ServerLimits,
+    (caller, limited, mut account): (&Arc<Caller>, Option<&Limited>, Account),
     endpoint: Endpoint,
     request: Request<Incoming>,
 ) -> Response<ResponseBody> {
     let (head, incoming) = request.into_parts();
     let tenant = &caller.tenant;
-    let limits = &snapshot.limits;
     let entered = match keep_row(app, &mut account) {
-        Ok(()) => app.admission.enter(&tenant.name, limits.queue).await.ok(),
-        Err(Full) => None,
+        Ok(()) => enter(app, limits.queue, (tenant, limited), account.bill()).await,
+        Err(ledger::Full) => Err(Failure::Overloaded),
     };
-    let Some(permit) = entered else {
-        let deadline = Instant::now() + limits.body_timeout;
-        body::discard(&head.headers, incoming, limits.max_body_bytes, deadline).await;
-        Failure::Overloaded.end(&mut account);
-        return failure(&Failure::Overloaded);
+    let (permit, held) = match entered {
+        Ok(entered) => entered,
+        Err(why) => {
+            let deadline = Instant::now() + limits.body_timeout;
+            body::discard(&head.headers, incoming, limits.max_body_bytes, deadline).await;
+            why.end(&mut account);
+            return failure(&why);
+        }
     };
     let read = body::read(&head.headers, incoming, limits.max_body_bytes, limits.body_timeout).await;
     let request = match read.and_then(|bytes| Ok(request::Request::parse(bytes)?)) {
@@ -211,7 +256,7 @@ async fn endpoint_answer(
             caller: Arc::clone(caller),
             response_buffer: limits.response_buffer,
         },
-        guards: Guards { account, permit: Some(permit) },
+        guards: Guards { account, permit: Some(permit), held },
     };
     match endpoint {
         Endpoint::Chat => chat::chat(exchange).await,

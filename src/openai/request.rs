@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{
+    endpoint::Endpoint,
     messages::{self, Message, MessagesError},
     object::{Object, present, span_of},
     text::LossyString,
@@ -116,6 +117,25 @@ pub struct Request {
 /// What the largest images count for with the providers that count most for them.
 const IMAGE_TOKENS_MAX: usize = 50_000;
 
+/// The most tokens of each answer, as the endpoints call them. What an endpoint does not know bounds nothing there.
+#[derive(Debug, Clone, Copy, Default)]
+struct Answer {
+    /// `max_completion_tokens`, or `max_tokens` where that is more.
+    chat: Option<u64>,
+    /// `max_output_tokens`.
+    responses: Option<u64>,
+}
+
+impl Answer {
+    fn of(self, endpoint: Endpoint) -> Option<u64> {
+        match endpoint {
+            Endpoint::Chat | Endpoint::Completions => self.chat,
+            Endpoint::Responses => self.responses,
+            Endpoint::Embeddings => Some(0),
+        }
+    }
+}
+
 /// What was asked for outside the messages.
 #[derive(Debug, Clone, Default)]
 struct Asked {
@@ -127,8 +147,7 @@ struct Asked {
     logprobs: bool,
     /// It says itself how the last message is gone on with.
     continues: bool,
-    /// The most tokens of each answer.
-    answer_tokens: Option<u64>,
+    answer: Answer,
     input_bytes: usize,
     /// Answers that are written and not shown: `best_of`.
     best_of: u32,
@@ -205,10 +224,10 @@ impl Request {
             audio: wire.modalities.is_some_and(|raw| raw.get().contains("\"audio\"")),
             logprobs: wire.logprobs.is_some_and(|raw| !matches!(raw.get(), "null" | "false")),
             continues: wire.continue_final_message.is_some() || wire.add_generation_prompt.is_some(),
-            answer_tokens: [wire.max_completion_tokens, wire.max_tokens, wire.max_output_tokens]
-                .into_iter()
-                .filter_map(number)
-                .max(),
+            answer: Answer {
+                chat: [wire.max_completion_tokens, wire.max_tokens].into_iter().filter_map(number).max(),
+                responses: number(wire.max_output_tokens),
+            },
             best_of: number(wire.best_of).map_or(1, |best_of| u32::try_from(best_of).unwrap_or(u32::MAX)),
             input_bytes: wire.prompt.or(wire.input).map_or(0, |raw| raw.get().len()),
         };
@@ -268,7 +287,7 @@ impl Request {
             self.messages()
                 .is_ok_and(|messages| messages.last().is_some_and(|last| last.role.0 == "assistant"))
         };
-        self.asked.answer_tokens.is_none() && !self.asked.continues && !ends_with_assistant()
+        self.asked.answer.chat.is_none() && !self.asked.continues && !ends_with_assistant()
     }
 
     /// The estimated tokens of a request that has a `prompt` or an `input` in place of messages.
@@ -281,16 +300,22 @@ impl Request {
     /// what frames a message in JSON is longer than what frames it for a model; an image stands for as many tokens as
     /// the most that providers count for one.
     #[must_use]
-    pub fn bounds(&self) -> Bounds {
+    pub fn bounds(&self, endpoint: Endpoint) -> Bounds {
         let images = memchr::memmem::find_iter(&self.body, b"image_url").count().div_ceil(2)
             + memchr::memmem::find_iter(&self.body, b"input_image").count();
         let prompt = self.body.len().saturating_add(images.saturating_mul(IMAGE_TOKENS_MAX));
         let prompts = self.choices / self.choices_each.max(1);
         Bounds {
             prompt: u64::try_from(prompt).unwrap_or(u64::MAX),
-            answer: self.asked.answer_tokens,
+            answer: self.asked.answer.of(endpoint),
             answers: u64::from(self.choices_each.max(self.asked.best_of)) * u64::from(prompts),
         }
+    }
+
+    /// The most tokens that the answers may have in all, as far as the request says; else none.
+    #[must_use]
+    pub fn answer_tokens(&self, endpoint: Endpoint) -> u64 {
+        self.asked.answer.of(endpoint).unwrap_or(0).saturating_mul(u64::from(self.choices))
     }
 
     /// What the request asks of a model.
@@ -302,7 +327,7 @@ impl Request {
             vision: messages.iter().any(|message| message.has_image),
             json_schema: self.asked.json_schema,
             audio: self.asked.audio || messages.iter().any(|message| message.has_audio),
-            context_tokens: prompt_tokens.saturating_add(self.asked.answer_tokens.unwrap_or(0)),
+            context_tokens: prompt_tokens.saturating_add(self.asked.answer.chat.unwrap_or(0)),
             prompt_tokens,
             price: false,
         }
@@ -445,6 +470,20 @@ mod tests {
         assert_eq!(choices(r#"{"model":"a","prompt":[1,2,3]}"#), 1);
         assert_eq!(choices(r#"{"model":"a","prompt":"x"}"#), 1);
         assert_eq!(choices(r#"{"model":"a","messages":[],"prompt":["x","y"]}"#), 1, "no completion");
+    }
+
+    #[test]
+    fn the_longest_answer_is_in_one_of_three_keys_for_each_choice() {
+        let tokens = |endpoint, json| parse(json).unwrap().answer_tokens(endpoint);
+        let chat = |json| tokens(Endpoint::Chat, json);
+        assert_eq!(chat(r#"{"model":"a","messages":[],"max_tokens":7}"#), 7);
+        assert_eq!(chat(r#"{"model":"a","messages":[],"max_tokens":7,"max_completion_tokens":9,"n":2}"#), 18);
+        assert_eq!(chat(r#"{"model":"a","messages":[],"max_output_tokens":5}"#), 0, "not a chat's");
+        assert_eq!(chat(r#"{"model":"a","messages":[],"max_tokens":null}"#), 0);
+        let responses = r#"{"model":"a","input":"x","messages":[],"max_tokens":1,"max_output_tokens":5}"#;
+        assert_eq!(tokens(Endpoint::Responses, responses), 5);
+        let endless = r#"{"model":"a","prompt":["x","y"],"max_tokens":18446744073709551615}"#;
+        assert_eq!(tokens(Endpoint::Completions, endless), u64::MAX);
     }
 
     #[test]

@@ -88,6 +88,7 @@ pub fn build(config: &Config, context: &BuildContext<'_>) -> Result<(Snapshot, D
             plans,
             default_route: tenant.default_route.as_str().into(),
             deliveries: Arc::clone(&deliveries),
+            limits: tenant.limits,
         };
         tenants.insert(Arc::clone(&built.name), Arc::new(built));
     }

@@ -5,14 +5,14 @@
 
 use prometheus::{
     CounterVec, Encoder, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
-    IntGauge, Opts, Registry, TextEncoder, core::Collector,
+    IntGauge, IntGaugeVec, Opts, Registry, TextEncoder, core::Collector,
 };
 
 use std::sync::Arc;
 
 use crate::budget::Standing;
 
-use super::outcome::{Estimated, FailOpen, Outcome};
+use super::outcome::{Estimated, FailOpen, Limit, Outcome};
 
 /// A label's value where there is none: no tenant was recognised, no model chosen.
 pub const NONE: &str = "none";
@@ -35,6 +35,7 @@ const ATTEMPTS: &[&str] = &["model", "result"];
 const TOKENS: &[&str] = &["tenant", "model", "kind"];
 const ESTIMATES: &[&str] = &["model", "reason"];
 const BUDGET: &[&str] = &["tenant", "project", "key", "per"];
+const LIMITS: &[&str] = &["tenant", "limit"];
 const MODEL: &[&str] = &["model"];
 const ROUTER: &[&str] = &["router"];
 
@@ -76,6 +77,27 @@ impl BudgetMetrics {
     }
 }
 
+/// What limits of tenants do.
+#[derive(Debug)]
+pub struct LimitMetrics {
+    /// `pointsman_limited_total{tenant,limit}`: requests refused for a limit of their tenant: `requests`, `tokens` or `concurrency`.
+    pub refused: IntCounterVec,
+    /// `pointsman_tenant_requests_in_flight{tenant}`: of tenants with limits, requests that count against `concurrency`.
+    pub in_flight: IntGaugeVec,
+}
+
+impl LimitMetrics {
+    fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let refused = Opts::new("limited_total", "Requests refused for a limit of their tenant");
+        let in_flight = Opts::new("tenant_requests_in_flight", "Requests in flight of tenants with limits");
+        Ok(Self {
+            refused: IntCounterVec::new(refused, LIMITS).and_then(|metric| register(registry, metric))?,
+            in_flight: IntGaugeVec::new(in_flight, &["tenant"])
+                .and_then(|metric| register(registry, metric))?,
+        })
+    }
+}
+
 /// What the ledger does.
 #[derive(Debug)]
 pub struct LedgerMetrics {
@@ -114,6 +136,8 @@ pub struct Metrics {
     pub in_flight: IntGauge,
     /// `pointsman_requests_queued`: requests that wait to be admitted.
     pub queued: IntGauge,
+    /// What limits of tenants do.
+    pub limits: LimitMetrics,
     /// `pointsman_tasks`: tasks of the asynchronous runtime that are alive.
     pub tasks: IntGauge,
     /// `pointsman_attempts_total{model,result}`: calls of upstreams by what came of them.
@@ -183,6 +207,7 @@ impl Metrics {
             requests: counter("requests_total", "Requests by how they ended", REQUESTS)?,
             in_flight: gauge("requests_in_flight", "Requests admitted and not ended")?,
             queued: gauge("requests_queued", "Requests that wait to be admitted")?,
+            limits: LimitMetrics::new(&registry)?,
             tasks: gauge("tasks", "Tasks of the asynchronous runtime that are alive")?,
             attempts: counter("attempts_total", "Calls of upstreams by what came of them", ATTEMPTS)?,
             streams_rescued: counter("streams_rescued_total", "Broken streams that it went on with", MODEL)?,
@@ -239,6 +264,11 @@ impl Metrics {
         for outcome in Outcome::ALL {
             self.requests.with_label_values(&[tenant, route, model, outcome.label()]);
         }
+    }
+
+    /// Shows at zero that a tenant may be refused for this limit.
+    pub fn seed_limit(&self, tenant: &str, limit: Limit) {
+        self.limits.refused.with_label_values(&[tenant, limit.label()]);
     }
 
     /// Shows at zero why a model's usage may be estimated.

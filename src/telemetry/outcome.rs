@@ -42,6 +42,29 @@ impl Outcome {
     }
 }
 
+/// A limit of a tenant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Limit {
+    /// Requests a minute.
+    Requests,
+    /// Tokens a minute.
+    Tokens,
+    /// Requests in flight.
+    Concurrency,
+}
+
+impl Limit {
+    /// Its label; the `type` of the error object, too.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Requests => "requests",
+            Self::Tokens => "tokens",
+            Self::Concurrency => "concurrency",
+        }
+    }
+}
+
 /// Why the usage of an answer had to be estimated: no report of it came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Estimated {

@@ -15,6 +15,7 @@ mod http2;
 mod keep_alive;
 mod leaving;
 mod ledger;
+mod limits;
 mod metrics;
 mod outcomes;
 mod recovery;

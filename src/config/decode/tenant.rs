@@ -1,6 +1,7 @@
 //! Reads `tenants`.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::num::NonZeroU64;
 use std::time::SystemTime;
 
 use time::{
@@ -12,7 +13,7 @@ use super::{AUTO, check_name, named};
 use crate::budget::{BudgetRule, Period};
 use crate::config::model::ModelConfig;
 use crate::config::route::{RouteChoice, RouteConfig, Selection};
-use crate::config::tenant::{KeyConfig, KeyDigest, TenantConfig};
+use crate::config::tenant::{KeyConfig, KeyDigest, TenantConfig, TenantLimits};
 use crate::config::usd::Usd;
 use crate::config::value::{Fields, Value};
 
@@ -101,8 +102,7 @@ fn tenant<'a>(
     }
     let selection = selection(&mut fields);
     let default_model = fields.read("default_model", |value| default_model(value, &pool));
-    let later = "remove it: nothing would enforce it";
-    fields.refuse("limits", later);
+    let limits = fields.read("limits", limits);
     fields.finish();
     Some(TenantConfig {
         keys,
@@ -114,6 +114,7 @@ fn tenant<'a>(
         default_model,
         budgets,
         projects,
+        limits,
     })
 }
 
@@ -385,6 +386,29 @@ fn default_route(fields: &mut Fields<'_>, pool: &[String], names: &Names<'_>) ->
             .error("the default route has no model of the pool", hint);
     }
     Some(name.to_owned())
+}
+
+fn limits(value: &Value<'_>) -> Option<TenantLimits> {
+    const A_MINUTE_MAX: u64 = 1_000_000_000;
+    const CONCURRENCY_MAX: u64 = 1_000_000;
+    let mut fields = value.fields("a mapping such as `{rpm: 600, tpm: 400000, concurrency: 64}`")?;
+    let (mut given, mut right) = (false, true);
+    let mut limit = |key, most| {
+        let value = fields.take(key)?;
+        given = true;
+        let limit = value.count(1..=most).and_then(NonZeroU64::new);
+        right &= limit.is_some();
+        limit
+    };
+    let rpm = limit("rpm", A_MINUTE_MAX);
+    let tpm = limit("tpm", A_MINUTE_MAX);
+    let concurrency = limit("concurrency", CONCURRENCY_MAX);
+    if !given {
+        let hint = "give it `rpm`, `tpm` or `concurrency`, or remove it".to_owned();
+        value.error_at_name("sets no limit", hint);
+    }
+    fields.finish();
+    (given && right).then_some(TenantLimits { rpm, tpm, concurrency })
 }
 
 fn default_model(value: &Value<'_>, pool: &[String]) -> Option<String> {

@@ -1,6 +1,7 @@
 //! What is accepted, and what it becomes.
 
 use std::fs;
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -9,7 +10,7 @@ use pointsman::admission::QueueRules;
 use pointsman::config::{
     ClientIdentity, Config, EmbedderConfig, FeatureSet, HttpBaseUrl, Input, KeyConfig, KeyDigest,
     ModelConfig, Probability, ResponseModel, RouteChoice, RouteConfig, RouterKind, RoutingText, Scheme,
-    Selection, ServerLimits, Timeouts, TokenPrice, UsageMode,
+    Selection, ServerLimits, TenantLimits, Timeouts, TokenPrice, UsageMode,
 };
 use pointsman::secret::Secret;
 
@@ -57,7 +58,8 @@ routes:
   fixed:  { models: [gpt-4o, local-llama] }                             # no router: in this order, the rest as fallbacks
 tenants:
   research: { keys: [ {hash: "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"} ],
-              pool: [gpt-4o, local-llama], default_route: auto, default_model: local-llama }
+              pool: [gpt-4o, local-llama], default_route: auto, default_model: local-llama,
+              limits: {rpm: 600, tpm: 400000, concurrency: 64} }
   ci:       { keys: [ {key: "${CI_KEY}"} ], pool: [local-llama], default_route: fixed }
 "#;
     let directory = tempfile::tempdir().unwrap();
@@ -93,6 +95,9 @@ tenants:
     assert_eq!(config.tenants["research"].keys, [KeyConfig::new(KeyDigest::of("test"))]);
     assert_eq!(config.tenants["research"].default_model.as_deref(), Some("local-llama"));
     assert_eq!(config.tenants["ci"].default_route, "fixed");
+    let limit = NonZeroU64::new;
+    let limits = TenantLimits { rpm: limit(600), tpm: limit(400_000), concurrency: limit(64) };
+    assert_eq!((config.tenants["research"].limits, config.tenants["ci"].limits), (Some(limits), None));
 }
 
 #[test]

@@ -83,6 +83,25 @@ fn what_is_not_yaml() {
 }
 
 #[test]
+fn limits_that_limit_nothing() {
+    let limits = |limits: &str| {
+        format!("models: {{a: {{}}}}\ntenants:\n  t: {{open: true, pool: [a], limits: {limits}}}\n")
+    };
+    assert_eq!(
+        finding(&limits("{}")),
+        "3:30: error: tenants.t.limits: sets no limit; give it `rpm`, `tpm` or `concurrency`, or remove it"
+    );
+    assert_eq!(
+        finding(&limits("{tpm: 1_000_000_001}")),
+        "3:44: error: tenants.t.limits.tpm: `1_000_000_001` is not within 1 and 1000000000"
+    );
+    assert_eq!(
+        finding(&limits("600")),
+        "3:38: error: tenants.t.limits: expects a mapping such as `{rpm: 600, tpm: 400000, concurrency: 64}`, found a single value"
+    );
+}
+
+#[test]
 fn what_contradicts() {
     assert_eq!(
         finding(&with("listen: 127.0.0.1:80\nadmin_listen: 127.0.0.1:80\n")),

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Every metric: its type and its labels.
-const METRICS: [(&str, &str, &[&str]); 23] = [
+const METRICS: [(&str, &str, &[&str]); 25] = [
     ("pointsman_access_log_lost_total", "counter", &[]),
     ("pointsman_attempts_total", "counter", &["model", "result"]),
     ("pointsman_connections", "gauge", &[]),
@@ -24,7 +24,9 @@ const METRICS: [(&str, &str, &[&str]); 23] = [
     ("pointsman_ledger_rows_total", "counter", &[]),
     ("pointsman_ledger_spilled", "gauge", &[]),
     ("pointsman_ledger_write_seconds", "histogram", &[]),
+    ("pointsman_limited_total", "counter", &["limit", "tenant"]),
     ("pointsman_tasks", "gauge", &[]),
+    ("pointsman_tenant_requests_in_flight", "gauge", &["tenant"]),
     ("pointsman_requests_queued", "gauge", &[]),
     ("pointsman_requests_in_flight", "gauge", &[]),
     ("pointsman_requests_total", "counter", &["model", "outcome", "route", "tenant"]),
@@ -47,10 +49,17 @@ async fn upstream() -> Upstream {
 
 async fn stand(upstream: &Upstream) -> Stand {
     Setup::new()
-        .model("m", &upstream.base_url(), "price: {input: 2.5, output: 10}, breaker: {failures: 1000, calls_min: 1000}")
+        .model(
+            "m",
+            &upstream.base_url(),
+            "price: {input: 2.5, output: 10}, breaker: {failures: 1000, calls_min: 1000}",
+        )
         .model("unused", "http://127.0.0.1:9/v1", "")
         .routes("{auto: {router: mf, threshold: 0.5}}")
-        .tenants("{t: {keys: [{key: tenant-key}], pool: [m]}, other: {keys: [{key: other-key}], pool: [unused, m]}}")
+        .tenants(
+            "{t: {keys: [{key: tenant-key}], pool: [m], limits: {rpm: 1000, concurrency: 1000}}, \
+              other: {keys: [{key: other-key}], pool: [unused, m]}}",
+        )
         .engine("mf", Scripted::new("mf", &[("m", 0.0)]).engine())
         .start()
         .await
@@ -121,6 +130,13 @@ async fn outcomes_and_reasons_are_there_before_the_first_request() {
             assert!(text.contains(&line), "{line}");
         }
     }
+    for limit in ["requests", "concurrency"] {
+        assert!(
+            text.contains(&format!(r#"pointsman_limited_total{{limit="{limit}",tenant="t"}} 0"#)),
+            "{limit}"
+        );
+    }
+    assert!(!text.contains(r#"limit="tokens""#), "it has no such limit");
     for reason in ["timeout", "overloaded", "error", "panic", "unrated"] {
         assert!(
             text.contains(&format!(r#"pointsman_fail_open_total{{reason="{reason}",router="mf"}} 0"#)),
