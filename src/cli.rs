@@ -14,6 +14,7 @@ mod embedding;
 mod encoder;
 mod eval;
 mod files;
+mod keys;
 mod logging;
 mod models;
 mod output;
@@ -63,6 +64,7 @@ enum Command {
     Eval(eval::Arguments),
     Distill(distill::Arguments),
     Models(models::Arguments),
+    Keys(keys::Arguments),
 }
 
 /// How a result is written to stdout.
@@ -99,6 +101,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Eval(arguments) => eval::run(&arguments),
         Command::Distill(arguments) => distill::run(&arguments),
         Command::Models(arguments) => models::run(&arguments),
+        Command::Keys(arguments) => keys::run(&arguments),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -46,6 +46,7 @@ pub use source::Source;
 pub use tenant::{KeyConfig, KeyDigest, TenantConfig, TenantLimits};
 pub use usd::Usd;
 
+pub use decode::{is_name, read_instant};
 use report::Report;
 use value::{Reader, Value};
 
@@ -60,6 +61,8 @@ pub struct Config {
     pub tls: Option<ListenerTls>,
     /// Where a line is written for each request; nowhere when absent.
     pub access_log: Option<AccessLogTarget>,
+    /// The operators' own keys, for `/admin/…`; without one anybody who reaches the operators' listener may do what needs none.
+    pub admin_keys: Vec<KeyConfig>,
     /// Where the ledger is; where the program likes when absent.
     pub database: Option<DatabaseConfig>,
     /// How long rows of the ledger are kept; for ever when absent.
@@ -132,6 +135,7 @@ impl Config {
             admin_listen: None,
             tls: None,
             access_log: None,
+            admin_keys: Vec::new(),
             database: None,
             retention: None,
             jwt: Vec::new(),

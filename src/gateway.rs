@@ -6,24 +6,24 @@ use std::{
     collections::BTreeMap,
     net::SocketAddr,
     path::Path,
-    sync::{Arc, LazyLock},
-    time::{Duration, SystemTime},
+    sync::{Arc, LazyLock, PoisonError},
+    time::Duration,
 };
 
 use pointsman_routers::shipped::KINDS;
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{
     budget::Budgets,
     config::{
-        AccessLogTarget, Config, DatabaseConfig, Diagnostics, EmbedderConfig, RoutedConfig, RouterKind, Usd,
+        AccessLogTarget, Config, DatabaseConfig, Diagnostics, EmbedderConfig, RoutedConfig, RouterKind,
     },
     http::{
         Face,
         app::{App, Watcher},
     },
-    ledger::{self, Ledger, LedgerError, Spent},
+    ledger::Ledger,
     routing::{
         beside,
         embedders::{self, Embedders},
@@ -32,6 +32,7 @@ use crate::{
     },
     server::{Listener, tls},
     snapshot::{BuildContext, RouteFault, Snapshot, Tenant, build},
+    store::{KeyStore, StoreError},
     telemetry::{
         access_log::AccessLog,
         metrics::{Metrics, NONE},
@@ -39,6 +40,9 @@ use crate::{
     },
     upstream::client::Clients,
 };
+
+/// How often it is looked whether keys have changed: a revoked one is of no use within a second.
+const KEYS_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Why a gateway cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -62,7 +66,7 @@ pub enum StartError {
     },
     /// The ledger cannot be opened.
     #[error("database: {0}")]
-    Ledger(#[from] LedgerError),
+    Store(#[from] StoreError),
     /// The address cannot be listened on.
     #[error("cannot listen on {address}: {source}")]
     Listen {
@@ -130,6 +134,11 @@ fn ready(config: &Config, context: &BuildContext<'_>) -> Result<(Snapshot, Diagn
 /// When the gateway would not start with it: the one in force stays.
 pub fn reload(app: &App, config: &Config) -> Result<Diagnostics, StartError> {
     let (mut snapshot, warnings) = snapshot_with(config, &app.budgets, &load_engine)?;
+    let mut keys_version = app.changing.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(store) = app.store.get() {
+        *keys_version = store.version()?;
+        snapshot = snapshot.with_keys(&store.keys()?, &app.budgets);
+    }
     let access_log = access_log(config)?;
     let in_force = app.snapshot.load().tls.clone();
     if snapshot.tls.is_some() != in_force.is_some() {
@@ -137,36 +146,32 @@ pub fn reload(app: &App, config: &Config) -> Result<Diagnostics, StartError> {
         snapshot.tls = in_force;
     }
     seed(&app.metrics, &snapshot);
-    if let Some(ledger) = app.books.ledger() {
-        book_before(&snapshot, ledger)?;
-    }
+    app.book_before(&snapshot)?;
     app.put_in_force(snapshot);
     app.books.write_to(access_log);
     Ok(warnings)
 }
 
 /// Writes a ledger from now on, and knows what was spent before.
-fn keep_ledger(app: &App, path: &Path, retention: Option<Duration>) -> Result<(), LedgerError> {
+fn keep_ledger(app: &App, path: &Path, retention: Option<Duration>) -> Result<(), StoreError> {
     let ledger = Ledger::open(path, retention, Arc::clone(&app.metrics))?;
-    book_before(&app.snapshot.load(), &ledger)?;
+    let store = KeyStore::open(path)?;
     app.books.keep(ledger);
-    Ok(())
+    let _ = app.store.set(Arc::new(store));
+    app.book_before(&app.snapshot.load())?;
+    app.refresh_keys()
 }
 
-/// Books what the ledger knows to have been spent, in the accounts that know nothing of it.
-fn book_before(snapshot: &Snapshot, ledger: &Ledger) -> Result<(), LedgerError> {
-    let now = SystemTime::now();
-    let day = |start: Option<SystemTime>| start.map_or(i64::MIN, ledger::day);
-    let purses = || snapshot.callers().filter_map(|caller| caller.purse.as_ref());
-    let Some(since) = purses().flat_map(|purse| purse.unknown(now)).map(day).min() else { return Ok(()) };
-    let spent = ledger.spent_since(since)?;
-    for purse in purses() {
-        purse.book(now, |holder, start| {
-            let counts = |spent: &&Spent| spent.day >= day(start) && holder.covers(&spent.by);
-            spent.iter().filter(counts).fold(Usd::ZERO, |sum, spent| sum.plus(spent.amount))
-        });
+/// Looks again and again whether the store's keys have changed, by this process or another.
+async fn watch_keys(app: Arc<App>) {
+    let tasks = TaskTracker::new();
+    loop {
+        tokio::time::sleep(KEYS_INTERVAL).await;
+        let app = Arc::clone(&app);
+        if let Ok(Err(error)) = tasks.spawn_blocking(move || app.refresh_keys()).await {
+            tracing::error!("the keys of the database cannot be read, and those in force stay: {error}");
+        }
     }
-    Ok(())
 }
 
 fn access_log(config: &Config) -> Result<Option<AccessLog>, StartError> {
@@ -249,7 +254,7 @@ impl Gateway {
     ///
     /// # Errors
     /// When it cannot be opened.
-    pub fn keep_ledger(&self, path: &Path, retention: Option<Duration>) -> Result<(), LedgerError> {
+    pub fn keep_ledger(&self, path: &Path, retention: Option<Duration>) -> Result<(), StoreError> {
         keep_ledger(&self.app, path, retention)
     }
 
@@ -284,8 +289,14 @@ impl Gateway {
                 listener.serve(admin_stop.clone()).await;
             }
         };
-        let (cut, ()) = tokio::join!(public, admin);
-        cut
+        let serving = async { tokio::join!(public, admin).0 };
+        if app.store.get().is_none() {
+            return serving.await;
+        }
+        tokio::select! {
+            cut = serving => cut,
+            () = watch_keys(Arc::clone(&app)) => 0,
+        }
     }
 }
 

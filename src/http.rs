@@ -2,6 +2,7 @@
 //!
 //! Must not know how connections are accepted or closed.
 
+mod admin;
 pub mod app;
 mod attempt;
 mod body;

@@ -22,6 +22,7 @@ use std::{
 use tokio::sync::mpsc::{self, OwnedPermit};
 use uuid::Uuid;
 
+pub(crate) use self::sqlite::open as open_database;
 use self::{
     row::{HoldRow, Row},
     sqlite::Sqlite,

@@ -15,6 +15,7 @@ pub mod routing;
 pub mod secret;
 pub mod server;
 pub mod snapshot;
+pub mod store;
 pub mod stream;
 pub mod telemetry;
 pub mod tenancy;

@@ -13,9 +13,10 @@ use http::HeaderMap;
 use rustls::ServerConfig;
 
 use crate::{
-    budget::Purse,
-    config::{Delivery, ServerLimits, TenantLimits},
+    budget::{Budgets, Purse},
+    config::{Delivery, ServerLimits, TenantConfig, TenantLimits},
     routing::plan::PoolPlans,
+    store::StoredKey,
     tenancy::{
         AuthError, Keyring, bearer,
         jwt::{Bearer, Issuer, is_token},
@@ -24,7 +25,7 @@ use crate::{
 };
 
 /// Everything that a configuration decides.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Snapshot {
     /// The limits of the process.
     pub limits: ServerLimits,
@@ -32,6 +33,10 @@ pub struct Snapshot {
     pub tls: Option<Arc<ServerConfig>>,
     /// Who is calling.
     keyring: Keyring<Arc<Caller>>,
+    /// The operators' keys, and when each ends.
+    pub operators: Keyring<Option<SystemTime>>,
+    /// The keys of the store.
+    stored: Keyring<Arc<Caller>>,
     issuers: Vec<Arc<Issuer>>,
     /// Whom tokens stand for: each tenant, and each of its projects.
     bearers: Bearers,
@@ -66,6 +71,8 @@ pub struct Tenant {
     pub plans: PoolPlans,
     /// The route that `auto` stands for.
     pub default_route: Arc<str>,
+    /// What the configuration says of it.
+    pub config: Arc<TenantConfig>,
     /// How each route's requests are delivered.
     pub deliveries: Arc<BTreeMap<String, Delivery>>,
     /// How much it may do.
@@ -82,6 +89,22 @@ impl Tenant {
 }
 
 impl Snapshot {
+    /// The same with these keys in the place of those that the store had before. Keys of tenants and projects that there are not
+    /// stand for nobody.
+    #[must_use]
+    pub fn with_keys(&self, keys: &[StoredKey], budgets: &Budgets) -> Self {
+        let mut stored = Keyring::default();
+        for StoredKey { tenant, key, .. } in keys {
+            if let Some(tenant) = self.tenants.get(tenant.as_str())
+                && key.project.as_ref().is_none_or(|project| tenant.config.projects.contains_key(project))
+            {
+                let project = key.project.as_deref().map(Arc::from);
+                stored.add(key.digest, Arc::new(build::caller(tenant, (project, Some(key)), budgets)));
+            }
+        }
+        Self { stored, ..self.clone() }
+    }
+
     /// The tenant of that name.
     #[must_use]
     pub fn tenant(&self, name: &str) -> Option<&Arc<Tenant>> {
@@ -100,7 +123,10 @@ impl Snapshot {
             let named = (tenant.into(), project.map(Arc::from));
             return self.bearers.get(&named).ok_or(AuthError::Unknown);
         }
-        let caller = self.keyring.authenticate(headers)?;
+        let caller = match self.stored.find(headers) {
+            Some(caller) => caller,
+            None => self.keyring.authenticate(headers)?,
+        };
         // Most keys have no end: the clock is not read for them.
         match caller.expires {
             Some(at) if SystemTime::now() >= at => Err(AuthError::Expired),
@@ -110,7 +136,7 @@ impl Snapshot {
 
     /// Everybody who may call.
     pub fn callers(&self) -> impl Iterator<Item = &Arc<Caller>> {
-        self.keyring.callers().chain(self.bearers.values())
+        self.keyring.callers().chain(self.stored.callers()).chain(self.bearers.values())
     }
 
     /// Every tenant.

@@ -14,7 +14,7 @@ use subtle::ConstantTimeEq;
 use crate::config::KeyDigest;
 
 /// The keys of all tenants, and the caller that each stands for.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Keyring<T> {
     /// By the first bytes of the digest, so that a look-up tells nothing about the rest of it.
     by_prefix: HashMap<[u8; 8], Vec<(KeyDigest, T)>>,
@@ -57,6 +57,12 @@ impl<T> Keyring<T> {
         self.open = Some(caller);
     }
 
+    /// There is no key.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.by_prefix.is_empty()
+    }
+
     /// Everybody who may call.
     pub fn callers(&self) -> impl Iterator<Item = &T> {
         self.by_prefix.values().flatten().map(|(_, caller)| caller).chain(&self.open)
@@ -68,12 +74,21 @@ impl<T> Keyring<T> {
     /// When there is no key, or none that a tenant has, and no tenant is open to such requests.
     pub fn authenticate(&self, headers: &HeaderMap) -> Result<&T, AuthError> {
         let key = bearer(headers);
-        let caller = key.and_then(|key| self.find(&KeyDigest::of(key)));
+        let caller = key.and_then(|key| self.known(&KeyDigest::of(key)));
         let refused = if key.is_some() { AuthError::Unknown } else { AuthError::Missing };
         caller.or(self.open.as_ref()).ok_or(refused)
     }
 
-    fn find(&self, digest: &KeyDigest) -> Option<&T> {
+    /// The caller whose key these headers have.
+    #[must_use]
+    pub fn find(&self, headers: &HeaderMap) -> Option<&T> {
+        if self.by_prefix.is_empty() {
+            return None;
+        }
+        bearer(headers).and_then(|key| self.known(&KeyDigest::of(key)))
+    }
+
+    fn known(&self, digest: &KeyDigest) -> Option<&T> {
         let mut found = None;
         for (known, caller) in self.by_prefix.get(&prefix(digest))? {
             if bool::from(known.as_bytes().ct_eq(digest.as_bytes())) {

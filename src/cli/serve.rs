@@ -69,7 +69,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
 /// Usage is recorded beside the configuration where it does not say where. What nobody asked for must not keep the gateway
 /// from serving.
 fn keep_ledger(gateway: &Gateway, config: &Path, retention: Option<Duration>) {
-    let path = config.with_file_name("pointsman.db");
+    let path = super::keys::beside(config);
     match gateway.keep_ledger(&path, retention) {
         Ok(()) => tracing::info!("usage is recorded in {}", path.display()),
         Err(error) => tracing::warn!(

@@ -9,6 +9,8 @@ mod route;
 mod server;
 mod tenant;
 
+pub use tenant::read_instant;
+
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
@@ -34,6 +36,7 @@ pub(super) fn config(root: &Value<'_>, source: Source) -> Option<Config> {
     let admin_listen = admin_listen(&mut fields, listen);
     let tls = fields.read("tls", server::listener_tls);
     let access_log = fields.read("access_log", server::access_log);
+    let admin_keys = fields.read("admin_keys", tenant::admin_keys).unwrap_or_default();
     let database = fields.read("database", server::database);
     let retention = fields.read("retention", server::retention);
     let jwt = fields.read("jwt", jwt::issuers).unwrap_or_default();
@@ -63,6 +66,7 @@ pub(super) fn config(root: &Value<'_>, source: Source) -> Option<Config> {
         admin_listen,
         tls,
         access_log,
+        admin_keys,
         database,
         retention,
         jwt,
@@ -104,10 +108,16 @@ fn named<'a>(value: &Value<'a>, what: &str) -> Vec<(&'a str, Value<'a>)> {
     entries
 }
 
-fn check_name(name: &str, entry: &Value<'_>) {
+/// Whether a text is fit to be a name: short and plain.
+#[must_use]
+pub fn is_name(text: &str) -> bool {
     const CHARACTERS_MAX: usize = 128;
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.:/@+".contains(&byte);
-    if name.is_empty() || name.len() > CHARACTERS_MAX || !name.bytes().all(allowed) {
+    (1..=CHARACTERS_MAX).contains(&text.len()) && text.bytes().all(allowed)
+}
+
+fn check_name(name: &str, entry: &Value<'_>) {
+    if !is_name(name) {
         let hint = "up to 128 ASCII letters, digits and `-_.:/@+`".to_owned();
         entry.error_at_name(format!("{} is no name", shown(name)), hint);
     }

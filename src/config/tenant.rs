@@ -99,6 +99,12 @@ impl KeyDigest {
         Some(Self(digest))
     }
 
+    /// From the 32 bytes.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
     /// The 32 bytes.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8; 32] {

@@ -1,5 +1,7 @@
 //! What every request shares.
 
+mod stored;
+
 use std::{
     future::Future,
     pin::Pin,
@@ -18,6 +20,7 @@ use crate::{
     budget::Budgets,
     resilience::{budget::RetryBudgets, health::Health},
     snapshot::Snapshot,
+    store::KeyStore,
     telemetry::{Books, metrics::Metrics},
     tenancy::limits::Limiters,
 };
@@ -32,6 +35,10 @@ pub struct App {
     pub books: Arc<Books>,
     /// What holders of budgets have spent.
     pub budgets: Budgets,
+    /// The keys that are made and revoked while the gateway runs, where there is a database.
+    pub store: OnceLock<Arc<KeyStore>>,
+    /// Held by whoever puts another snapshot in force, and the version of the store whose keys are.
+    pub changing: Mutex<i64>,
     /// Who is let in: a place for each request in flight.
     pub admission: Arc<Admission>,
     ready: AtomicBool,
@@ -89,6 +96,8 @@ impl App {
             books: Arc::new(Books::new(Arc::clone(&metrics))),
             metrics,
             budgets,
+            store: OnceLock::new(),
+            changing: Mutex::default(),
             admission,
             ready: AtomicBool::new(false),
             watcher,

@@ -43,6 +43,8 @@ pub(super) enum Failure {
     NoCandidate(String),
     #[error("there is nothing at this path")]
     UnknownPath,
+    #[error("{0}")]
+    Operator(#[from] OperatorFault),
     #[error("this path takes {0}")]
     Method(&'static str),
     #[error("the gateway has as many requests in flight as it may have")]
@@ -237,6 +239,38 @@ pub(super) fn whole_seconds(wait: Duration) -> HeaderValue {
     HeaderValue::from(wait.as_secs().max(1))
 }
 
+/// Why an operator's request is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum OperatorFault {
+    #[error("only who has one of the `admin_keys` may: send it as 'Authorization: Bearer KEY'")]
+    Unauthorized,
+    #[error("the configuration has no `admin_keys`: without one nobody may change keys from here")]
+    NoKeys,
+    #[error("there is no database: the configuration's `database` says where one is")]
+    NoDatabase,
+    #[error("{0}")]
+    Invalid(String),
+    #[error("{0}")]
+    Unknown(String),
+    #[error("{0}")]
+    Taken(String),
+    #[error("the database cannot be used: the log says why")]
+    Database,
+}
+
+impl OperatorFault {
+    fn status(&self) -> StatusCode {
+        match self {
+            Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::NoKeys => StatusCode::FORBIDDEN,
+            Self::NoDatabase | Self::Unknown(_) => StatusCode::NOT_FOUND,
+            Self::Invalid(_) => StatusCode::BAD_REQUEST,
+            Self::Taken(_) => StatusCode::CONFLICT,
+            Self::Database => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+}
+
 impl Failure {
     /// Its status.
     pub(super) fn status(&self) -> StatusCode {
@@ -253,6 +287,7 @@ impl Failure {
             Self::Head(fault) => head_status(*fault),
             Self::Encoding(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::UnknownModel(_) | Self::UnknownPath => StatusCode::NOT_FOUND,
+            Self::Operator(fault) => fault.status(),
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
             Self::OverBudget(_) => StatusCode::TOO_MANY_REQUESTS,

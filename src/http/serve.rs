@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use tracing::{Instrument, Span};
 
 use super::{
+    admin,
     app::App,
     attempt::Call,
     body, chat,
@@ -95,8 +96,7 @@ async fn dispatch(
         "/metrics" if operators => get(meta::metrics),
         // Whoever asks: a key would change nothing.
         "/metrics" => failure(&Failure::UnknownPath),
-        "/admin/reload" if face == Face::Admin && request.method() == Method::POST => meta::reload(app).await,
-        "/admin/reload" if face == Face::Admin => failure(&Failure::Method("POST")),
+        path if face == Face::Admin && path.starts_with("/admin/") => admin::answer(app, path, request).await,
         _ if face == Face::Admin => failure(&Failure::UnknownPath),
         _ => client(app, &path, request_id, request).await,
     }

@@ -14,7 +14,8 @@ use super::{
 use crate::{budget::Holder, config::Usd, openai::usage::Usage};
 
 /// What makes each version of its predecessor; the number of them is the version that this program knows.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE requests (
         id BLOB PRIMARY KEY,
         arrived_ms INTEGER NOT NULL,
@@ -73,7 +74,24 @@ const MIGRATIONS: &[&str] = &["
         pico_usd INTEGER NOT NULL,
         PRIMARY KEY (request, position)
     ) WITHOUT ROWID;
-"];
+",
+    "
+    CREATE TABLE keys (
+        id TEXT PRIMARY KEY,
+        tenant TEXT NOT NULL,
+        project TEXT,
+        name TEXT NOT NULL,
+        digest BLOB NOT NULL UNIQUE,
+        prefix TEXT NOT NULL,
+        created_ms INTEGER NOT NULL,
+        expires_ms INTEGER,
+        revoked_ms INTEGER,
+        budgets TEXT NOT NULL
+    ) WITHOUT ROWID;
+    CREATE TABLE versions (what TEXT PRIMARY KEY, number INTEGER NOT NULL) WITHOUT ROWID;
+    INSERT INTO versions VALUES ('keys', 0);
+",
+];
 
 /// Rows that retention deletes in one transaction: others wait no longer than for this.
 const DELETED_AT_ONCE: u32 = 2_000;
@@ -89,15 +107,7 @@ pub(super) struct Sqlite {
 impl Sqlite {
     /// Opens the file, makes it where there is none, and brings it up to this version.
     pub(super) fn open(path: &Path) -> Result<Self, LedgerError> {
-        let failed = |source| LedgerError::Database { path: path.to_owned(), source };
-        let mut connection = Connection::open(path).map_err(failed)?;
-        prepare(&connection).map_err(failed)?;
-        let found = migrate(&mut connection).map_err(failed)?;
-        let known = u32::try_from(MIGRATIONS.len()).unwrap_or(u32::MAX);
-        if found > known {
-            return Err(LedgerError::Newer { path: path.to_owned(), found, known });
-        }
-        Ok(Self { connection })
+        Ok(Self { connection: open(path)? })
     }
 
     /// Writes all or nothing. What is there already is not written again.
@@ -167,6 +177,19 @@ impl Sqlite {
         )?;
         Ok(u32::try_from(deleted) == Ok(DELETED_AT_ONCE))
     }
+}
+
+/// The database in a file, which is made where there is none, at this version.
+pub(crate) fn open(path: &Path) -> Result<Connection, LedgerError> {
+    let failed = |source| LedgerError::Database { path: path.to_owned(), source };
+    let mut connection = Connection::open(path).map_err(failed)?;
+    prepare(&connection).map_err(failed)?;
+    let found = migrate(&mut connection).map_err(failed)?;
+    let known = u32::try_from(MIGRATIONS.len()).unwrap_or(u32::MAX);
+    if found > known {
+        return Err(LedgerError::Newer { path: path.to_owned(), found, known });
+    }
+    Ok(connection)
 }
 
 fn prepare(connection: &Connection) -> rusqlite::Result<()> {

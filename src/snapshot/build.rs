@@ -14,7 +14,6 @@ use crate::{
     budget::{BudgetRule, Budgets, Holder},
     config::{
         Config, Delivery, Diagnostics, EmbedderConfig, KeyConfig, RouteChoice, RoutedConfig, RouterKind,
-        TenantConfig,
     },
     routing::{candidates::PoolModel, engine::Engine, worker::Worker},
     tenancy::{Keyring, jwt::Issuer},
@@ -87,6 +86,7 @@ pub fn build(config: &Config, context: &BuildContext<'_>) -> Result<(Snapshot, D
                 .collect(),
             plans,
             default_route: tenant.default_route.as_str().into(),
+            config: Arc::new(tenant.clone()),
             deliveries: Arc::clone(&deliveries),
             limits: tenant.limits,
         };
@@ -96,13 +96,29 @@ pub fn build(config: &Config, context: &BuildContext<'_>) -> Result<(Snapshot, D
         return Err(found);
     }
     let keyring = keyring(config, &tenants, context.budgets);
+    let mut operators = Keyring::default();
+    for key in &config.admin_keys {
+        operators.add(key.digest, key.expires);
+    }
     let issuers = issuers(config, context.clients, &mut found);
     let bearers =
         if issuers.is_empty() { BTreeMap::new() } else { bearers(config, &tenants, context.budgets) };
     if found.has_errors() {
         return Err(found);
     }
-    Ok((Snapshot { limits: config.server.clone(), tls: None, keyring, issuers, bearers, tenants }, found))
+    Ok((
+        Snapshot {
+            limits: config.server.clone(),
+            tls: None,
+            keyring,
+            operators,
+            stored: Keyring::default(),
+            issuers,
+            bearers,
+            tenants,
+        },
+        found,
+    ))
 }
 
 fn keyring(
@@ -115,11 +131,11 @@ fn keyring(
         let Some(tenant) = tenants.get(name.as_str()) else { continue };
         for key in &tenant_config.keys {
             let project = key.project.as_deref().map(Arc::from);
-            let caller = caller(tenant, tenant_config, (project, Some(key)), budgets);
+            let caller = caller(tenant, (project, Some(key)), budgets);
             keyring.add(key.digest, Arc::new(caller));
         }
         if tenant_config.open {
-            keyring.set_open(Arc::new(caller(tenant, tenant_config, (None, None), budgets)));
+            keyring.set_open(Arc::new(caller(tenant, (None, None), budgets)));
         }
     }
     keyring
@@ -143,19 +159,19 @@ fn bearers(config: &Config, tenants: &BTreeMap<Arc<str>, Arc<Tenant>>, budgets: 
         let Some(tenant_config) = config.tenants.get(&**name) else { continue };
         let projects = tenant_config.projects.keys().map(|project| Some(Arc::from(project.as_str())));
         for project in projects.chain([None]) {
-            let caller = caller(tenant, tenant_config, (project.clone(), None), budgets);
+            let caller = caller(tenant, (project.clone(), None), budgets);
             bearers.insert((Arc::clone(name), project), Arc::new(caller));
         }
     }
     bearers
 }
 
-fn caller(
+pub(super) fn caller(
     tenant: &Arc<Tenant>,
-    config: &TenantConfig,
     (project, key): (Option<Arc<str>>, Option<&KeyConfig>),
     budgets: &Budgets,
 ) -> Caller {
+    let config = &tenant.config;
     let label = key.map(|key| Arc::from(key.label.as_str()));
     let of_tenant = Holder::tenant(&tenant.name);
     let of_project = Holder { project: project.clone(), ..of_tenant.clone() };

@@ -5,6 +5,7 @@ mod check_config;
 mod distill;
 mod encoder;
 mod eval;
+mod keys;
 mod models;
 mod rate;
 mod route;

@@ -13,6 +13,7 @@ mod faults;
 mod headers;
 mod http2;
 mod keep_alive;
+mod keys;
 mod leaving;
 mod ledger;
 mod limits;

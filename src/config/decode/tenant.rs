@@ -47,6 +47,16 @@ impl<'a> Names<'a> {
     }
 }
 
+/// The operators' own keys.
+pub(super) fn admin_keys(value: &Value<'_>) -> Option<Vec<KeyConfig>> {
+    let keys = keys("admin", value, false, &mut Taken::default());
+    for key in keys.iter().filter(|key| !key.budgets.is_empty()) {
+        value.error(format!("operators have no budget, and `{}` has one", key.label), None);
+    }
+    check_labels(value, &keys);
+    Some(keys)
+}
+
 pub(super) fn tenants(value: &Value<'_>, names: &Names<'_>) -> BTreeMap<String, TenantConfig> {
     let mut taken = Taken::default();
     let read = |(name, entry): (_, Value<'_>)| Some((name, tenant(name, &entry, names, &mut taken)?));
@@ -272,17 +282,23 @@ fn key(value: &Value<'_>) -> Option<KeyConfig> {
 /// The beginning of a day in UTC, or a moment.
 fn instant(value: &Value<'_>) -> Option<SystemTime> {
     let scalar = value.scalar("a date such as 2027-01-31")?;
-    let text = scalar.text.trim();
-    let day = Date::parse(text, &Iso8601::DATE).map(|day| day.midnight().assume_utc());
-    match day.or_else(|_| OffsetDateTime::parse(text, &Rfc3339)) {
-        Ok(instant) => Some(instant.into()),
-        Err(_) => {
+    match read_instant(&scalar.text) {
+        Some(instant) => Some(instant),
+        None => {
             let hint =
                 "such as 2027-01-31, from whose beginning in UTC it is of no use, or 2027-01-31T18:00:00Z";
             value.error(format!("{} is no date", scalar.shown()), hint.to_owned());
             None
         }
     }
+}
+
+/// Reads the beginning of a day in UTC, or a moment.
+#[must_use]
+pub fn read_instant(text: &str) -> Option<SystemTime> {
+    let text = text.trim();
+    let day = Date::parse(text, &Iso8601::DATE).map(|day| day.midnight().assume_utc());
+    day.or_else(|_| OffsetDateTime::parse(text, &Rfc3339)).ok().map(SystemTime::from)
 }
 
 /// Neither the key nor what may be one by mistake is ever shown.
