@@ -78,12 +78,12 @@ async fn pursue(app: Arc<App>, mut pursuit: Pursuit, mut guards: Guards) -> Resp
     match found {
         Found::Answer(answered) => answer(&app, pursuit, answered, guards),
         Found::Refusal(model, refusal, _) => refuse(&model, refusal, guards),
-        Found::Nothing(fault) if fault.over_budget().is_some() => {
-            let over_budget = fault.over_budget().cloned();
-            fail(&over_budget.map_or(Failure::Overloaded, Failure::OverBudget), guards)
-        }
         Found::Nothing(fault) => {
-            fail(&Failure::Exhausted { fault, attempts: guards.account.calls() }, guards)
+            let why = match fault.over_budget() {
+                Some(over_budget) => Failure::OverBudget(over_budget.clone()),
+                None => Failure::Exhausted { fault, attempts: guards.account.calls() },
+            };
+            fail(&why, guards)
         }
     }
 }

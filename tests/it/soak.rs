@@ -100,17 +100,22 @@ impl Gateway {
         for (place, upstream) in upstreams.iter().enumerate() {
             let _ = writeln!(
                 models,
-                "  m{place}: {{base_url: \"{}\", breaker: {{open_for: 200ms}}, timeouts: {{response_headers: 1s, first_token: 1s, between_tokens: 1s}}}}",
+                "  m{place}: {{base_url: \"{}\", price: {{input: 1, output: 2}}, breaker: {{open_for: 200ms}}, timeouts: {{response_headers: 1s, first_token: 1s, between_tokens: 1s}}}}",
                 upstream.base_url()
             );
         }
-        let _ = writeln!(models, "  patient: {{base_url: \"{}\"}}", upstreams[0].base_url());
+        let _ = writeln!(
+            models,
+            "  patient: {{base_url: \"{}\", price: {{input: 1, output: 2}}}}",
+            upstreams[0].base_url()
+        );
         let route = "models: [m0, m1, m2], retry: {max: 2, backoff: 10ms, retry_after_max: 1s, budget: 1}";
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("soak.yaml");
         let config = format!(
             "listen: 127.0.0.1:0\nadmin_listen: 127.0.0.1:0\naccess_log: {ACCESS_LOG}\nmodels:\n{models}routes:\n  plain: {{{route}}}\n  \
-             replayed: {{{route}, stream_recovery: replay}}\ntenants:\n  t: {{keys: [{{key: {KEY}}}], pool: [m0, m1, m2, patient], default_route: plain}}\n"
+             replayed: {{{route}, stream_recovery: replay}}\ntenants:\n  t: {{keys: [{{key: {KEY}}}], pool: [m0, m1, m2, patient], default_route: plain, \
+             budget: {{usd: 1000000, per: total}}}}\n"
         );
         std::fs::write(&file, config).unwrap();
         let mut command = program(&["serve", "--config", file.to_str().unwrap()]);
@@ -329,6 +334,18 @@ async fn soak() {
             gateway.metric_of("pointsman_requests_total", &[&format!("outcome=\"{outcome}\"")]).await;
         assert!((lines - counted).abs() < 0.5, "{outcome}: {lines} lines, {counted} counted");
     }
+    // The ledger has a row for each, nothing is held any more, and the budget knows of every cent.
+    let ledger = gateway.folder.path().join("pointsman.db");
+    let ledger = rusqlite::Connection::open(ledger).unwrap();
+    let number = |query: &str| -> i64 { ledger.query_row(query, [], |row| row.get(0)).unwrap() };
+    let rows = number("SELECT count(*) FROM requests");
+    assert!((rows as f64 - counted).abs() < 0.5, "one row for each request: {rows}");
+    assert_eq!(number("SELECT count(*) FROM holds"), 0);
+    assert!(gateway.metric("pointsman_budget_held_usd").await == 0.0, "nothing is held");
+    let spent = number("SELECT sum(cost_pico_usd) FROM usage") as f64 / 1e12;
+    let booked = gateway.metric("pointsman_budget_spent_usd").await;
+    assert!((spent - booked).abs() < 1e-9, "{spent} in the ledger, {booked} of the budget");
+    println!("rows of the ledger: {rows}, which cost {spent} USD");
     // Connections to upstreams that nobody needs end by themselves.
     assert!(idle_tasks <= warm_tasks.max(300.0), "tasks that never end: {warm_tasks}, {idle_tasks}");
     assert!(idle_kib <= 1.05 * warm_kib, "memory grows: {warm_kib} KiB, {idle_kib} KiB");
