@@ -41,7 +41,7 @@ pub use model::{ClientIdentity, FeatureSet, ModelConfig, Provider, ResponseModel
 pub use price::{Price, TokenPrice};
 pub use probability::Probability;
 pub use route::{EmbedderConfig, RouteChoice, RouteConfig, RoutedConfig, RouterKind, RoutingText, Selection};
-pub use server::{AccessLogTarget, DatabaseConfig, ListenerTls, ServerLimits};
+pub use server::{AccessLogTarget, AlertsConfig, DatabaseConfig, ListenerTls, ServerLimits};
 pub use source::Source;
 pub use tenant::{KeyConfig, KeyDigest, TenantConfig, TenantLimits};
 pub use usd::Usd;
@@ -63,6 +63,8 @@ pub struct Config {
     pub access_log: Option<AccessLogTarget>,
     /// The operators' own keys, for `/admin/…`; without one anybody who reaches the operators' listener may do what needs none.
     pub admin_keys: Vec<KeyConfig>,
+    /// When somebody is told of budgets.
+    pub alerts: AlertsConfig,
     /// Where the ledger is; where the program likes when absent.
     pub database: Option<DatabaseConfig>,
     /// How long rows of the ledger are kept; for ever when absent.
@@ -136,6 +138,7 @@ impl Config {
             tls: None,
             access_log: None,
             admin_keys: Vec::new(),
+            alerts: AlertsConfig::default(),
             database: None,
             retention: None,
             jwt: Vec::new(),

@@ -1,5 +1,6 @@
 //! The assembly: configuration, routers, upstreams and listeners put together, run, and taken down.
 
+mod alerts;
 pub mod reload;
 
 use std::{
@@ -164,6 +165,9 @@ fn keep_ledger(app: &App, path: &Path, retention: Option<Duration>) -> Result<()
 
 /// Looks again and again whether the store's keys have changed, by this process or another.
 async fn watch_keys(app: Arc<App>) {
+    if app.store.get().is_none() {
+        return std::future::pending().await;
+    }
     let tasks = TaskTracker::new();
     loop {
         tokio::time::sleep(KEYS_INTERVAL).await;
@@ -290,12 +294,10 @@ impl Gateway {
             }
         };
         let serving = async { tokio::join!(public, admin).0 };
-        if app.store.get().is_none() {
-            return serving.await;
-        }
         tokio::select! {
             cut = serving => cut,
             () = watch_keys(Arc::clone(&app)) => 0,
+            () = alerts::watch(Arc::clone(&app)) => 0,
         }
     }
 }

@@ -21,7 +21,7 @@ use crate::{
         AuthError, Keyring, bearer,
         jwt::{Bearer, Issuer, is_token},
     },
-    upstream::model::Model,
+    upstream::{model::Model, webhook::Webhook},
 };
 
 /// Everything that a configuration decides.
@@ -33,6 +33,8 @@ pub struct Snapshot {
     pub tls: Option<Arc<ServerConfig>>,
     /// Who is calling.
     keyring: Keyring<Arc<Caller>>,
+    /// When somebody is told of budgets, and who.
+    pub alerts: Alerts,
     /// The operators' keys, and when each ends.
     pub operators: Keyring<Option<SystemTime>>,
     /// The keys of the store.
@@ -45,6 +47,15 @@ pub struct Snapshot {
 
 /// Callers by tenant and project.
 type Bearers = BTreeMap<(Arc<str>, Option<Arc<str>>), Arc<Caller>>;
+
+/// When somebody is told of budgets, and who.
+#[derive(Debug, Clone, Default)]
+pub struct Alerts {
+    /// Shares of a budget.
+    pub levels: Vec<f64>,
+    /// Who is told.
+    pub webhook: Option<Arc<Webhook>>,
+}
 
 /// Whose a request is: the one whom its key stands for.
 #[derive(Debug)]

@@ -11,3 +11,4 @@ pub mod egress;
 pub mod headers;
 pub mod model;
 pub mod tls;
+pub mod webhook;

@@ -37,6 +37,7 @@ pub(super) fn config(root: &Value<'_>, source: Source) -> Option<Config> {
     let tls = fields.read("tls", server::listener_tls);
     let access_log = fields.read("access_log", server::access_log);
     let admin_keys = fields.read("admin_keys", tenant::admin_keys).unwrap_or_default();
+    let alerts = fields.read("alerts", server::alerts).unwrap_or_default();
     let database = fields.read("database", server::database);
     let retention = fields.read("retention", server::retention);
     let jwt = fields.read("jwt", jwt::issuers).unwrap_or_default();
@@ -67,6 +68,7 @@ pub(super) fn config(root: &Value<'_>, source: Source) -> Option<Config> {
         tls,
         access_log,
         admin_keys,
+        alerts,
         database,
         retention,
         jwt,

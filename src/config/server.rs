@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::admission::QueueRules;
+use crate::secret::Secret;
 
 /// The certificate of the listener.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +34,15 @@ impl fmt::Display for AccessLogTarget {
             Self::File(path) => write!(formatter, "{}", path.display()),
         }
     }
+}
+
+/// When somebody is told of budgets.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct AlertsConfig {
+    /// Shares of a budget, above 0 and up to 1.
+    pub levels: Vec<f64>,
+    /// Who is told, by a POST.
+    pub webhook: Option<Secret>,
 }
 
 /// Where the ledger is.

@@ -9,7 +9,7 @@ use std::{
 
 use pointsman_routers::CostClass;
 
-use super::{Bearers, Caller, Snapshot, Tenant, routes::Routes};
+use super::{Alerts, Bearers, Caller, Snapshot, Tenant, routes::Routes};
 use crate::{
     budget::{BudgetRule, Budgets, Holder},
     config::{
@@ -17,7 +17,7 @@ use crate::{
     },
     routing::{candidates::PoolModel, engine::Engine, worker::Worker},
     tenancy::{Keyring, jwt::Issuer},
-    upstream::{client::Clients, model::Model},
+    upstream::{client::Clients, model::Model, webhook::Webhook},
 };
 
 /// What a snapshot is built with.
@@ -96,6 +96,7 @@ pub fn build(config: &Config, context: &BuildContext<'_>) -> Result<(Snapshot, D
         return Err(found);
     }
     let keyring = keyring(config, &tenants, context.budgets);
+    let alerts = alerts(config, context.clients, &mut found);
     let mut operators = Keyring::default();
     for key in &config.admin_keys {
         operators.add(key.digest, key.expires);
@@ -111,6 +112,7 @@ pub fn build(config: &Config, context: &BuildContext<'_>) -> Result<(Snapshot, D
             limits: config.server.clone(),
             tls: None,
             keyring,
+            alerts,
             operators,
             stored: Keyring::default(),
             issuers,
@@ -139,6 +141,17 @@ fn keyring(
         }
     }
     keyring
+}
+
+fn alerts(config: &Config, clients: &Clients, found: &mut Diagnostics) -> Alerts {
+    let mut alerts = Alerts { levels: config.alerts.levels.clone(), webhook: None };
+    if let Some(url) = &config.alerts.webhook {
+        match Webhook::prepare(url, clients) {
+            Ok(webhook) => alerts.webhook = Some(Arc::new(webhook)),
+            Err(error) => found.push(config.source.error(&["alerts", "webhook"], error.to_string(), None)),
+        }
+    }
+    alerts
 }
 
 fn issuers(config: &Config, clients: &Clients, found: &mut Diagnostics) -> Vec<Arc<Issuer>> {

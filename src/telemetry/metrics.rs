@@ -42,6 +42,8 @@ const ROUTER: &[&str] = &["router"];
 /// How budgets stand.
 #[derive(Debug)]
 pub struct BudgetMetrics {
+    /// `pointsman_budget_alerts_total{tenant,project,key,per,level}`: alert levels that budgets have reached.
+    pub alerts: IntCounterVec,
     /// `pointsman_budget_limit_usd{tenant,project,key,per}`: what a budget allows in its period.
     limit_usd: GaugeVec,
     /// `pointsman_budget_spent_usd{tenant,project,key,per}`: what was spent of it in the period that is on.
@@ -58,6 +60,11 @@ impl BudgetMetrics {
         Ok(Self {
             limit_usd: gauges("budget_limit_usd", "What a budget allows in its period, in USD")?,
             spent_usd: gauges("budget_spent_usd", "Spent of a budget in its period, in USD")?,
+            alerts: IntCounterVec::new(
+                Opts::new("budget_alerts_total", "Alert levels that budgets have reached"),
+                &[BUDGET, &["level"]].concat(),
+            )
+            .and_then(|metric| register(registry, metric))?,
             held_usd: gauges("budget_held_usd", "What requests in flight may still cost, in USD")?,
         })
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::config::server::{AccessLogTarget, DatabaseConfig, ListenerTls, ServerLimits};
+use crate::config::server::{AccessLogTarget, AlertsConfig, DatabaseConfig, ListenerTls, ServerLimits};
 use crate::config::value::Value;
 
 pub(super) fn listener_tls(value: &Value<'_>) -> Option<ListenerTls> {
@@ -19,6 +19,23 @@ pub(super) fn access_log(value: &Value<'_>) -> Option<AccessLogTarget> {
         "stdout" => AccessLogTarget::Stdout,
         path => AccessLogTarget::File(value.relative(path)),
     })
+}
+
+pub(super) fn alerts(value: &Value<'_>) -> Option<AlertsConfig> {
+    let mut fields = value.fields("`{levels: [0.5, 0.8, 1], webhook: …}`")?;
+    let levels = fields.require("levels", "shares of a budget: `levels: [0.5, 0.8, 1]`");
+    let webhook = fields.read("webhook", |value| value.secret("a URL"));
+    fields.finish();
+    let level = |item: &Value<'_>| {
+        let level = item.probability()?.get();
+        if level <= 0.0 {
+            item.error("is reached from the start", "a share above 0".to_owned());
+        }
+        Some(level)
+    };
+    let levels =
+        levels.map(|value| value.distinct("a list of at least one share", level)).unwrap_or_default();
+    Some(AlertsConfig { levels, webhook })
 }
 
 /// `sqlite:` and a path, or `none`.

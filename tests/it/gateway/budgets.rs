@@ -251,6 +251,34 @@ async fn while_a_budget_is_low_a_route_may_prefer_what_is_cheap() {
 }
 
 #[tokio::test]
+async fn a_budget_that_reaches_a_level_is_told_of() {
+    let upstream = Upstream::start([Script::json(200, &answer("x"))]).await;
+    let told = Upstream::start([Script::json(500, "{}"), Script::json(200, "{}")]).await;
+    let stand = Setup::new()
+        .model("m", &upstream.base_url(), PRICE)
+        .top(&format!("alerts: {{levels: [0.2, 0.5, 1], webhook: \"{}/hook?secret=1\"}}", told.base_url()))
+        .tenants(&tenant("0.000006"))
+        .start()
+        .await;
+    assert_eq!(stand.chat(bounded(&chat("m"), 3)).await.status, 200);
+    let request = told.request(1).await;
+    assert_eq!(request.target(), "/v1/hook?secret=1");
+    let said: Value = serde_json::from_str(request.text()).unwrap();
+    assert_eq!(
+        said,
+        serde_json::json!({"event": "budget_alert", "tenant": "t", "project": null, "key": null, "per": "total", "level": 0.5,
+            "spent_usd": "0.000003", "limit_usd": "0.000006"})
+    );
+    assert_eq!(stand.chat(bounded(&chat("m"), 3)).await.status, 200);
+    let said: Value = serde_json::from_str(told.request(2).await.text()).unwrap();
+    assert_eq!(
+        (&said["level"], &said["spent_usd"]),
+        (&serde_json::json!(1.0), &serde_json::json!("0.000006"))
+    );
+    assert_eq!(stand.metric("pointsman_budget_alerts_total", &["tenant=\"t\""]), 2);
+}
+
+#[tokio::test]
 async fn a_reload_gives_nothing_back() {
     let upstream = Upstream::start([Script::json(200, &answer("x"))]).await;
     let setup = |usd: &str| Setup::new().model("m", &upstream.base_url(), PRICE).tenants(&tenant(usd));
