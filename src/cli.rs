@@ -8,12 +8,14 @@ mod artifact;
 mod calibrate;
 mod check_config;
 mod data;
+mod database;
 mod demo;
 mod distill;
 mod embedding;
 mod encoder;
 mod eval;
 mod files;
+mod ledger;
 mod logging;
 mod models;
 mod output;
@@ -25,6 +27,7 @@ mod rate;
 mod route;
 mod serve;
 mod train;
+mod usage;
 
 use std::process::ExitCode;
 
@@ -63,6 +66,8 @@ enum Command {
     Eval(eval::Arguments),
     Distill(distill::Arguments),
     Models(models::Arguments),
+    Usage(usage::Arguments),
+    Ledger(ledger::Arguments),
 }
 
 /// How a result is written to stdout.
@@ -99,6 +104,8 @@ pub(crate) fn main() -> ExitCode {
         Command::Eval(arguments) => eval::run(&arguments),
         Command::Distill(arguments) => distill::run(&arguments),
         Command::Models(arguments) => models::run(&arguments),
+        Command::Usage(arguments) => usage::run(&arguments),
+        Command::Ledger(arguments) => ledger::run(&arguments),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
