@@ -12,6 +12,7 @@ use std::{
 use arc_swap::ArcSwap;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+use super::usage::Reports;
 use crate::{
     admission::Admission,
     budget::Budgets,
@@ -42,6 +43,8 @@ pub struct App {
     watcher: Option<Watcher>,
     /// What each route has left for retries.
     pub(super) retry_budgets: RetryBudgets,
+    /// What operators ask of the ledger.
+    pub(super) reports: Reports,
 }
 
 /// Is told of every decision; for people who watch.
@@ -89,6 +92,7 @@ impl App {
             ready: AtomicBool::new(false),
             watcher,
             retry_budgets: RetryBudgets::default(),
+            reports: Reports::default(),
         }
     }
 

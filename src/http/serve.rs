@@ -17,6 +17,7 @@ use super::{
     observe::Guards,
     refuse::HeadFault,
     respond::{ResponseBody, failure},
+    usage,
 };
 use crate::{
     ledger::Full,
@@ -92,6 +93,10 @@ async fn dispatch(
         "/metrics" => failure(&Failure::UnknownPath),
         "/admin/reload" if face == Face::Admin && request.method() == Method::POST => meta::reload(app).await,
         "/admin/reload" if face == Face::Admin => failure(&Failure::Method("POST")),
+        "/admin/usage" if face == Face::Admin && matches!(*request.method(), Method::GET | Method::HEAD) => {
+            usage::usage(app, request.uri().query()).await
+        }
+        "/admin/usage" if face == Face::Admin => failure(&Failure::Method("GET, HEAD")),
         _ if face == Face::Admin => failure(&Failure::UnknownPath),
         _ => client(app, &path, request_id, request).await,
     }

@@ -5,12 +5,14 @@ mod check_config;
 mod distill;
 mod encoder;
 mod eval;
+mod ledger;
 mod models;
 mod rate;
 mod route;
 mod serve;
 mod train;
 mod usage;
+mod usage_report;
 
 use std::io::Write;
 use std::process::{Command, Output, Stdio};

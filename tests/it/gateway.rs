@@ -27,3 +27,4 @@ mod stalling;
 mod tenancy;
 mod tls;
 mod tokens;
+mod usage;

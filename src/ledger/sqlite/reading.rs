@@ -94,10 +94,11 @@ impl SqliteReader {
     fn groups(&self, query: &UsageQuery) -> rusqlite::Result<Vec<UsageRow>> {
         let by: Vec<&str> = query.by.iter().map(|dimension| dimension.name()).collect();
         let groups = if by.is_empty() { "NULL".to_owned() } else { by.join(", ") };
-        // Money in two parts, since a sum of whole numbers that is too large is an error.
+        // Money in two parts, since a sum of whole numbers that is too large is an error; one that a row could not hold is the most
+        // that it can.
         let text = format!(
             "SELECT sum(calls), sum(estimated), sum(prompt_tokens), sum(cached_tokens), sum(completion_tokens),
-                sum(reasoning_tokens), sum(cost_pico_usd / 1000000), sum(cost_pico_usd % 1000000), {groups}
+                sum(reasoning_tokens), sum(CAST(cost_pico_usd AS INTEGER) / 1000000), sum(CAST(cost_pico_usd AS INTEGER) % 1000000), {groups}
              FROM usage WHERE day >= ?1 AND day < ?2 AND (?3 IS NULL OR tenant = ?3)
              GROUP BY {groups} ORDER BY {groups} LIMIT ?4"
         );
