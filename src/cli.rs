@@ -8,6 +8,7 @@ mod artifact;
 mod calibrate;
 mod check_config;
 mod data;
+mod database;
 mod demo;
 mod distill;
 mod embedding;
@@ -15,6 +16,7 @@ mod encoder;
 mod eval;
 mod files;
 mod keys;
+mod ledger;
 mod logging;
 mod models;
 mod output;
@@ -26,6 +28,7 @@ mod rate;
 mod route;
 mod serve;
 mod train;
+mod usage;
 
 use std::process::ExitCode;
 
@@ -65,6 +68,8 @@ enum Command {
     Distill(distill::Arguments),
     Models(models::Arguments),
     Keys(keys::Arguments),
+    Usage(usage::Arguments),
+    Ledger(ledger::Arguments),
 }
 
 /// How a result is written to stdout.
@@ -102,6 +107,8 @@ pub(crate) fn main() -> ExitCode {
         Command::Distill(arguments) => distill::run(&arguments),
         Command::Models(arguments) => models::run(&arguments),
         Command::Keys(arguments) => keys::run(&arguments),
+        Command::Usage(arguments) => usage::run(&arguments),
+        Command::Ledger(arguments) => ledger::run(&arguments),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

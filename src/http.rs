@@ -19,6 +19,7 @@ mod refuse;
 mod respond;
 mod serve;
 mod target;
+mod usage;
 
 pub use refuse::{HeadFault, refuse};
 pub use respond::{BodyError, ResponseBody};

@@ -6,6 +6,9 @@
 //!
 //! What is held of budgets for calls on their way is written down, too: what a process leaves behind that was killed is spent.
 
+pub mod export;
+pub mod reader;
+pub mod report;
 pub mod row;
 mod spill;
 mod sqlite;

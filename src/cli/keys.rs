@@ -2,20 +2,20 @@
 
 use std::{
     io::{self, Write},
-    path::{Path, PathBuf},
+    path::PathBuf,
     time::{Duration, SystemTime},
 };
 
 use clap::{Args, Subcommand};
 use pointsman::{
     budget::BudgetRule,
-    config::{Config, DatabaseConfig, read_instant},
+    config::{Config, read_instant},
     store::{KeyStore, NewKey, StoredKey, read_budget},
 };
 use serde_json::{Value, json};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-use super::{Format, output::Failure};
+use super::{Format, database, output::Failure};
 
 /// Make, list, rotate and revoke tenants' keys
 ///
@@ -151,21 +151,9 @@ fn open(place: &Place) -> Result<(Config, KeyStore), Failure> {
     let file = &place.config;
     let loaded = Config::load(file)
         .map_err(|found| Failure::Because(format!("{} is not valid:\n{found}", file.display())))?;
-    let path = match &loaded.config.database {
-        Some(DatabaseConfig::Sqlite(path)) => path.clone(),
-        None => beside(file),
-        Some(DatabaseConfig::Off) => {
-            let why = "the configuration says `database: none`: keys are kept in a database";
-            return Err(Failure::Because(why.to_owned()));
-        }
-    };
+    let path = database::of(&loaded.config, file)?;
     let store = KeyStore::open(&path).map_err(Failure::because)?;
     Ok((loaded.config, store))
-}
-
-/// Where the database is that a configuration does not name.
-pub(super) fn beside(config: &Path) -> PathBuf {
-    config.with_file_name("pointsman.db")
 }
 
 fn create(arguments: &Create) -> Result<(), Failure> {

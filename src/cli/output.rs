@@ -1,7 +1,7 @@
 //! Writing results, and ending badly.
 
 use std::fmt;
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
@@ -66,6 +66,26 @@ pub(super) fn write_file(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
         let _ = fs::remove_file(&unfinished);
         Failure::Because(format!("cannot write {}: {error}", path.display()))
     })
+}
+
+/// The same for what comes piece by piece. What is no file of a folder's (a pipe, a device) is written to as it is.
+pub(super) fn stream_file(
+    path: &Path,
+    write: impl FnOnce(File) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let failed = |error: io::Error| Failure::Because(format!("cannot write {}: {error}", path.display()));
+    if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file() && !metadata.is_dir()) {
+        return write(File::options().write(true).open(path).map_err(failed)?);
+    }
+    let mut unfinished = path.as_os_str().to_owned();
+    unfinished.push(".unfinished");
+    let file = File::create(&unfinished).map_err(failed)?;
+    let written = write(file).and_then(|()| fs::rename(&unfinished, path).map_err(failed));
+    if written.is_err() {
+        // There may be nothing to remove.
+        let _ = fs::remove_file(&unfinished);
+    }
+    written
 }
 
 /// A number with its thousands apart.

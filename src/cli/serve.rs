@@ -17,7 +17,10 @@ use pointsman::{
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-use super::output::{Failure, count};
+use super::{
+    database,
+    output::{Failure, count},
+};
 
 /// Run the gateway
 ///
@@ -69,7 +72,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
 /// Usage is recorded beside the configuration where it does not say where. What nobody asked for must not keep the gateway
 /// from serving.
 fn keep_ledger(gateway: &Gateway, config: &Path, retention: Option<Duration>) {
-    let path = super::keys::beside(config);
+    let path = config.with_file_name(database::DEFAULT);
     match gateway.keep_ledger(&path, retention) {
         Ok(()) => tracing::info!("usage is recorded in {}", path.display()),
         Err(error) => tracing::warn!(

@@ -17,6 +17,7 @@ use super::{
     error::{Failure, OperatorFault},
     meta,
     respond::{ResponseBody, failure, json},
+    usage,
 };
 use crate::{
     budget::{BudgetRule, Period},
@@ -39,6 +40,8 @@ pub(super) async fn answer(app: &Arc<App>, path: &str, request: Request<Incoming
     match (path, keys, request.method()) {
         ("/admin/reload", _, &Method::POST) => meta::reload(app).await,
         ("/admin/reload", ..) => failure(&Failure::Method("POST")),
+        ("/admin/usage", _, &Method::GET | &Method::HEAD) => usage::usage(app, request.uri().query()).await,
+        ("/admin/usage", ..) => failure(&Failure::Method("GET, HEAD")),
         (_, Some(rest), _) => keys_answer(app, &rest, request).await.unwrap_or_else(|why| failure(&why)),
         _ => failure(&Failure::UnknownPath),
     }

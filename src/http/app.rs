@@ -15,6 +15,7 @@ use arc_swap::ArcSwap;
 use tokio::time::Instant;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+use super::usage::Reports;
 use crate::{
     admission::Admission,
     budget::Budgets,
@@ -53,6 +54,8 @@ pub struct App {
     pub(super) retry_budgets: RetryBudgets,
     /// What is counted against tenants' limits.
     pub(super) limiters: Limiters,
+    /// What operators ask of the ledger.
+    pub(super) reports: Reports,
 }
 
 /// Is told of every decision; for people who watch.
@@ -103,6 +106,7 @@ impl App {
             watcher,
             retry_budgets: RetryBudgets::default(),
             limiters: Limiters::new(Instant::now()),
+            reports: Reports::default(),
         }
     }
 

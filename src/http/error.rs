@@ -45,6 +45,14 @@ pub(super) enum Failure {
     UnknownPath,
     #[error("{0}")]
     Operator(#[from] OperatorFault),
+    #[error("the parameter '{}' {why}", shortened(.name))]
+    Parameter { name: String, why: String },
+    #[error(
+        "this gateway keeps no ledger (`database: none`, or its file could not be opened): usage is not recorded"
+    )]
+    NoLedger,
+    #[error("usage cannot be reported: {0}")]
+    LedgerUnreadable(String),
     #[error("this path takes {0}")]
     Method(&'static str),
     #[error("the gateway has as many requests in flight as it may have")]
@@ -281,12 +289,14 @@ impl Failure {
             | Self::BodyBroken
             | Self::Threshold(_)
             | Self::NoCandidate(_)
+            | Self::Parameter { .. }
             | Self::Unpriced(_) => StatusCode::BAD_REQUEST,
+            Self::LedgerUnreadable(_) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::BodyTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::Head(fault) => head_status(*fault),
             Self::Encoding(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::UnknownModel(_) | Self::UnknownPath => StatusCode::NOT_FOUND,
+            Self::UnknownModel(_) | Self::UnknownPath | Self::NoLedger => StatusCode::NOT_FOUND,
             Self::Operator(fault) => fault.status(),
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
@@ -304,7 +314,7 @@ impl Failure {
             | Self::Limited(_)
             | Self::Exhausted { fault: AttemptFault::RateLimited { .. }, .. } => Outcome::Limited,
             Self::Exhausted { .. } => Outcome::UpstreamError,
-            Self::Auth(AuthError::Unverifiable) => Outcome::GatewayError,
+            Self::Auth(AuthError::Unverifiable) | Self::LedgerUnreadable(_) => Outcome::GatewayError,
             _ => Outcome::ClientError,
         }
     }
@@ -328,6 +338,9 @@ impl Failure {
             Self::Request(error) => ("invalid_request_error", None, error.param()),
             Self::UnknownModel(_) => ("invalid_request_error", Some("model_not_found"), Some("model")),
             Self::Threshold(_) => ("invalid_request_error", Some("invalid_threshold"), Some("model")),
+            Self::Parameter { name, .. } => ("invalid_request_error", Some("invalid_parameter"), Some(name)),
+            Self::NoLedger => ("invalid_request_error", Some("no_ledger"), None),
+            Self::LedgerUnreadable(_) => ("server_error", Some("ledger_unreadable"), None),
             Self::NoCandidate(_) => ("invalid_request_error", Some("no_capable_model"), None),
             Self::BodyTooLarge(_) => ("invalid_request_error", Some("request_too_large"), None),
             Self::BodyTimeout | Self::Head(HeadFault::Slow) => {

@@ -3,6 +3,8 @@
 //! With a write-ahead log whose commits reach the operating system, not the disk, at once: rows outlive a killed process, and a
 //! power cut takes the last of them at most.
 
+pub(super) mod reading;
+
 use std::{path::Path, time::SystemTime};
 
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};

@@ -6,12 +6,14 @@ mod distill;
 mod encoder;
 mod eval;
 mod keys;
+mod ledger;
 mod models;
 mod rate;
 mod route;
 mod serve;
 mod train;
 mod usage;
+mod usage_report;
 
 use std::io::Write;
 use std::process::{Command, Output, Stdio};

@@ -29,3 +29,4 @@ mod stalling;
 mod tenancy;
 mod tls;
 mod tokens;
+mod usage;
