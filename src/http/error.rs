@@ -241,6 +241,7 @@ impl AttemptFault {
 
 /// What the clients' SDKs wait for at most.
 const RETRY_SOON: Duration = Duration::from_secs(60);
+
 /// A `Retry-After`: seconds, rounded up, at least one.
 pub(super) fn whole_seconds(wait: Duration) -> HeaderValue {
     let wait = wait.saturating_add(Duration::from_nanos(999_999_999));
@@ -300,8 +301,7 @@ impl Failure {
             Self::Operator(fault) => fault.status(),
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
-            Self::OverBudget(_) => StatusCode::TOO_MANY_REQUESTS,
-            Self::Limited(_) => StatusCode::TOO_MANY_REQUESTS,
+            Self::OverBudget(_) | Self::Limited(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Exhausted { fault, .. } => fault.status(),
         }
     }
