@@ -218,8 +218,10 @@ async fn a_killed_process_loses_no_row_and_gives_no_money_back() {
         streams.push(reply);
     }
     // Load, until the process is gone: when each answer was there.
+    let answers = std::sync::Arc::new(AtomicU64::new(0));
     let mut load = JoinSet::new();
     for _ in 0..4 {
+        let answers = std::sync::Arc::clone(&answers);
         load.spawn(async move {
             let mut client = Client::connect(public).await;
             let mut ended = Vec::new();
@@ -227,18 +229,24 @@ async fn a_killed_process_loses_no_row_and_gives_no_money_back() {
             while let Ok(mut reply) = client.try_send(post("/v1/chat/completions", body.clone())).await {
                 while let Some(Ok(_)) = reply.frame().await {}
                 ended.push(Instant::now());
+                answers.fetch_add(1, Ordering::Relaxed);
             }
             ended
         });
     }
-    tokio::time::sleep(Duration::from_millis(700)).await;
+    let begun = Instant::now();
+    while answers.load(Ordering::Relaxed) < 60 {
+        assert!(begun.elapsed() < PATIENCE, "answers never came");
+        tokio::task::yield_now().await;
+    }
+    tokio::time::sleep(Duration::from_millis(150)).await;
     let killed = Instant::now();
     serving.0.kill().unwrap();
     serving.0.wait().unwrap();
     let ended: Vec<Instant> = load.join_all().await.into_iter().flatten().collect();
     let old =
         ended.iter().filter(|ended| killed.duration_since(**ended) > Duration::from_millis(100)).count();
-    assert!(old > 50, "{old} of {}", ended.len());
+    assert!(old >= 60, "{old} of {}", ended.len());
 
     let (_serving, public, admin) = serve(&config);
     let whole = number(&path, "SELECT count(*) FROM requests WHERE outcome = 'ok'");
