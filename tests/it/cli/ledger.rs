@@ -283,5 +283,5 @@ fn a_log_that_was_left_behind_is_read() {
     let output =
         run(&["usage", "--database", other.to_str().unwrap(), "--to", "2027-01-01", "--format", "json"]);
     let report: Value = serde_json::from_str(&stdout(&output)).unwrap();
-    assert_eq!(report["total"]["calls"], 405, "{}", stderr(&output));
+    assert_eq!(report["total"]["calls"], 505, "{}", stderr(&output));
 }

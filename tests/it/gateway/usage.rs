@@ -18,7 +18,7 @@ async fn stand(upstream: &Upstream, database: &str) -> Stand {
         .model("n", &upstream.base_url(), "price: {input: 3, output: 4}")
         .top(&format!("database: \"{database}\""))
         .tenants(&format!(
-            "{{t: {{keys: [{{key: {KEY}, name: ci}}], pool: [m, n]}}, u&v: {{keys: [{{key: other-key}}], pool: [n]}}}}"
+            "{{t: {{keys: [{{key: {KEY}, name: ci}}], pool: [m, n]}}, u+v: {{keys: [{{key: other-key}}], pool: [n]}}}}"
         ))
         .start()
         .await
@@ -83,8 +83,8 @@ async fn usage_is_what_was_spent() {
         .map(|line| serde_json::from_str::<Value>(line).unwrap()["cost_pico_usd"].as_i64().unwrap());
     assert_eq!((lines.lines().count(), costs.sum::<i64>()), (4, sum));
 
-    let (_, report) = ask(&stand, "?by=day,key&tenant=u%26v&from=2000-01-01&to=9999-12-31").await;
-    assert_eq!((&report["tenant"], &report["total"]["calls"]), (&json!("u&v"), &json!(1)));
+    let (_, report) = ask(&stand, "?by=day,key&tenant=u%2Bv&from=2000-01-01&to=9999-12-31").await;
+    assert_eq!((&report["tenant"], &report["total"]["calls"]), (&json!("u+v"), &json!(1)));
     assert_eq!(report["usage"].as_array().unwrap().len(), 1);
     let (_, none) = ask(&stand, "?to=2000-01-01").await;
     assert_eq!((&none["usage"], &none["total"]["cost_usd"]), (&json!([]), &json!(0.0)));
