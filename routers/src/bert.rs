@@ -3,9 +3,11 @@
 //! (RouteLLM, arXiv 2406.18665, section 4.2, for any number of models; only the last layer is trained).
 //!
 //! A domain has a head for each source of labels in it, with a column for each model that the source scored; of a
-//! model that several score, the head with the most prompts tells. A model that none scores moves as its rating says: by the regression of the
-//! columns on θ⁰. Must not know how columns are fitted.
+//! model that several score, the head with the most prompts tells. A model that none scores moves as its rating says, by the
+//! regression of the columns on θ⁰, and by what sets it apart in the domains nearest to this one (`maps`). Must not know how
+//! columns are fitted.
 
+mod maps;
 #[cfg(test)]
 mod tests;
 mod weights;

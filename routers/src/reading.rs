@@ -162,8 +162,8 @@ impl Reading {
         }
     }
 
-    /// softmax(Gᵀz), small ones left out.
-    fn memberships(&self, inputs: &[f32], places: &[u32]) -> Vec<f32> {
+    /// softmax(Gᵀz), small ones left out, of inputs that are zero but at `places`.
+    pub(crate) fn memberships(&self, inputs: &[f32], places: &[u32]) -> Vec<f32> {
         if self.domains == 1 {
             return vec![1.0];
         }

@@ -25,6 +25,7 @@ fn weights() -> BertWeights {
             head(0, [1, 3], [[0.0, 9.0, 9.0], [0.0, 2.0, 0.0]]),
             head(1, [2, 3], [[0.0, 0.0, 0.0], [0.0, 0.0, 2.0]]),
         ],
+        nearness: Mat::identity(2, 2),
     }
 }
 
@@ -78,6 +79,21 @@ fn a_model_that_no_head_knows_moves_as_its_rating_says() {
 }
 
 #[test]
+fn what_sets_a_model_apart_is_borrowed_from_where_it_is_known() {
+    let alone = shifts(&*artifact(weights()).router(), [-1.0, 0.5], "");
+    let mut near = weights();
+    near.nearness = Mat::from_fn(2, 2, |_, _| 0.5);
+    let near = shifts(&*artifact(near).router(), [-1.0, 0.5], "");
+    assert!(!differ(near[3] - near[2], alone[3] - alone[2]), "known models move as they did: {near:?}");
+    // In domain 0 head 0 gives models 0 and 1 0.75 and 0.0, and head 1 models 1 and 3 13.5 and 1.0; the line of each:
+    let line =
+        |rating: f64| f64::midpoint(0.375 - 0.375 / 1.5 * (rating + 1.0), 7.25 - 12.5 / 3.0 * (rating - 0.5));
+    let apart = [0.75 - line(-1.5), 0.0 - line(-0.5)];
+    let moved = [0, 1].map(|model| (near[model] - near[2]) - (alone[model] - alone[2]));
+    assert!(!differ(moved[0], apart[0]) && !differ(moved[1], apart[1]), "{moved:?}, {apart:?}");
+}
+
+#[test]
 fn text_features_are_read_beside_the_embedding() {
     let mut weights = weights();
     let inputs = 2 + features::COUNT + 1;
@@ -114,5 +130,7 @@ fn parts_that_do_not_fit_are_refused() {
     assert!(refused(|weights| weights.heads[0].models.reverse()).contains("must ascend"));
     assert!(refused(|weights| weights.heads[0].models = vec![0, 4]).contains("beyond the 4"));
     assert!(refused(|weights| weights.heads[0].columns = Mat::zeros(2, 2)).contains("has shape (2, 2)"));
+    assert!(refused(|weights| weights.nearness = Mat::zeros(1, 2)).contains("has shape (1, 2)"));
+    assert!(refused(|weights| weights.nearness[(0, 1)] = -0.5).contains("below 0"));
     assert!(refused(|weights| weights.heads[0].columns[(1, 1)] = f32::NAN).contains("`columns` holds NaN"));
 }

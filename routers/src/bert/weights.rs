@@ -6,10 +6,6 @@ use crate::artifact::ArtifactProblem;
 use crate::artifact::check::{magnitudes, refuse};
 use crate::reading::ReadingWeights;
 
-/// How strongly the slope of shifts over ratings is held to 0 for models that a head does not know, in squared logits of
-/// spread among those that it does: two models of nearly equal rating say little about a third.
-const SLOPE_RIDGE: f64 = 1.0;
-
 /// The weights of a `bert` router; temperature and label scales are folded in.
 #[derive(Debug, Clone, PartialEq)]
 pub struct BertWeights {
@@ -18,6 +14,9 @@ pub struct BertWeights {
     /// The heads, ascending by domain; every domain has at least one. Of a domain's heads that know a model, the first
     /// tells how it moves.
     pub heads: Vec<Head>,
+    /// How much the prompts of a domain (row) seem to belong to each domain, on average: from there models are borrowed
+    /// that its own heads do not know.
+    pub nearness: Mat<f32>,
 }
 
 /// The last layer for the prompts of one domain, learned from the labels of one source.
@@ -32,34 +31,6 @@ pub struct Head {
 }
 
 impl BertWeights {
-    /// The shift of every model as a linear map of the inputs, for each domain: inputs × models. Over the models, each
-    /// row has mean zero: the gauge.
-    pub(crate) fn by_domain(&self, prior: &[f64]) -> Vec<Mat<f32>> {
-        (0..self.reading.domains()).map(|domain| self.of_domain(domain, prior)).collect()
-    }
-
-    fn of_domain(&self, domain: usize, prior: &[f64]) -> Mat<f32> {
-        let heads: Vec<&Head> = self.heads.iter().filter(|head| head.domain as usize == domain).collect();
-        let (inputs, models) = (self.reading.inputs(), prior.len());
-        let mut map = Mat::<f64>::zeros(inputs, models);
-        for model in 0..models {
-            let place = |head: &&Head| head.models.binary_search(&(model as u32)).ok();
-            let own = heads.iter().find_map(|head| Some((*head, place(head)?)));
-            for input in 0..inputs {
-                map[(input, model)] = match own {
-                    Some((head, column)) => f64::from(head.columns[(input, column)]),
-                    None => {
-                        let all = heads.iter().map(|head| head.at_rating(input, prior[model], prior));
-                        all.sum::<f64>() / heads.len().max(1) as f64
-                    }
-                };
-            }
-        }
-        let mean = |input: usize| map.row(input).iter().sum::<f64>() / models.max(1) as f64;
-        let means: Vec<f64> = (0..inputs).map(mean).collect();
-        Mat::from_fn(inputs, models, |input, model| (map[(input, model)] - means[input]) as f32)
-    }
-
     /// With all shifts multiplied by a factor.
     #[must_use]
     pub(crate) fn scaled(mut self, factor: f64) -> Self {
@@ -78,6 +49,18 @@ impl BertWeights {
                 return Err(refuse("head_domains", format!("has no head for domain {domain}")));
             }
         }
+        let (found, domains) = ((self.nearness.nrows(), self.nearness.ncols()), self.reading.domains());
+        if found != (domains, domains) {
+            return Err(refuse(
+                "nearness",
+                format!("has shape {found:?}, expected {:?}", (domains, domains)),
+            ));
+        }
+        let nearness = || self.nearness.col_iter().flat_map(|column| column.iter().copied());
+        if nearness().any(|value| value < 0.0) {
+            return Err(refuse("nearness", "holds a value below 0".to_owned()));
+        }
+        magnitudes("nearness", nearness().map(f64::from))?;
         for Head { domain, models: of_head, columns } in &self.heads {
             if *domain as usize >= self.reading.domains() {
                 return Err(refuse("head_domains", format!("names domain {domain}, there are fewer")));
@@ -100,19 +83,5 @@ impl BertWeights {
             magnitudes("columns", values)?;
         }
         Ok(())
-    }
-}
-
-impl Head {
-    /// What a model of rating `at` takes of an input, by the ridge regression of the columns on the ratings.
-    fn at_rating(&self, input: usize, at: f64, prior: &[f64]) -> f64 {
-        let ratings =
-            || self.models.iter().map(|&model| prior.get(model as usize).copied().unwrap_or_default());
-        let mean = ratings().sum::<f64>() / self.models.len().max(1) as f64;
-        let spread: f64 = ratings().map(|rating| (rating - mean).powi(2)).sum();
-        let columns = || self.columns.row(input).iter().map(|&value| f64::from(value));
-        let level = columns().sum::<f64>() / self.models.len().max(1) as f64;
-        let joint: f64 = ratings().zip(columns()).map(|(rating, value)| (rating - mean) * value).sum();
-        level + (at - mean) * joint / (spread + SLOPE_RIDGE)
     }
 }

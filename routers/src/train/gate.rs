@@ -8,6 +8,7 @@ use faer::{Accum, Mat, MatRef, Par};
 
 use super::lbfgs::{Stop, minimise};
 use crate::data::{Dataset, Prompt};
+use crate::reading::{Reading, ReadingWeights};
 
 /// A source is divided into its categories if those have this many training prompts on average.
 const CATEGORY_PROMPTS_MIN: usize = 100;
@@ -94,6 +95,30 @@ pub(super) fn fit(inputs: &Mat<f64>, chosen: &[usize], domains: &Domains) -> Mat
         value
     });
     Mat::from_fn(width, count, |row, column| at[column * width + row] as f32)
+}
+
+/// How much the prompts of each domain (rows), of those that `chosen` names, belong to each domain on average.
+pub(super) fn nearness(
+    reading: &ReadingWeights,
+    inputs: &Mat<f64>,
+    chosen: &[usize],
+    domains: &Domains,
+) -> Mat<f32> {
+    let reading = Reading::new(reading);
+    let places: Vec<u32> = (0..inputs.ncols() as u32).collect();
+    let mut sums = Mat::<f64>::zeros(domains.count, domains.count);
+    let mut counts = vec![0.0; domains.count];
+    for &prompt in chosen {
+        let domain = domains.of_prompt[prompt];
+        let inputs: Vec<f32> = inputs.row(prompt).iter().map(|&input| input as f32).collect();
+        for (other, membership) in reading.memberships(&inputs, &places).into_iter().enumerate() {
+            sums[(domain, other)] += f64::from(membership);
+        }
+        counts[domain] += 1.0;
+    }
+    Mat::from_fn(domains.count, domains.count, |domain, other| {
+        (sums[(domain, other)] / f64::max(counts[domain], 1.0)) as f32
+    })
 }
 
 /// Turns a row of logits into the gradient of the weighted loss by them, and returns the loss, −log softmax.

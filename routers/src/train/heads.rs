@@ -86,7 +86,11 @@ pub(super) fn train(material: &Material<'_>, report: Report<'_>) -> Result<Heads
     }
     let scales = sources.iter().map(|source| source.told.scale).collect();
     let settings = Settings::from([("ridges", told(data, &ridges))]);
-    Ok(Heads { weights: BertWeights { reading, heads }, learned: Learned { global, scales, settings } })
+    let nearness = gate::nearness(&reading, &rows, &chosen, &domains);
+    Ok(Heads {
+        weights: BertWeights { reading, heads, nearness },
+        learned: Learned { global, scales, settings },
+    })
 }
 
 /// What tasks are made of.

@@ -6,6 +6,7 @@
 //! | `column_models` | U32, columns          | the model whose shift it gives              |
 //! | `columns`       | F32, columns × inputs | u of each, the constant c at its end        |
 //! | `head_domains`  | U32, heads            | the domain of each head                     |
+//! | `nearness`      | F32, domains²         | how near a domain (row) is to each          |
 
 use faer::Mat;
 
@@ -32,6 +33,7 @@ pub(super) fn tensors(weights: &BertWeights) -> Vec<OwnedTensor> {
     tensors.push(OwnedTensor::u32("column_models", &column_models));
     tensors.push(OwnedTensor::matrix("columns", &columns));
     tensors.push(OwnedTensor::u32("head_domains", &head_domains));
+    tensors.push(OwnedTensor::matrix("nearness", &weights.nearness));
     tensors
 }
 
@@ -54,7 +56,8 @@ pub(super) fn read(models: usize, dim: usize, tensors: &Tensors<'_>) -> Result<B
         Head { domain, models: column_models.get(first..past).unwrap_or_default().to_vec(), columns: own }
     };
     let heads = head_domains.iter().enumerate().map(head).collect();
-    let weights = BertWeights { reading, heads };
+    let nearness = tensors.matrix("nearness", [reading.domains(); 2])?;
+    let weights = BertWeights { reading, heads, nearness };
     weights.check(models)?;
     Ok(weights)
 }
