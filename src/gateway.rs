@@ -251,6 +251,7 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
 fn seed(metrics: &Metrics, snapshot: &Snapshot) {
     metrics.seed_reloads();
     metrics.seed_outcomes(NONE, NONE, NONE);
+    snapshot.caches().for_each(|(route, _)| metrics.seed_cache(route));
     for tenant in snapshot.tenants() {
         for model in &*tenant.plans.models {
             metrics.seed_outcomes(&tenant.name, &tenant.default_route, &model.name);

@@ -5,6 +5,7 @@
 pub mod app;
 mod attempt;
 mod body;
+mod cached;
 mod chat;
 mod error;
 mod exchange;

@@ -48,6 +48,8 @@ pub(super) enum Failure {
     OverBudget(OverBudget),
     #[error("the model '{}' has no price, which your budget needs", shortened(.0))]
     Unpriced(String),
+    #[error("no answer to this request is kept, and the request wants no other")]
+    NotCached,
     #[error("{fault} (after {attempts} {})", if *attempts == 1 { "attempt" } else { "attempts" })]
     Exhausted { fault: AttemptFault, attempts: usize },
 }
@@ -219,6 +221,8 @@ impl Failure {
             Self::UnknownModel(_) | Self::UnknownPath => StatusCode::NOT_FOUND,
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
+            // RFC 9111, section 5.2.1.7.
+            Self::NotCached => StatusCode::GATEWAY_TIMEOUT,
             Self::OverBudget(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Exhausted { fault, .. } => fault.status(),
         }
@@ -261,6 +265,7 @@ impl Failure {
             Self::Overloaded => ("server_error", Some("overloaded"), None),
             Self::OverBudget(_) => ("insufficient_quota", Some(OverBudget::CODE), None),
             Self::Unpriced(_) => ("invalid_request_error", Some("model_without_price"), Some("model")),
+            Self::NotCached => ("invalid_request_error", Some("not_cached"), None),
             Self::Exhausted { fault: fault @ AttemptFault::RateLimited { .. }, .. } => {
                 ("rate_limit_error", Some(fault.code()), None)
             }
@@ -290,7 +295,7 @@ impl Failure {
     /// Whether a retry by the client's SDK would only multiply ours.
     pub(super) fn forbids_retry(&self) -> bool {
         match self {
-            Self::Exhausted { .. } => true,
+            Self::Exhausted { .. } | Self::NotCached => true,
             // What calls in flight hold is free in a moment; a budget that is spent stays so for longer than SDKs wait.
             Self::OverBudget(over_budget) => over_budget.retry_after.is_none_or(|after| after > RETRY_SOON),
             _ => false,

@@ -2,6 +2,8 @@
 
 use http::Response;
 
+use crate::config::Delivery;
+
 use super::{
     exchange::Exchange,
     respond::ResponseBody,
@@ -14,9 +16,17 @@ pub(super) async fn forward(mut exchange: Exchange<'_>) -> Response<ResponseBody
         Ok((Target::Model(place), route)) => {
             exchange.guards.account.set_route(&route);
             exchange.call.prompt_tokens = exchange.call.request.input_tokens();
-            exchange.run(&[place]).await
+            let delivery = exchange.tenant.delivery(&route);
+            if let Some(rules) = delivery.cache {
+                match exchange.kept(&Target::Model(place), rules) {
+                    Ok(Some(kept)) => return exchange.replay(&kept),
+                    Ok(None) => {}
+                    Err(failure) => return exchange.fail(&failure),
+                }
+            }
+            exchange.run(&[place], &delivery).await
         }
-        Ok(_) => exchange.run(&[]).await,
+        Ok(_) => exchange.run(&[], &Delivery::default()).await,
         Err(failure) => exchange.fail(&failure),
     }
 }

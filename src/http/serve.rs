@@ -199,7 +199,7 @@ async fn endpoint_answer(
             purse: caller.purse.clone(),
             response_buffer: limits.response_buffer,
         },
-        guards: Guards { account, permit: Some(permit) },
+        guards: Guards { account, permit: Some(permit), recorder: None },
     };
     match endpoint {
         Endpoint::Chat => chat::chat(exchange).await,

@@ -4,15 +4,15 @@
 //! histogram has a tenant label: buckets times tenants would outgrow everything else.
 
 use prometheus::{
-    CounterVec, Encoder, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts,
-    Registry, TextEncoder, core::Collector,
+    CounterVec, Encoder, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, TextEncoder, core::Collector,
 };
 
 use std::sync::Arc;
 
-use crate::budget::Standing;
+use crate::{budget::Standing, cache::Fill};
 
-use super::outcome::{Estimated, FailOpen, Outcome};
+use super::outcome::{CacheUse, Estimated, FailOpen, Outcome};
 
 /// A label's value where there is none: no tenant was recognised, no model chosen.
 pub const NONE: &str = "none";
@@ -34,6 +34,8 @@ const ESTIMATES: &[&str] = &["model", "reason"];
 const BUDGET: &[&str] = &["tenant", "project", "key", "per"];
 const MODEL: &[&str] = &["model"];
 const ROUTER: &[&str] = &["router"];
+const ROUTE: &[&str] = &["route"];
+const CACHE: &[&str] = &["route", "result"];
 
 /// All the metrics of one gateway.
 #[derive(Debug)]
@@ -79,6 +81,8 @@ pub struct Metrics {
     pub budget_spent_usd: GaugeVec,
     /// `pointsman_budget_held_usd{tenant,project,key,per}`: what requests in flight may still cost.
     pub budget_held_usd: GaugeVec,
+    /// Those of caches.
+    pub cache: CacheMetrics,
     /// `pointsman_access_log_lost_total`: lines of the access log that came faster than they could be written.
     pub access_log_lost: IntCounter,
     /// `pointsman_connections`: open client connections.
@@ -90,6 +94,18 @@ pub struct Metrics {
     pub config_version: IntGauge,
     /// `pointsman_config_reloads_total{result}`: configurations put in force (`ok`) or refused (`error`).
     pub config_reloads: IntCounterVec,
+}
+
+/// The metrics of routes' caches.
+#[derive(Debug)]
+pub struct CacheMetrics {
+    /// `pointsman_cache_requests_total{route,result}`: requests of routes that have a cache, by what that was to them: `hit`,
+    /// `miss`, or `bypass` where it was not asked.
+    pub requests: IntCounterVec,
+    /// `pointsman_cache_bytes{route}`: what a route's kept answers take.
+    pub bytes: IntGaugeVec,
+    /// `pointsman_cache_entries{route}`: how many they are.
+    pub entries: IntGaugeVec,
 }
 
 impl Metrics {
@@ -107,10 +123,10 @@ impl Metrics {
             let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
             HistogramVec::new(options, labels).and_then(|metric| register(&registry, metric))
         };
-        let usd = |name, help| {
-            GaugeVec::new(Opts::new(name, help), BUDGET).and_then(|metric| register(&registry, metric))
+        let gauges = |name, help, labels: &[&str]| {
+            GaugeVec::new(Opts::new(name, help), labels).and_then(|metric| register(&registry, metric))
         };
-        let breaker_options = Opts::new("breaker_open", "Whether an upstream is left alone after failures");
+        let usd = |name, help| gauges(name, help, BUDGET);
         let cost_options = Opts::new("cost_usd_total", "Cost in USD: tokens times configured prices");
         Ok(Self {
             requests: counter("requests_total", "Requests by how they ended", REQUESTS)?,
@@ -120,8 +136,7 @@ impl Metrics {
             attempts: counter("attempts_total", "Calls of upstreams by what came of them", ATTEMPTS)?,
             streams_rescued: counter("streams_rescued_total", "Broken streams that it went on with", MODEL)?,
             hedges: counter("hedges_total", "Second models asked beside a late first one", ATTEMPTS)?,
-            breaker_open: GaugeVec::new(breaker_options, MODEL)
-                .and_then(|metric| register(&registry, metric))?,
+            breaker_open: gauges("breaker_open", "Whether an upstream is left alone after failures", MODEL)?,
             decisions: counter(
                 "decisions_total",
                 "Routing decisions by the model chosen",
@@ -152,6 +167,7 @@ impl Metrics {
             budget_limit_usd: usd("budget_limit_usd", "What a budget allows in its period, in USD")?,
             budget_spent_usd: usd("budget_spent_usd", "Spent of a budget in its period, in USD")?,
             budget_held_usd: usd("budget_held_usd", "What requests in flight may still cost, in USD")?,
+            cache: CacheMetrics::new(&registry)?,
             access_log_lost: IntCounter::new("access_log_lost_total", "Lines of the access log not written")
                 .and_then(|metric| register(&registry, metric))?,
             connections: gauge("connections", "Open client connections")?,
@@ -198,6 +214,24 @@ impl Metrics {
         }
     }
 
+    /// Shows at zero what a route's cache may be to requests.
+    pub fn seed_cache(&self, route: &str) {
+        for cache in CacheUse::ALL {
+            self.cache.requests.with_label_values(&[route, cache.label()]);
+        }
+    }
+
+    /// Shows how full the caches are, and none that is no more.
+    pub fn show_caches(&self, fills: impl IntoIterator<Item = (String, Fill)>) {
+        self.cache.bytes.reset();
+        self.cache.entries.reset();
+        for (route, Fill { bytes, entries }) in fills {
+            for (gauge, count) in [(&self.cache.bytes, bytes), (&self.cache.entries, entries)] {
+                gauge.with_label_values(&[&*route]).set(i64::try_from(count).unwrap_or(i64::MAX));
+            }
+        }
+    }
+
     /// Shows both ends of a reload at zero.
     pub fn seed_reloads(&self) {
         self.config_version.set(1);
@@ -221,6 +255,20 @@ impl Metrics {
         let mut text = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
         Ok(text)
+    }
+}
+
+impl CacheMetrics {
+    fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let gauge = |name, help| {
+            IntGaugeVec::new(Opts::new(name, help), ROUTE).and_then(|metric| register(registry, metric))
+        };
+        let requests = Opts::new("cache_requests_total", "Requests by what a cache was to them");
+        Ok(Self {
+            requests: IntCounterVec::new(requests, CACHE).and_then(|metric| register(registry, metric))?,
+            bytes: gauge("cache_bytes", "What a route's kept answers take")?,
+            entries: gauge("cache_entries", "Answers kept for a route")?,
+        })
     }
 }
 
