@@ -310,6 +310,7 @@ async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
 fn seed(metrics: &Metrics, snapshot: &Snapshot) {
     metrics.seed_reloads();
     metrics.seed_outcomes(NONE, NONE, NONE);
+    snapshot.caches().for_each(|(route, _)| metrics.seed_cache(route));
     for tenant in snapshot.tenants() {
         seed_limits(metrics, tenant);
         for model in &*tenant.plans.models {

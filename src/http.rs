@@ -6,6 +6,7 @@ mod admin;
 pub mod app;
 mod attempt;
 mod body;
+mod cached;
 mod chat;
 mod error;
 mod exchange;

@@ -2,6 +2,7 @@
 
 pub mod admission;
 pub mod budget;
+pub mod cache;
 pub mod config;
 pub mod demo;
 pub mod gateway;

@@ -5,6 +5,7 @@
 //! tomorrow passes through, since values are kept as the bytes they arrived in.
 
 pub mod answer;
+pub mod canonical;
 pub mod characters;
 pub mod chunk;
 pub mod duration;

@@ -14,6 +14,7 @@ use rustls::ServerConfig;
 
 use crate::{
     budget::{Budgets, Purse},
+    cache::CacheRules,
     config::{Delivery, ServerLimits, TenantConfig, TenantLimits},
     routing::plan::PoolPlans,
     store::StoredKey,
@@ -97,6 +98,12 @@ impl Tenant {
         let of = |route: &str| self.deliveries.get(route).copied();
         of(route).or_else(|| of(&self.default_route)).unwrap_or_default()
     }
+
+    /// The route whose cache a route's requests have: as for [`Tenant::delivery`].
+    #[must_use]
+    pub fn cache_route<'a>(&'a self, route: &'a str) -> &'a str {
+        if self.deliveries.contains_key(route) { route } else { &self.default_route }
+    }
 }
 
 impl Snapshot {
@@ -148,6 +155,13 @@ impl Snapshot {
     /// Everybody who may call.
     pub fn callers(&self) -> impl Iterator<Item = &Arc<Caller>> {
         self.keyring.callers().chain(self.stored.callers()).chain(self.bearers.values())
+    }
+
+    /// The routes that have a cache.
+    pub fn caches(&self) -> impl Iterator<Item = (&str, CacheRules)> {
+        // All tenants share the routes.
+        let deliveries = self.tenants().next().into_iter().flat_map(|tenant| &*tenant.deliveries);
+        deliveries.filter_map(|(route, delivery)| Some((route.as_str(), delivery.cache?)))
     }
 
     /// Every tenant.

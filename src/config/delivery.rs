@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::resilience::attempts::RetryRules;
+use crate::{cache::CacheRules, resilience::attempts::RetryRules};
 
 /// What a route says of the delivery of its requests.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -20,6 +20,8 @@ pub struct Delivery {
     pub heartbeat: Option<Duration>,
     /// What becomes of requests while a budget has little left.
     pub when_low: WhenLow,
+    /// How answers are kept for requests that are asked again; `None` where they are not.
+    pub cache: Option<CacheRules>,
 }
 
 impl Delivery {
@@ -36,6 +38,7 @@ impl Default for Delivery {
             hedge: false,
             heartbeat: None,
             when_low: WhenLow::Refuse,
+            cache: None,
         }
     }
 }

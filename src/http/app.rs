@@ -9,6 +9,7 @@ use std::{
         Arc, Mutex, OnceLock, PoisonError,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
+    time::Duration,
 };
 
 use arc_swap::ArcSwap;
@@ -19,6 +20,7 @@ use super::usage::Reports;
 use crate::{
     admission::Admission,
     budget::Budgets,
+    cache::Caches,
     resilience::{budget::RetryBudgets, health::Health},
     snapshot::Snapshot,
     store::KeyStore,
@@ -40,6 +42,8 @@ pub struct App {
     pub store: OnceLock<Arc<KeyStore>>,
     /// Held by whoever puts another snapshot in force, and the version of the store whose keys are.
     pub changing: Mutex<i64>,
+    /// The answers that are kept.
+    pub caches: Caches,
     /// Who is let in: a place for each request in flight.
     pub admission: Arc<Admission>,
     ready: AtomicBool,
@@ -90,7 +94,10 @@ impl App {
         watcher: Option<Watcher>,
     ) -> Self {
         let admission = Admission::new(snapshot.limits.max_concurrent_requests);
+        let caches = Caches::default();
+        caches.hold(snapshot.caches());
         Self {
+            caches,
             snapshot: ArcSwap::from_pointee(snapshot),
             version: AtomicU64::new(1),
             checks: Mutex::default(),
@@ -113,18 +120,23 @@ impl App {
     /// Puts a configuration in force.
     pub(crate) fn put_in_force(&self, snapshot: Snapshot) {
         self.admission.resize(snapshot.limits.max_concurrent_requests);
+        self.caches.hold(snapshot.caches());
         self.snapshot.store(Arc::new(snapshot));
         self.start_checks();
         let version = 1 + self.version.fetch_add(1, Ordering::AcqRel);
         self.metrics.config_version.set(i64::try_from(version).unwrap_or(i64::MAX));
     }
 
-    /// Checks the health of upstreams as the configuration in force says, until the next is.
+    /// Checks the health of upstreams and sweeps caches as the configuration in force says, until the next is.
     pub(crate) fn start_checks(&self) {
         let stop = CancellationToken::new();
         let before =
             std::mem::replace(&mut *self.checks.lock().unwrap_or_else(PoisonError::into_inner), stop.clone());
         before.cancel();
+        if !self.caches.is_empty() {
+            let (caches, stop) = (self.caches.clone(), stop.clone());
+            self.tasks.spawn(async move { stop.run_until_cancelled(sweep(caches)).await });
+        }
         let snapshot = self.snapshot.load();
         let mut checked: Vec<Arc<Health>> = Vec::new();
         for check in snapshot.tenants().flat_map(|tenant| &tenant.upstreams).flat_map(|model| model.checks())
@@ -171,6 +183,17 @@ impl App {
     #[must_use]
     pub fn watcher(&self) -> Option<&Watcher> {
         self.watcher.as_ref()
+    }
+}
+
+/// How long what is out of time may stay in memory where nobody asks for anything.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Keeps caches free of what is out of time.
+async fn sweep(caches: Caches) {
+    loop {
+        tokio::time::sleep(SWEEP_INTERVAL).await;
+        caches.sweep();
     }
 }
 

@@ -12,7 +12,7 @@ use super::{
     target::{self, Target},
 };
 use crate::{
-    config::{RoutingText, WhenLow},
+    config::{Delivery, RoutingText, WhenLow},
     openai::{messages::Message, request::Requirements},
     routing::{
         decide::{Asked, Decision, decide, decide_with},
@@ -24,16 +24,31 @@ use crate::{
 
 /// Routes and answers a chat request.
 pub(super) async fn chat(mut exchange: Exchange<'_>) -> Response<ResponseBody> {
-    match choose(&mut exchange).await {
-        Ok(ranking) => exchange.run(&ranking).await,
+    let (target, route) = match target::resolve(exchange.tenant, exchange.call.request.model()) {
+        Ok(found) => found,
+        Err(failure) => return exchange.fail(&failure),
+    };
+    exchange.guards.account.set_route(&route);
+    let delivery = exchange.tenant.delivery(&route);
+    if let Some(rules) = delivery.cache {
+        match exchange.kept(&target, rules) {
+            Ok(Some(kept)) => return exchange.replay(&kept),
+            Ok(None) => {}
+            Err(failure) => return exchange.fail(&failure),
+        }
+    }
+    match choose(&mut exchange, target, &delivery).await {
+        Ok(ranking) => exchange.run(&ranking, &delivery).await,
         Err(failure) => exchange.fail(&failure),
     }
 }
 
 /// The models to ask, best first.
-async fn choose(exchange: &mut Exchange<'_>) -> Result<Vec<usize>, Failure> {
-    let (target, route) = target::resolve(exchange.tenant, exchange.call.request.model())?;
-    exchange.guards.account.set_route(&route);
+async fn choose(
+    exchange: &mut Exchange<'_>,
+    target: Target,
+    delivery: &Delivery,
+) -> Result<Vec<usize>, Failure> {
     let request = &exchange.call.request;
     let messages = request.messages()?;
     let purse = exchange.call.caller.purse.clone();
@@ -49,7 +64,7 @@ async fn choose(exchange: &mut Exchange<'_>) -> Result<Vec<usize>, Failure> {
         Target::Router(plan, rule) => decide_with(&plan, rule, pool, asked).await,
     };
     if let Some(purse) = purse
-        && exchange.tenant.delivery(&route).when_low == WhenLow::Cheaper
+        && delivery.when_low == WhenLow::Cheaper
         && purse.is_low(SystemTime::now())
     {
         cheapest_first(&mut decision.ranking, exchange.tenant, needs.prompt_tokens);

@@ -63,6 +63,8 @@ pub(super) enum Failure {
     Unpriced(String),
     #[error("{}", exceeded(.0))]
     Limited(Exceeded),
+    #[error("no answer to this request is kept, and the request wants no other")]
+    NotCached,
     #[error("{fault} (after {attempts} {})", if *attempts == 1 { "attempt" } else { "attempts" })]
     Exhausted { fault: AttemptFault, attempts: usize },
 }
@@ -301,6 +303,8 @@ impl Failure {
             Self::Operator(fault) => fault.status(),
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
+            // RFC 9111, section 5.2.1.7.
+            Self::NotCached => StatusCode::GATEWAY_TIMEOUT,
             Self::OverBudget(_) | Self::Limited(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Exhausted { fault, .. } => fault.status(),
         }
@@ -353,6 +357,7 @@ impl Failure {
                 (limit.label(), Some("concurrency_limit_exceeded"), None)
             }
             Self::Limited(Exceeded { limit, .. }) => (limit.label(), Some("rate_limit_exceeded"), None),
+            Self::NotCached => ("invalid_request_error", Some("not_cached"), None),
             Self::Exhausted { fault: fault @ AttemptFault::RateLimited { .. }, .. } => {
                 ("rate_limit_error", Some(fault.code()), None)
             }
@@ -381,7 +386,7 @@ impl Failure {
     /// Whether a retry by the client's SDK would be in vain, or only multiply ours.
     pub(super) fn forbids_retry(&self) -> bool {
         match self {
-            Self::Exhausted { .. } | Self::Limited(Exceeded { wait: None, .. }) => true,
+            Self::Exhausted { .. } | Self::NotCached | Self::Limited(Exceeded { wait: None, .. }) => true,
             // What calls in flight hold is free in a moment; a budget that is spent stays so for longer than SDKs wait.
             Self::OverBudget(over_budget) => over_budget.retry_after.is_none_or(|after| after > RETRY_SOON),
             _ => false,

@@ -9,6 +9,7 @@ use tracing::{Instrument, Span};
 use super::{
     app::App,
     attempt::{AnswerBody, Call, Refusal},
+    cached::{Recorded, Recording},
     error::Failure,
     heartbeat,
     observe::{AnswerObserver, Guards, Source},
@@ -16,6 +17,7 @@ use super::{
     respond::{BodyError, ResponseBody, failure, full, json_text, trail},
 };
 use crate::{
+    config::Delivery,
     openai::error::ErrorBody,
     snapshot::Tenant,
     stream::{body::StreamObserver, fault::StreamFault, patience::Patience, whole::PassingBody},
@@ -33,16 +35,15 @@ pub(super) struct Exchange<'a> {
 
 impl Exchange<'_> {
     /// Asks the models of `ranking` until one answers.
-    pub(super) async fn run(self, ranking: &[usize]) -> Response<ResponseBody> {
+    pub(super) async fn run(self, ranking: &[usize], delivery: &Delivery) -> Response<ResponseBody> {
         let Self { app, tenant, call, guards } = self;
         let ranking = match priced(ranking, tenant, &call) {
             Ok(ranking) => ranking,
             Err(why) => return fail(&why, guards),
         };
         let route = guards.account.route().unwrap_or_default();
-        let delivery = tenant.delivery(route);
         let heartbeat = delivery.heartbeat.filter(|_| call.streams());
-        let pursuit = Pursuit::new(app, tenant, (call, guards.account.bill()), (route, &delivery), &ranking);
+        let pursuit = Pursuit::new(app, tenant, (call, guards.account.bill()), (route, delivery), &ranking);
         let answering = pursue(Arc::clone(app), pursuit, guards);
         match heartbeat {
             None => answering.await,
@@ -95,13 +96,14 @@ fn fail(why: &Failure, mut guards: Guards) -> Response<ResponseBody> {
     response
 }
 
-fn answer(app: &App, pursuit: Pursuit, answered: Answered, guards: Guards) -> Response<ResponseBody> {
+fn answer(app: &App, pursuit: Pursuit, answered: Answered, mut guards: Guards) -> Response<ResponseBody> {
     let Answered { place, model, answer, passage, meter } = answered;
     let trail = trail(&guards.account);
     let metrics = &app.metrics;
     metrics.upstream_first_byte_seconds.with_label_values(&[&*model.name]).observe(answer.first_byte_seconds);
     let patience = Patience::of(&model.timeouts, pursuit.deadline());
     let dialect = pursuit.call().endpoint.dialect();
+    let recording = Recording::begin(&mut guards, (&answer, &model), pursuit.call());
     let mut observer = AnswerObserver {
         guards,
         metrics: Arc::clone(metrics),
@@ -112,21 +114,25 @@ fn answer(app: &App, pursuit: Pursuit, answered: Answered, guards: Guards) -> Re
             meter: Arc::clone(&meter),
             passage: Some(passage),
         },
+        is_whole: recording.as_ref().map(Recording::verdict),
         pursuit: pursuit.recovers().then_some(pursuit),
         span: Span::current(),
     };
     let is_stream = matches!(answer.body, AnswerBody::Stream(_));
     let body = match answer.body {
         AnswerBody::Stream(committed) => {
-            committed.into_body(observer).map_err(|never| match never {}).boxed_unsync()
+            let body = committed.into_body(observer).map_err(|never| match never {}).boxed_unsync();
+            Recorded::body(body, recording)
         }
         AnswerBody::Passing(first, rest) => {
-            PassingBody::new((first, rest), dialect, patience, meter, observer)
-                .map_err(BodyError)
-                .boxed_unsync()
+            let body = PassingBody::new((first, rest), dialect, patience, meter, observer);
+            Recorded::body(body.map_err(BodyError).boxed_unsync(), recording)
         }
         AnswerBody::Whole(bytes, has_failed) => {
             observer.ended(has_failed.then_some(&StreamFault::Failed));
+            if let Some(recording) = recording {
+                recording.take_all(&bytes);
+            }
             full(bytes)
         }
     };
@@ -161,7 +167,7 @@ fn is_error_object(body: &[u8]) -> bool {
 }
 
 /// Caches and buffering proxies on the way would break a stream.
-fn say_event_stream(response: &mut Response<ResponseBody>) {
+pub(super) fn say_event_stream(response: &mut Response<ResponseBody>) {
     let headers = response.headers_mut();
     headers
         .entry(header::CONTENT_TYPE)

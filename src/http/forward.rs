@@ -3,7 +3,6 @@
 use http::Response;
 
 use super::{
-    error::Failure,
     exchange::Exchange,
     respond::ResponseBody,
     target::{self, Target},
@@ -11,20 +10,26 @@ use super::{
 
 /// Forwards a request to the model it names.
 pub(super) async fn forward(mut exchange: Exchange<'_>) -> Response<ResponseBody> {
-    match choose(&mut exchange) {
-        Ok(ranking) => exchange.run(&ranking).await,
-        Err(failure) => exchange.fail(&failure),
-    }
-}
-
-/// The one model to ask.
-fn choose(exchange: &mut Exchange<'_>) -> Result<Vec<usize>, Failure> {
-    let (target, route) = target::resolve_model(exchange.tenant, exchange.call.request.model())?;
+    let (target, route) = match target::resolve_model(exchange.tenant, exchange.call.request.model()) {
+        Ok(found) => found,
+        Err(failure) => return exchange.fail(&failure),
+    };
     exchange.guards.account.set_route(&route);
+    let delivery = exchange.tenant.delivery(&route);
+    if let Some(rules) = delivery.cache {
+        match exchange.kept(&target, rules) {
+            Ok(Some(kept)) => return exchange.replay(&kept),
+            Ok(None) => {}
+            Err(failure) => return exchange.fail(&failure),
+        }
+    }
     exchange.call.prompt_tokens = exchange.call.request.input_tokens();
-    exchange.guards.reserve(exchange.app, exchange.tenant, &exchange.call)?;
-    Ok(match target {
+    if let Err(failure) = exchange.guards.reserve(exchange.app, exchange.tenant, &exchange.call) {
+        return exchange.fail(&failure);
+    }
+    let ranking = match target {
         Target::Model(place) => vec![place],
         Target::Route(_) | Target::Router(..) => Vec::new(),
-    })
+    };
+    exchange.run(&ranking, &delivery).await
 }

@@ -106,6 +106,7 @@ fn show_state(app: &App) {
         };
         app.metrics.breaker_open.with_label_values(&[&*model.name]).set(open);
     }
+    app.metrics.show_caches(app.caches.fills());
     let (snapshot, now) = (app.snapshot.load(), SystemTime::now());
     let purses = snapshot.callers().filter_map(|caller| caller.purse.as_ref());
     app.metrics.budgets.show(purses.flat_map(|purse| purse.standing(now)));

@@ -1,6 +1,9 @@
 //! What an answer's end does to the books: law 13's guards, carried by the response body.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use hyper::body::Incoming;
 use tokio::time::Instant;
@@ -9,6 +12,7 @@ use tracing::{Instrument, Span};
 use super::{
     app::App,
     attempt::{AnswerBody, Call},
+    cached::Recorder,
     error::{AttemptFault, Failure},
     limits::{self, Held},
     pursuit::{Answered, Found, Pursuit},
@@ -32,6 +36,8 @@ pub(super) struct Guards {
     pub(super) account: Account,
     pub(super) permit: Option<Permit>,
     pub(super) held: Option<Held>,
+    /// Where its answer is to be kept, if it is.
+    pub(super) recorder: Option<Box<Recorder>>,
 }
 
 impl Guards {
@@ -61,6 +67,8 @@ pub(super) struct AnswerObserver {
     pub(super) source: Source,
     /// Those that may be asked for the rest; with a rescue while it is on its way.
     pub(super) pursuit: Option<Pursuit>,
+    /// What is set when the answer is whole, and all of it this model's: it is kept then.
+    pub(super) is_whole: Option<Arc<AtomicBool>>,
     /// What lines logged later carry, too.
     pub(super) span: Span,
 }
@@ -99,6 +107,9 @@ impl StreamObserver for AnswerObserver {
             let verdict = |fault: &StreamFault| AttemptFault::from(fault.clone()).verdict();
             admission.settle(Instant::now(), fault.map_or(Verdict::Success, verdict));
         }
+        if let Some(is_whole) = &self.is_whole {
+            is_whole.store(fault.is_none(), Ordering::Release);
+        }
         let outcome = fault.map_or(Outcome::Ok, StreamFault::outcome);
         self.guards.account.ended(outcome, fault.map(StreamFault::code));
         // The permit is for the next request as soon as the last byte is on its way.
@@ -127,6 +138,7 @@ impl Rescuer<Incoming> for AnswerObserver {
             return None;
         }
         let mut pursuit = self.pursuit.take()?;
+        self.is_whole = None;
         self.call_ended(Some(fault));
         if let Some(passage) = self.source.passage.take() {
             pursuit.broke(self.source.place, fault.clone(), passage);

@@ -8,7 +8,10 @@ use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 use serde::Serialize;
 
 use super::error::Failure;
-use crate::{telemetry::account::Account, tenancy::AuthError};
+use crate::{
+    telemetry::{account::Account, outcome::CacheUse},
+    tenancy::AuthError,
+};
 
 /// Any response's body.
 pub type ResponseBody = UnsyncBoxBody<Bytes, BodyError>;
@@ -82,8 +85,17 @@ pub(super) fn trail(account: &Account) -> HeaderMap {
     put("x-pointsman-route", account.route().map(str::to_owned));
     put("x-pointsman-router", decision.map(|(router, _)| router.to_owned()));
     put("x-pointsman-decision-us", decision.map(|(_, elapsed)| elapsed.as_micros().to_string()));
+    put("x-pointsman-cache", account.cache().map(|cache| cache_text(cache).to_owned()));
     put("x-pointsman-attempts", (calls > 0).then(|| calls.to_string()));
     headers
+}
+
+/// What is not asked has no answer either.
+const fn cache_text(cache: CacheUse) -> &'static str {
+    match cache {
+        CacheUse::Hit => "hit",
+        CacheUse::Miss | CacheUse::Bypass => "miss",
+    }
 }
 
 /// Names may be in any script, headers hardly: what does not fit is percent-encoded byte by byte.

@@ -256,7 +256,7 @@ async fn bounded_answer(
             caller: Arc::clone(caller),
             response_buffer: limits.response_buffer,
         },
-        guards: Guards { account, permit: Some(permit), held },
+        guards: Guards { account, permit: Some(permit), held, recorder: None },
     };
     match endpoint {
         Endpoint::Chat => chat::chat(exchange).await,

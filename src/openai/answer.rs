@@ -87,6 +87,26 @@ pub fn read(dialect: Dialect, body: &[u8]) -> Result<Answer, AnswerError> {
     })
 }
 
+/// How many choices of an answer, or of an event of a stream, are finished; `None` where one is in a way that is no model's
+/// own (it was filtered, or given up), or where it is no answer.
+#[must_use]
+pub fn finished_choices(body: &[u8]) -> Option<u32> {
+    const OWN_WAYS: [&str; 4] = ["stop", "length", "tool_calls", "function_call"];
+    #[derive(Deserialize)]
+    struct Choices<'a> {
+        #[serde(borrow)]
+        choices: Vec<Object<Choice<'a>>>,
+    }
+    #[derive(Deserialize)]
+    struct Choice<'a> {
+        #[serde(borrow)]
+        finish_reason: Option<LossyString<'a>>,
+    }
+    let Object::<Choices<'_>>(answer) = serde_json::from_slice(body).ok()?;
+    let reasons = answer.choices.iter().filter_map(|choice| choice.0.finish_reason.as_ref());
+    reasons.map(|reason| OWN_WAYS.contains(&&*reason.0).then_some(1)).sum()
+}
+
 /// Reads the beginning of an answer that is too long to be held: where the value of `model` stands, if it is there
 /// whole.
 ///
@@ -143,6 +163,22 @@ mod tests {
         assert_eq!(answer.usage.unwrap().completion_tokens, 2);
         assert!(read(Dialect::Embeddings, br#"{"data":[],"usage":{"prompt_tokens":1}}"#).is_ok());
         assert!(read(Dialect::Responses, br#"{"output":[],"error":null}"#).is_ok());
+    }
+
+    #[test]
+    fn only_choices_that_end_as_models_end_them_are_finished() {
+        let finished = |reasons: &[&str]| {
+            let choices: Vec<String> =
+                reasons.iter().map(|reason| format!(r#"{{"finish_reason":{reason}}}"#)).collect();
+            finished_choices(format!(r#"{{"choices":[{}]}}"#, choices.join(",")).as_bytes())
+        };
+        assert_eq!(finished(&[]), Some(0));
+        assert_eq!(finished(&["null", r#""stop""#, r#""tool_calls""#, r#""length""#]), Some(3));
+        for other in [r#""content_filter""#, r#""abort""#, r#""error""#, "7"] {
+            assert_eq!(finished(&[r#""stop""#, other]), None, "{other}");
+        }
+        assert_eq!(finished_choices(br#"{"error":{}}"#), None);
+        assert_eq!(finished_choices(br#"{"choices":[{"index":0}]}"#), Some(0));
     }
 
     #[test]

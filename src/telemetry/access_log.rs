@@ -13,7 +13,7 @@ use serde::Serialize;
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 
-use super::{account::Event, bill::Used};
+use super::{account::Event, bill::Used, outcome::CacheUse};
 use crate::config::AccessLogTarget;
 
 /// Lines that wait to be written: some seconds' worth for the busiest gateway.
@@ -73,6 +73,8 @@ struct Line<'a> {
     route: Option<&'a str>,
     router: Option<&'static str>,
     decision_us: Option<u128>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cache: Option<&'static str>,
     model: Option<&'a str>,
     outcome: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -112,6 +114,7 @@ impl<'a> Line<'a> {
             route: event.route.as_deref(),
             router: event.decision.map(|(router, _)| router),
             decision_us: event.decision.map(|(_, elapsed)| elapsed.as_micros()),
+            cache: event.cache.map(CacheUse::label),
             model: event.model.as_deref(),
             outcome: event.outcome.label(),
             code: event.code,
@@ -166,6 +169,7 @@ mod tests {
             candidates: Vec::new(),
             route: Some("auto".into()),
             decision: Some(("mf", Duration::from_micros(11))),
+            cache: Some(CacheUse::Miss),
             model: Some("m".into()),
             outcome: Outcome::Ok,
             code: None,
@@ -191,7 +195,7 @@ mod tests {
         assert_eq!(
             lines[1],
             json!({"time": "2025-11-24T16:00:00.25Z", "request_id": "req_1", "tenant": "t", "key": "ci", "route": "auto", "router": "mf",
-                "decision_us": 11, "model": "m", "outcome": "ok", "answer_ms": 1.5, "duration_ms": 20.0,
+                "decision_us": 11, "cache": "miss", "model": "m", "outcome": "ok", "answer_ms": 1.5, "duration_ms": 20.0,
                 "calls": [{"model": "broken"}, {"model": "m", "prompt_tokens": 12, "cached_tokens": 4, "completion_tokens": 3,
                     "reasoning_tokens": 0, "estimated": false, "cost_usd": 0.000_018}]})
         );

@@ -12,7 +12,7 @@ use super::{
     Books,
     bill::{Bill, Meter, Used},
     metrics::{Metrics, NONE},
-    outcome::{Estimated, Outcome},
+    outcome::{CacheUse, Estimated, Outcome},
 };
 
 /// What is recorded of one request. Dropped without [`Account::ended`]: the client left.
@@ -47,6 +47,8 @@ pub struct Event {
     pub decision: Option<(&'static str, Duration)>,
     /// The models that were scored, and their skills.
     pub candidates: Vec<(Arc<str>, f64)>,
+    /// What the route's cache was to it, where the route has one.
+    pub cache: Option<CacheUse>,
     /// The model that answered, or else was asked last.
     pub model: Option<Arc<str>>,
     /// How it ended.
@@ -81,6 +83,7 @@ impl Account {
                 route: None,
                 decision: None,
                 candidates: Vec::new(),
+                cache: None,
                 model: None,
                 outcome: Outcome::Cancelled,
                 code: None,
@@ -132,6 +135,24 @@ impl Account {
         self.event.decision
     }
 
+    /// The route has a cache, and this is what it was to the request.
+    pub fn set_cache(&mut self, cache: CacheUse) {
+        self.event.cache = Some(cache);
+    }
+
+    /// That use.
+    #[must_use]
+    pub fn cache(&self) -> Option<CacheUse> {
+        self.event.cache
+    }
+
+    /// The answer is a kept one, which this model gave before.
+    pub fn answered_from_cache(&mut self, model: &Arc<str>) {
+        self.set_cache(CacheUse::Hit);
+        self.event.model = Some(Arc::clone(model));
+        self.event.until_answer = Some(self.began.elapsed());
+    }
+
     /// Where the request's calls are written down.
     #[must_use]
     pub fn bill(&self) -> Arc<Bill> {
@@ -153,7 +174,8 @@ impl Account {
     /// The model that answers, or else was asked last.
     #[must_use]
     pub fn model(&self) -> Option<Arc<str>> {
-        self.told(&self.bill.meters()).map(|meter| Arc::clone(&meter.model))
+        let told = self.told(&self.bill.meters()).map(|meter| Arc::clone(&meter.model));
+        told.or_else(|| self.event.model.clone())
     }
 
     /// The call that the request is told of by.
@@ -187,7 +209,9 @@ impl Drop for Account {
         });
         self.event.calls = calls.collect();
         meters.iter().for_each(|meter| meter.close());
-        self.event.model = last.as_ref().map(|meter| Arc::clone(&meter.model));
+        if let Some(last) = last {
+            self.event.model = Some(Arc::clone(&last.model));
+        }
         self.event.duration = self.began.elapsed();
         count(metrics, &self.event);
         self.books.note(&self.event);
@@ -204,6 +228,9 @@ fn count(metrics: &Metrics, event: &Event) {
         [&event.tenant, &event.route, &event.model].map(|name| name.as_deref().unwrap_or(NONE));
     let counted = metrics.requests.with_label_values(&[tenant, route, model, event.outcome.label()]);
     counted.inc();
+    if let Some(cache) = event.cache {
+        metrics.cache.requests.with_label_values(&[route, cache.label()]).inc();
+    }
     // The first of its series: its sisters are shown at zero with it.
     if counted.get() == 1 {
         metrics.seed_outcomes(tenant, route, model);

@@ -10,9 +10,9 @@ use prometheus::{
 
 use std::sync::Arc;
 
-use crate::budget::Standing;
+use crate::{budget::Standing, cache::Fill};
 
-use super::outcome::{Estimated, FailOpen, Limit, Outcome};
+use super::outcome::{CacheUse, Estimated, FailOpen, Limit, Outcome};
 
 /// A label's value where there is none: no tenant was recognised, no model chosen.
 pub const NONE: &str = "none";
@@ -38,6 +38,8 @@ const BUDGET: &[&str] = &["tenant", "project", "key", "per"];
 const LIMITS: &[&str] = &["tenant", "limit"];
 const MODEL: &[&str] = &["model"];
 const ROUTER: &[&str] = &["router"];
+const ROUTE: &[&str] = &["route"];
+const CACHE: &[&str] = &["route", "result"];
 
 /// How budgets stand.
 #[derive(Debug)]
@@ -175,6 +177,8 @@ pub struct Metrics {
     pub cost_usd: CounterVec,
     /// How budgets stand.
     pub budgets: BudgetMetrics,
+    /// Those of caches.
+    pub cache: CacheMetrics,
     /// `pointsman_access_log_lost_total`: lines of the access log that came faster than they could be written.
     pub access_log_lost: IntCounter,
     /// What the ledger does.
@@ -188,6 +192,18 @@ pub struct Metrics {
     pub config_version: IntGauge,
     /// `pointsman_config_reloads_total{result}`: configurations put in force (`ok`) or refused (`error`).
     pub config_reloads: IntCounterVec,
+}
+
+/// The metrics of routes' caches.
+#[derive(Debug)]
+pub struct CacheMetrics {
+    /// `pointsman_cache_requests_total{route,result}`: requests of routes that have a cache, by what that was to them: `hit`,
+    /// `miss`, or `bypass` where it was not asked.
+    pub requests: IntCounterVec,
+    /// `pointsman_cache_bytes{route}`: what a route's kept answers take.
+    pub bytes: IntGaugeVec,
+    /// `pointsman_cache_entries{route}`: how many they are.
+    pub entries: IntGaugeVec,
 }
 
 impl Metrics {
@@ -248,6 +264,7 @@ impl Metrics {
             cost_usd: CounterVec::new(cost_options, &["tenant", "model"])
                 .and_then(|metric| register(&registry, metric))?,
             budgets: BudgetMetrics::new(&registry)?,
+            cache: CacheMetrics::new(&registry)?,
             access_log_lost: count("access_log_lost_total", "Lines of the access log not written")?,
             ledger: LedgerMetrics::new(&registry)?,
             connections: gauge("connections", "Open client connections")?,
@@ -285,6 +302,24 @@ impl Metrics {
         }
     }
 
+    /// Shows at zero what a route's cache may be to requests.
+    pub fn seed_cache(&self, route: &str) {
+        for cache in CacheUse::ALL {
+            self.cache.requests.with_label_values(&[route, cache.label()]);
+        }
+    }
+
+    /// Shows how full the caches are, and none that is no more.
+    pub fn show_caches(&self, fills: impl IntoIterator<Item = (String, Fill)>) {
+        self.cache.bytes.reset();
+        self.cache.entries.reset();
+        for (route, Fill { bytes, entries }) in fills {
+            for (gauge, count) in [(&self.cache.bytes, bytes), (&self.cache.entries, entries)] {
+                gauge.with_label_values(&[&*route]).set(i64::try_from(count).unwrap_or(i64::MAX));
+            }
+        }
+    }
+
     /// Shows both ends of a reload at zero.
     pub fn seed_reloads(&self) {
         self.config_version.set(1);
@@ -308,6 +343,20 @@ impl Metrics {
         let mut text = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
         Ok(text)
+    }
+}
+
+impl CacheMetrics {
+    fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let gauge = |name, help| {
+            IntGaugeVec::new(Opts::new(name, help), ROUTE).and_then(|metric| register(registry, metric))
+        };
+        let requests = Opts::new("cache_requests_total", "Requests by what a cache was to them");
+        Ok(Self {
+            requests: IntCounterVec::new(requests, CACHE).and_then(|metric| register(registry, metric))?,
+            bytes: gauge("cache_bytes", "What a route's kept answers take")?,
+            entries: gauge("cache_entries", "Answers kept for a route")?,
+        })
     }
 }
 

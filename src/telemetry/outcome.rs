@@ -65,6 +65,32 @@ impl Limit {
     }
 }
 
+/// What a route's cache was to a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CacheUse {
+    /// It had the answer.
+    Hit,
+    /// It did not.
+    Miss,
+    /// It was not asked: the client did not want it to be, or the request is none that answers are kept for.
+    Bypass,
+}
+
+impl CacheUse {
+    /// Every use.
+    pub const ALL: [Self; 3] = [Self::Hit, Self::Miss, Self::Bypass];
+
+    /// Its label.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Hit => "hit",
+            Self::Miss => "miss",
+            Self::Bypass => "bypass",
+        }
+    }
+}
+
 /// Why the usage of an answer had to be estimated: no report of it came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Estimated {

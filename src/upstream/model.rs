@@ -35,6 +35,8 @@ use crate::{
 pub struct Model {
     /// Its name in pools.
     pub name: Arc<str>,
+    /// What it is called upstream and where that is, and how its answers are named: all that makes it answer as it does.
+    pub origin: Arc<str>,
     /// What its tokens cost.
     pub price: Option<Price>,
     /// How long it may take for each part of an answer.
@@ -123,6 +125,8 @@ impl Model {
         let address = |base_url: &HttpBaseUrl| Address::prepare(config, base_url, clients);
         Ok(Self {
             name: name.into(),
+            origin: format!("{} {:?} {:?}", config.upstream_model, config.base_urls, config.response_model)
+                .into(),
             price: config.price,
             timeouts: config.timeouts,
             continuation: config.continuation,

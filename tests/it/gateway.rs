@@ -5,6 +5,7 @@ mod accounting;
 mod bounds;
 mod budgets;
 mod bytes;
+mod cache;
 mod commit;
 mod drain;
 mod egress;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::cache::CacheRules;
 use crate::config::delivery::{Delivery, StreamRecovery, Timeouts, WhenLow};
 use crate::config::value::{Fields, Value};
 use crate::resilience::{attempts::RetryRules, breaker::BreakerRules, health::CheckRules};
@@ -30,7 +31,36 @@ pub(super) fn delivery(fields: &mut Fields<'_>) -> Delivery {
                 value.choice(&[("refuse", WhenLow::Refuse), ("cheaper", WhenLow::Cheaper)])
             })
             .unwrap_or(standard.when_low),
+        cache: fields.read("cache", cache),
     }
+}
+
+/// A route's `cache`.
+fn cache(value: &Value<'_>) -> Option<CacheRules> {
+    const BYTES_LEAST: usize = 64 << 10;
+    const BYTES_MOST: usize = 1 << 40;
+    const ENTRY_BYTES_MOST: usize = 1 << 30;
+    let standard = CacheRules::default();
+    let mut fields = value.fields("a mapping such as `{ttl: 1h, max_bytes: 64MiB}`")?;
+    let ttl = duration(&mut fields, "ttl", 30 * DAY, standard.ttl);
+    let max_bytes =
+        fields.read("max_bytes", |value| value.bytes(BYTES_LEAST..=BYTES_MOST)).unwrap_or(standard.max_bytes);
+    let entry = fields.take("max_entry_bytes");
+    fields.finish();
+    let max_entry_bytes = entry.as_ref().and_then(|value| value.bytes(1024..=ENTRY_BYTES_MOST));
+    if let (Some(value), Some(bytes)) = (entry, max_entry_bytes)
+        && bytes > max_bytes
+    {
+        value.error(
+            format!("is more than `max_bytes`, which is {max_bytes} bytes"),
+            "no answer as long as that could be kept".to_owned(),
+        );
+    }
+    Some(CacheRules {
+        ttl,
+        max_bytes,
+        max_entry_bytes: max_entry_bytes.unwrap_or(standard.max_entry_bytes).min(max_bytes),
+    })
 }
 
 fn retry(value: &Value<'_>) -> Option<RetryRules> {

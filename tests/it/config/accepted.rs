@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use http::header;
 use pointsman::admission::QueueRules;
+use pointsman::cache::CacheRules;
 use pointsman::config::{
     ClientIdentity, Config, EmbedderConfig, FeatureSet, HttpBaseUrl, Input, KeyConfig, KeyDigest,
     ModelConfig, Probability, ResponseModel, RouteChoice, RouteConfig, RouterKind, RoutingText, Scheme,
@@ -171,6 +172,25 @@ tenants: {t: {open: true, pool: [a], default_route: b}}
     let encoder = EmbedderConfig::Encoder(PathBuf::from("/etc/pointsman/models/minilm"));
     assert_eq!((route("e").router, route("e").embedder), (RouterKind::Bert, encoder));
     assert_eq!((route("k").router, route("k").embedder), (RouterKind::Knn, EmbedderConfig::Static));
+}
+
+#[test]
+fn caches() {
+    let text = "
+models: {a: {}}
+routes: {auto: {models: [a]}, s: {models: [a], cache: {}}, l: {models: [a], cache: {ttl: 90s, max_bytes: 128KiB}}}
+tenants: {t: {open: true, pool: [a]}}
+";
+    let config = accept(text);
+    assert_eq!(config.routes["auto"].delivery.cache, None);
+    assert_eq!(config.routes["s"].delivery.cache, Some(CacheRules::default()));
+    let expected =
+        CacheRules { ttl: Duration::from_secs(90), max_bytes: 128 << 10, max_entry_bytes: 128 << 10 };
+    assert_eq!(
+        config.routes["l"].delivery.cache,
+        Some(expected),
+        "no answer is longer than all of them together"
+    );
 }
 
 #[test]

@@ -156,6 +156,39 @@ fn embedders() {
 }
 
 #[test]
+fn caches() {
+    let route = |cache: &str| {
+        findings(&with(&format!("routes: {{auto: {{models: [a], cache: {cache}}}}}\n"))).join("\n")
+    };
+    for allowed in ["{}", "{ttl: 30s, max_bytes: 1GiB, max_entry_bytes: 4MiB}", "{max_bytes: 64KiB}"] {
+        assert_eq!(route(allowed), "", "{allowed}");
+    }
+    assert_eq!(
+        route("true"),
+        "3:37: error: routes.auto.cache: expects a mapping such as `{ttl: 1h, max_bytes: 64MiB}`, found a single value"
+    );
+    assert_eq!(
+        route("{max_bytes: 1MiB, max_entry_bytes: 2MiB}"),
+        "3:72: error: routes.auto.cache.max_entry_bytes: is more than `max_bytes`, which is 1048576 bytes; \
+         no answer as long as that could be kept"
+    );
+    assert_eq!(
+        route("{max_bytes: 1KiB}").split("; ").next(),
+        Some(
+            "3:49: error: routes.auto.cache.max_bytes: `1KiB` is not within 65536 bytes and 1099511627776 bytes"
+        )
+    );
+    assert_eq!(
+        route("{tll: 1h}"),
+        "3:38: error: routes.auto.cache.tll: unknown key `tll`; did you mean `ttl`?"
+    );
+    assert_eq!(
+        route("{ttl: 2000h}").split("; ").next(),
+        Some("3:43: error: routes.auto.cache.ttl: `2000h` is not within 1ms and 2592000s")
+    );
+}
+
+#[test]
 fn addresses() {
     let wrong = |url: &str| {
         let found = finding(&format!(

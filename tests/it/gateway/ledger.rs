@@ -186,6 +186,14 @@ fn serve(config: &Path) -> (Serving, SocketAddr, SocketAddr) {
     (serving, public, admin)
 }
 
+async fn until_answered(answers: &AtomicU64, count: u64) {
+    let begun = Instant::now();
+    while answers.load(Ordering::Relaxed) < count {
+        assert!(begun.elapsed() < PATIENCE, "answers never came");
+        tokio::task::yield_now().await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_process_loses_no_row_and_gives_no_money_back() {
     let folder = tempfile::tempdir().unwrap();
@@ -234,11 +242,7 @@ async fn a_killed_process_loses_no_row_and_gives_no_money_back() {
             ended
         });
     }
-    let begun = Instant::now();
-    while answers.load(Ordering::Relaxed) < 60 {
-        assert!(begun.elapsed() < PATIENCE, "answers never came");
-        tokio::task::yield_now().await;
-    }
+    until_answered(&answers, 60).await;
     tokio::time::sleep(Duration::from_millis(150)).await;
     let killed = Instant::now();
     serving.0.kill().unwrap();
