@@ -277,11 +277,13 @@ fn write_call(
     let Some(used) = used else { return Ok(()) };
     let mut add = transaction.prepare_cached(
         "INSERT INTO usage VALUES (?1, ?2, ?3, ?4, ?5, 1, ?6, ?7, ?8, ?9, ?10, ?11)
+         -- What is too much for a whole number would become one with a point: it is the largest.
          ON CONFLICT DO UPDATE SET calls = calls + 1, estimated = estimated + excluded.estimated,
-            prompt_tokens = prompt_tokens + excluded.prompt_tokens, cached_tokens = cached_tokens + excluded.cached_tokens,
-            completion_tokens = completion_tokens + excluded.completion_tokens,
-            reasoning_tokens = reasoning_tokens + excluded.reasoning_tokens,
-            cost_pico_usd = cost_pico_usd + excluded.cost_pico_usd",
+            prompt_tokens = CAST(prompt_tokens + excluded.prompt_tokens AS INTEGER),
+            cached_tokens = CAST(cached_tokens + excluded.cached_tokens AS INTEGER),
+            completion_tokens = CAST(completion_tokens + excluded.completion_tokens AS INTEGER),
+            reasoning_tokens = CAST(reasoning_tokens + excluded.reasoning_tokens AS INTEGER),
+            cost_pico_usd = CAST(cost_pico_usd + excluded.cost_pico_usd AS INTEGER)",
     )?;
     add.execute(params![
         row.arrived_ms.div_euclid(86_400_000),

@@ -94,6 +94,20 @@ fn rows_are_written_and_their_cost_is_summed_by_day() {
     assert!(ledger.spent_since(20_001).unwrap().is_empty());
 }
 
+/// As an upstream may report that lies.
+#[test]
+fn the_largest_costs_are_as_large_as_numbers_are() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ledger.db");
+    let ledger = open(&path);
+    for _ in 0..3 {
+        write(&ledger, None, i64::MAX);
+    }
+    ledger.end();
+    let spent = open(&path).spent_since(0).unwrap();
+    assert_eq!(spent[0].amount.pico(), u128::try_from(i64::MAX).unwrap());
+}
+
 #[test]
 fn what_is_held_when_a_process_ends_is_spent() {
     let folder = tempfile::tempdir().unwrap();
