@@ -11,7 +11,7 @@ use std::{
 
 use pointsman::{
     budget::{BudgetRule, Budgets, Holder, Period, Purse},
-    config::{Price, TenantLimits, TokenPrice, Usd},
+    config::{Database, Price, TenantLimits, TokenPrice, Usd},
     ledger::{
         Ledger,
         row::{HoldRow, milliseconds},
@@ -91,8 +91,8 @@ impl Stand {
         let metrics = Arc::new(Metrics::new().expect("the metrics have names of their own"));
         let books = Arc::new(Books::new(Arc::clone(&metrics)));
         if parts.ledger {
-            let ledger =
-                Ledger::open(&folder.join("ledger.db"), None, metrics).expect("a database can be made");
+            let ledger = Ledger::open(&Database::Sqlite(folder.join("ledger.db")), None, metrics)
+                .expect("a database can be made");
             books.keep(ledger);
         }
         let tenant: Arc<str> = "research".into();

@@ -5,6 +5,7 @@
 //! checked only against those is checked where they are, and reported through [`Source`].
 
 pub mod base_url;
+pub mod database;
 mod decode;
 pub mod delivery;
 pub mod diagnostic;
@@ -34,6 +35,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use base_url::{HttpBaseUrl, Scheme};
+pub use database::{Database, DatabaseConfig, PostgresUrl, explained};
 pub use delivery::{Continuation, Delivery, StreamRecovery, Timeouts, WhenLow};
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
 pub use jwt::JwtConfig;
@@ -41,7 +43,7 @@ pub use model::{ClientIdentity, FeatureSet, ModelConfig, Provider, ResponseModel
 pub use price::{Price, TokenPrice};
 pub use probability::Probability;
 pub use route::{EmbedderConfig, RouteChoice, RouteConfig, RoutedConfig, RouterKind, RoutingText, Selection};
-pub use server::{AccessLogTarget, AlertsConfig, DatabaseConfig, ListenerTls, ServerLimits};
+pub use server::{AccessLogTarget, AlertsConfig, ListenerTls, ServerLimits};
 pub use source::Source;
 pub use tenant::{KeyConfig, KeyDigest, TenantConfig, TenantLimits};
 pub use usd::Usd;

@@ -18,7 +18,8 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     budget::Budgets,
     config::{
-        AccessLogTarget, Config, DatabaseConfig, Diagnostics, EmbedderConfig, RoutedConfig, RouterKind,
+        AccessLogTarget, Config, Database, DatabaseConfig, Diagnostics, EmbedderConfig, RoutedConfig,
+        RouterKind,
     },
     http::{
         Face,
@@ -68,6 +69,9 @@ pub enum StartError {
     /// The ledger cannot be opened.
     #[error("database: {0}")]
     Store(#[from] StoreError),
+    /// The database was not waited for.
+    #[error("the start was interrupted")]
+    Interrupted,
     /// The address cannot be listened on.
     #[error("cannot listen on {address}: {source}")]
     Listen {
@@ -153,10 +157,10 @@ pub fn reload(app: &App, config: &Config) -> Result<Diagnostics, StartError> {
     Ok(warnings)
 }
 
-/// Writes a ledger from now on, and knows what was spent before.
-fn keep_ledger(app: &App, path: &Path, retention: Option<Duration>) -> Result<(), StoreError> {
-    let ledger = Ledger::open(path, retention, Arc::clone(&app.metrics))?;
-    let store = KeyStore::open(path)?;
+/// Writes a ledger from now on, and knows what was spent before. Waits for the database.
+fn keep_ledger(app: &App, database: &Database, retention: Option<Duration>) -> Result<(), StoreError> {
+    let ledger = Ledger::open(database, retention, Arc::clone(&app.metrics))?;
+    let store = KeyStore::open(database)?;
     app.books.keep(ledger);
     let _ = app.store.set(Arc::new(store));
     app.book_before(&app.snapshot.load())?;
@@ -169,12 +173,19 @@ async fn watch_keys(app: Arc<App>) {
         return std::future::pending().await;
     }
     let tasks = TaskTracker::new();
+    let mut failed = false;
     loop {
         tokio::time::sleep(KEYS_INTERVAL).await;
         let app = Arc::clone(&app);
-        if let Ok(Err(error)) = tasks.spawn_blocking(move || app.refresh_keys()).await {
-            tracing::error!("the keys of the database cannot be read, and those in force stay: {error}");
+        let Ok(refreshed) = tasks.spawn_blocking(move || app.refresh_keys()).await else { continue };
+        match &refreshed {
+            Err(error) if !failed => {
+                tracing::error!("the keys of the database cannot be read, and those in force stay: {error}");
+            }
+            Ok(()) if failed => tracing::info!("the keys of the database can be read again"),
+            _ => {}
         }
+        failed = refreshed.is_err();
     }
 }
 
@@ -221,8 +232,10 @@ impl Gateway {
         let (limits, has_tls) = (snapshot.limits.clone(), snapshot.tls.is_some());
         let app = Arc::new(App::new(snapshot, metrics, budgets, watcher));
         app.books.write_to(access_log(config)?);
-        if let Some(DatabaseConfig::Sqlite(path)) = &config.database {
-            keep_ledger(&app, path, config.retention)?;
+        if let Some(DatabaseConfig::In(database)) = &config.database {
+            let (app, database, retention) = (Arc::clone(&app), database.clone(), config.retention);
+            let kept = TaskTracker::new().spawn_blocking(move || keep_ledger(&app, &database, retention));
+            kept.await.map_err(|_| StartError::Interrupted)??;
         }
         let listener = |socket, has_tls, face| Listener {
             socket,
@@ -254,12 +267,12 @@ impl Gateway {
         self.admin.as_ref().and_then(|listener| listener.socket.local_addr().ok())
     }
 
-    /// Writes a ledger in this file, where the configuration names none.
+    /// Writes a ledger in this file, where the configuration names no database.
     ///
     /// # Errors
     /// When it cannot be opened.
     pub fn keep_ledger(&self, path: &Path, retention: Option<Duration>) -> Result<(), StoreError> {
-        keep_ledger(&self.app, path, retention)
+        keep_ledger(&self.app, &Database::Sqlite(path.to_owned()), retention)
     }
 
     /// The state that requests share.

@@ -7,9 +7,13 @@
 //! What is held of budgets for calls on their way is written down, too: what a process leaves behind that was killed is spent.
 
 pub mod export;
+mod postgres;
 pub mod reader;
+mod reading;
 pub mod report;
 pub mod row;
+mod rows;
+mod source;
 mod spill;
 mod sqlite;
 #[cfg(test)]
@@ -17,7 +21,7 @@ mod tests;
 mod writer;
 
 use std::{
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{Arc, Mutex, PoisonError, mpsc::RecvTimeoutError},
     time::{Duration, SystemTime},
 };
@@ -25,12 +29,16 @@ use std::{
 use tokio::sync::mpsc::{self, OwnedPermit};
 use uuid::Uuid;
 
-pub(crate) use self::sqlite::open as open_database;
 use self::{
     row::{HoldRow, Row},
-    sqlite::Sqlite,
+    rows::Rows,
 };
-use crate::{budget::Holder, config::Usd, telemetry::metrics::Metrics};
+use crate::{
+    budget::Holder,
+    config::{Database, Usd},
+    database::{DatabaseError, OpenError},
+    telemetry::metrics::Metrics,
+};
 
 /// Rows that may wait to be written, those of requests on their way among them: more than a gateway has in flight.
 const QUEUE_MAX: usize = 65_536;
@@ -41,23 +49,16 @@ const END_MAX: Duration = Duration::from_secs(20);
 /// Why there is no ledger.
 #[derive(Debug, thiserror::Error)]
 pub enum LedgerError {
-    /// The database cannot be opened or read.
-    #[error("the database {} cannot be used: {source}", .path.display())]
+    /// The database cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The database cannot be read.
+    #[error("the database {database} cannot be used: {source}")]
     Database {
-        /// The file.
-        path: PathBuf,
+        /// Which one.
+        database: String,
         /// Why.
-        source: rusqlite::Error,
-    },
-    /// It was written by a later version.
-    #[error("the database {} is of a newer version ({found}; this program knows {known}): use that program, or another file", .path.display())]
-    Newer {
-        /// The file.
-        path: PathBuf,
-        /// Its version.
-        found: u32,
-        /// The latest that is known.
-        known: u32,
+        source: DatabaseError,
     },
     /// The file for rows that the database does not take.
     #[error("{} cannot be used: {source}", .path.display())]
@@ -66,6 +67,12 @@ pub enum LedgerError {
         path: PathBuf,
         /// Why.
         source: std::io::Error,
+    },
+    /// It is another process's.
+    #[error("{} is another process's: name another file by `spill:`", .path.display())]
+    SpillTaken {
+        /// The file.
+        path: PathBuf,
     },
     /// No thread.
     #[error("the system gives no thread for the ledger: {0}")]
@@ -79,7 +86,9 @@ pub struct Ledger {
     queue: Mutex<Option<mpsc::Sender<Record>>>,
     /// Told when all is written.
     ended: Mutex<std::sync::mpsc::Receiver<()>>,
-    path: PathBuf,
+    database: Database,
+    /// This process, among those that write to the same database.
+    instance: Uuid,
 }
 
 /// What is written.
@@ -122,46 +131,44 @@ pub struct Spent {
 }
 
 impl Ledger {
-    /// Opens the ledger in a file, which is made where there is none. What processes before this one have left behind is settled
-    /// first; `retention` says how long rows are kept.
+    /// Opens the ledger in a database. What processes before this one have left behind is settled first, or, where several write, once
+    /// they have been silent for a while; `retention` says how long rows are kept. Waits for the database.
     ///
     /// # Errors
-    /// When the file cannot be used.
+    /// When it cannot be used.
     pub fn open(
-        path: &Path,
+        database: &Database,
         retention: Option<Duration>,
         metrics: Arc<Metrics>,
     ) -> Result<Arc<Self>, LedgerError> {
-        let mut store = Sqlite::open(path)?;
-        let mut spill = spill::Spill::open(path)?;
+        let path = database.spill();
+        let mut store = Rows::open(database)?;
+        let mut spill = spill::Spill::open(&path, store.is_shared())?;
         // In the order in which it happened: first what could not be written then, then what nobody will end.
-        spill.take_back(&mut store).map_err(|source| LedgerError::Spill { path: path.to_owned(), source })?;
-        let failed = |source| LedgerError::Database { path: path.to_owned(), source };
-        let settled = store.settle_abandoned(SystemTime::now()).map_err(failed)?;
-        if settled > 0 {
-            tracing::warn!(
-                "ledger: {settled} requests were on their way when the process before this one ended: what was held for them is spent"
-            );
+        spill.take_back(&mut store).map_err(|source| LedgerError::Spill { path, source })?;
+        let failed = |source| LedgerError::Database { database: database.to_string(), source };
+        let instance = Uuid::now_v7();
+        store.write_as(instance).map_err(failed)?;
+        if !store.is_shared() {
+            warn_of_settled(store.settle_abandoned(SystemTime::now()).map_err(failed)?);
         }
         let (queue, records) = mpsc::channel(QUEUE_MAX);
-        let writer = writer::Writer { store, spill, records, retention, metrics, failed_at: None };
-        let runtime = tokio::runtime::Builder::new_current_thread()
-            .enable_time()
-            .build()
-            .map_err(LedgerError::Thread)?;
+        let writer =
+            writer::Writer::new(store, spill, records, retention, metrics).map_err(LedgerError::Thread)?;
         let (done, ended) = std::sync::mpsc::sync_channel(1);
         let write = move || {
-            runtime.block_on(writer.run());
+            writer.run();
             let _ = done.send(());
         };
         std::thread::Builder::new().name("ledger".to_owned()).spawn(write).map_err(LedgerError::Thread)?;
-        Ok(Arc::new(Self { queue: Mutex::new(Some(queue)), ended: Mutex::new(ended), path: path.to_owned() }))
+        let (queue, ended) = (Mutex::new(Some(queue)), Mutex::new(ended));
+        Ok(Arc::new(Self { queue, ended, database: database.clone(), instance }))
     }
 
     /// Where it is.
     #[must_use]
-    pub fn path(&self) -> &Path {
-        &self.path
+    pub fn database(&self) -> &Database {
+        &self.database
     }
 
     /// A place for a row.
@@ -187,8 +194,8 @@ impl Ledger {
     /// # Errors
     /// When the database cannot be read.
     pub fn spent_since(&self, day: i64) -> Result<Vec<Spent>, LedgerError> {
-        let failed = |source| LedgerError::Database { path: self.path.clone(), source };
-        Sqlite::open(&self.path)?.spent_since(day).map_err(failed)
+        let failed = |source| LedgerError::Database { database: self.database.to_string(), source };
+        Rows::open(&self.database)?.spent_since(day, self.instance).map_err(failed)
     }
 
     /// Writes what waits, and ends. What comes later is not written.
@@ -210,6 +217,14 @@ impl Ledger {
 impl Drop for Ledger {
     fn drop(&mut self) {
         self.end();
+    }
+}
+
+fn warn_of_settled(requests: usize) {
+    if requests > 0 {
+        tracing::warn!(
+            "ledger: {requests} requests were on their way when their process ended: what was held for them is spent"
+        );
     }
 }
 

@@ -4,6 +4,7 @@ pub mod admission;
 pub mod budget;
 pub mod cache;
 pub mod config;
+pub mod database;
 pub mod demo;
 pub mod gateway;
 pub mod http;

@@ -7,19 +7,18 @@
 mod tests;
 
 use std::{
-    path::{Path, PathBuf},
     sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, SystemTime},
 };
 
 use ring::rand::{SecureRandom, SystemRandom};
-use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
 use uuid::Uuid;
 
 use crate::{
     budget::{BudgetRule, Period},
-    config::{KeyConfig, KeyDigest, Usd},
-    ledger::{LedgerError, open_database, row::milliseconds},
+    config::{Database, KeyConfig, KeyDigest, Usd},
+    database::{Cells, Connection, DatabaseError, OpenError, Session, Value, rows},
+    ledger::{LedgerError, row::milliseconds},
 };
 
 /// What keys of ours begin with, so that people and secret scanners know them.
@@ -34,7 +33,6 @@ const RANDOM_CHARS: usize = 43;
 #[derive(Debug)]
 pub struct KeyStore {
     connection: Mutex<Connection>,
-    path: PathBuf,
 }
 
 /// What a new key is to be.
@@ -70,9 +68,15 @@ pub struct StoredKey {
 /// Why keys cannot be read or changed.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// The database.
+    /// The database cannot be opened.
     #[error(transparent)]
-    Database(#[from] LedgerError),
+    Open(#[from] OpenError),
+    /// The database does not do what it is asked.
+    #[error("the database cannot be used: {0}")]
+    Database(#[from] DatabaseError),
+    /// The ledger beside them.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
     /// The tenant has a key of that name.
     #[error(
         "tenant `{tenant}` has a key named `{name}` already: revoke or rotate that one, or give another name"
@@ -92,12 +96,12 @@ pub enum StoreError {
 }
 
 impl KeyStore {
-    /// Opens the database in a file, which is made where there is none.
+    /// Opens a database. Every use of it waits for it.
     ///
     /// # Errors
     /// When it cannot be used.
-    pub fn open(path: &Path) -> Result<Self, StoreError> {
-        Ok(Self { connection: Mutex::new(open_database(path)?), path: path.to_owned() })
+    pub fn open(database: &Database) -> Result<Self, StoreError> {
+        Ok(Self { connection: Mutex::new(Connection::open(database)?) })
     }
 
     /// A number that grows with every change.
@@ -105,8 +109,16 @@ impl KeyStore {
     /// # Errors
     /// When the database cannot be read.
     pub fn version(&self) -> Result<i64, StoreError> {
-        let version = "SELECT number FROM versions WHERE what = 'keys'";
-        self.lock().query_row(version, [], |row| row.get(0)).map_err(|error| self.failed(error))
+        let mut version = 0;
+        self.lock().session().query(
+            "SELECT number FROM versions WHERE what = 'keys'",
+            &[],
+            &mut |mut cells| {
+                version = cells.integer()?;
+                Ok(())
+            },
+        )?;
+        Ok(version)
     }
 
     /// The keys that have not been revoked, in the order in which they were made.
@@ -114,15 +126,8 @@ impl KeyStore {
     /// # Errors
     /// When the database cannot be read.
     pub fn keys(&self) -> Result<Vec<StoredKey>, StoreError> {
-        let connection = self.lock();
-        let read = || {
-            let mut statement = connection.prepare(
-                "SELECT id, tenant, prefix, created_ms, digest, name, project, expires_ms, budgets FROM keys
-                 WHERE revoked_ms IS NULL ORDER BY id",
-            )?;
-            statement.query_map([], stored)?.collect::<rusqlite::Result<Vec<_>>>()
-        };
-        read().map_err(|error| self.failed(error))
+        let all = format!("SELECT {COLUMNS} FROM keys WHERE revoked_ms IS NULL ORDER BY id");
+        Ok(rows(self.lock().session(), &all, &[], stored)?)
     }
 
     /// Makes a key; the key itself, which is kept nowhere, comes with it.
@@ -132,15 +137,15 @@ impl KeyStore {
     pub fn create(&self, new: NewKey) -> Result<(StoredKey, String), StoreError> {
         let secret = secret()?;
         let stored = made(new, &secret);
-        self.change(|transaction| {
+        self.change(|session| {
             let name = &stored.key.label;
-            let taken = transaction
-                .prepare("SELECT 1 FROM keys WHERE tenant = ?1 AND name = ?2 AND revoked_ms IS NULL AND (expires_ms IS NULL OR expires_ms > ?3)")?
-                .exists(params![stored.tenant, name, milliseconds(SystemTime::now())])?;
-            if taken {
-                return Ok(Err(StoreError::Taken { tenant: stored.tenant.clone(), name: name.clone() }));
+            let taken = "SELECT id FROM keys WHERE tenant = $1 AND name = $2 AND revoked_ms IS NULL AND (expires_ms IS NULL OR expires_ms > $3)";
+            let now = milliseconds(SystemTime::now());
+            let values = [Value::from(&stored.tenant), name.into(), now.into()];
+            if !rows(session, taken, &values, |mut cells| cells.text())?.is_empty() {
+                return Err(StoreError::Taken { tenant: stored.tenant.clone(), name: name.clone() });
             }
-            insert(transaction, &stored).map(Ok)
+            insert(session, &stored)
         })?;
         Ok((stored, secret))
     }
@@ -150,11 +155,12 @@ impl KeyStore {
     /// # Errors
     /// When there is none, or the database cannot be written.
     pub fn revoke(&self, id: &str) -> Result<(), StoreError> {
-        self.change(|transaction| {
-            let now = milliseconds(SystemTime::now());
-            let revoke = "UPDATE keys SET revoked_ms = ?2 WHERE id = ?1 AND revoked_ms IS NULL";
-            let revoked = transaction.execute(revoke, params![id, now])?;
-            Ok(if revoked == 1 { Ok(()) } else { Err(StoreError::Unknown(id.to_owned())) })
+        self.change(|session| {
+            let revoke = "UPDATE keys SET revoked_ms = $1 WHERE id = $2 AND revoked_ms IS NULL";
+            match session.execute(revoke, &[milliseconds(SystemTime::now()).into(), id.into()])? {
+                0 => Err(StoreError::Unknown(id.to_owned())),
+                _ => Ok(()),
+            }
         })
     }
 
@@ -164,53 +170,36 @@ impl KeyStore {
     /// When there is none, or the database cannot be written.
     pub fn rotate(&self, id: &str, overlap: Duration) -> Result<(StoredKey, String), StoreError> {
         let secret = secret()?;
-        let mut rotated = None;
-        self.change(|transaction| {
-            let old = transaction
-                .query_row(
-                    "SELECT id, tenant, prefix, created_ms, digest, name, project, expires_ms, budgets FROM keys
-                     WHERE id = ?1 AND revoked_ms IS NULL",
-                    [id],
-                    stored,
-                )
-                .optional()?;
-            let Some(old) = old else { return Ok(Err(StoreError::Unknown(id.to_owned()))) };
+        let stored = self.change(|session| {
+            let one = format!("SELECT {COLUMNS} FROM keys WHERE id = $1 AND revoked_ms IS NULL");
+            let Some(old) = rows(session, &one, &[id.into()], stored)?.pop() else {
+                return Err(StoreError::Unknown(id.to_owned()));
+            };
             let KeyConfig { label, project, expires, budgets, .. } = old.key;
             let new = NewKey { tenant: old.tenant, project, name: Some(label), expires, budgets };
             let stored = made(new, &secret);
-            insert(transaction, &stored)?;
+            insert(session, &stored)?;
             let ends = milliseconds(SystemTime::now() + overlap);
-            let end = "UPDATE keys SET expires_ms = min(ifnull(expires_ms, ?2), ?2) WHERE id = ?1";
-            transaction.execute(end, params![id, ends])?;
-            rotated = Some(stored);
-            Ok(Ok(()))
+            let end = "UPDATE keys SET expires_ms = CASE WHEN expires_ms < $1 THEN expires_ms ELSE $1 END WHERE id = $2";
+            session.execute(end, &[ends.into(), id.into()])?;
+            Ok(stored)
         })?;
-        rotated.map(|stored| (stored, secret)).ok_or_else(|| StoreError::Unknown(id.to_owned()))
+        Ok((stored, secret))
     }
 
-    /// All or nothing, and the version counted up.
-    fn change(
+    /// All or nothing, and the version counted up: one change after the other.
+    fn change<T>(
         &self,
-        change: impl FnOnce(&rusqlite::Transaction<'_>) -> rusqlite::Result<Result<(), StoreError>>,
-    ) -> Result<(), StoreError> {
-        let mut connection = self.lock();
-        let begun = connection.transaction_with_behavior(TransactionBehavior::Immediate);
-        let changed = begun.and_then(|transaction| {
-            if let Err(error) = change(&transaction)? {
-                return Ok(Err(error));
-            }
-            transaction.execute("UPDATE versions SET number = number + 1 WHERE what = 'keys'", [])?;
-            transaction.commit().map(Ok)
-        });
-        changed.map_err(|error| self.failed(error))?
+        change: impl FnOnce(&mut dyn Session) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        self.lock().transaction(|session| {
+            session.execute("UPDATE versions SET number = number + 1 WHERE what = 'keys'", &[])?;
+            change(session)
+        })
     }
 
     fn lock(&self) -> MutexGuard<'_, Connection> {
         self.connection.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn failed(&self, source: rusqlite::Error) -> StoreError {
-        LedgerError::Database { path: self.path.clone(), source }.into()
     }
 }
 
@@ -238,42 +227,41 @@ fn made(new: NewKey, secret: &str) -> StoredKey {
     StoredKey { id: Uuid::now_v7().simple().to_string(), tenant, prefix, created: SystemTime::now(), key }
 }
 
-fn insert(transaction: &rusqlite::Transaction<'_>, stored: &StoredKey) -> rusqlite::Result<()> {
+/// What [`stored`] reads.
+const COLUMNS: &str = "id, tenant, prefix, created_ms, digest, name, project, expires_ms, budgets";
+
+fn insert(session: &mut dyn Session, stored: &StoredKey) -> Result<(), StoreError> {
     let StoredKey { id, tenant, prefix, created, key } = stored;
-    transaction.execute(
-        "INSERT INTO keys VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, NULL, ?9)",
-        params![
-            id,
-            tenant,
-            key.project,
-            key.label,
-            key.digest.as_bytes(),
-            prefix,
-            milliseconds(*created),
-            key.expires.map(milliseconds),
-            written(&key.budgets),
+    let insert = format!("INSERT INTO keys ({COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)");
+    session.execute(
+        &insert,
+        &[
+            id.into(),
+            tenant.into(),
+            prefix.into(),
+            milliseconds(*created).into(),
+            Value::Bytes(key.digest.as_bytes().to_vec()),
+            (&key.label).into(),
+            key.project.as_ref().into(),
+            key.expires.map(milliseconds).into(),
+            Value::Text(written(&key.budgets)),
         ],
     )?;
     Ok(())
 }
 
-fn stored(row: &Row<'_>) -> rusqlite::Result<StoredKey> {
-    let digest: [u8; 32] = row.get(4)?;
+fn stored(mut cells: Cells) -> Result<StoredKey, DatabaseError> {
     let time = |ms: i64| SystemTime::UNIX_EPOCH + Duration::from_millis(u64::try_from(ms).unwrap_or(0));
+    let (id, tenant, prefix, created) = (cells.text()?, cells.text()?, cells.text()?, time(cells.integer()?));
+    let digest: [u8; 32] = cells.bytes()?.try_into().map_err(|_| DatabaseError::Shape)?;
     let key = KeyConfig {
-        label: row.get(5)?,
-        project: row.get(6)?,
-        expires: row.get::<_, Option<i64>>(7)?.map(time),
-        budgets: read(&row.get::<_, String>(8)?),
+        label: cells.text()?,
+        project: cells.optional_text()?,
+        expires: cells.optional_integer()?.map(time),
+        budgets: read(&cells.text()?),
         ..KeyConfig::new(KeyDigest::from_bytes(digest))
     };
-    Ok(StoredKey {
-        id: row.get(0)?,
-        tenant: row.get(1)?,
-        prefix: row.get(2)?,
-        created: time(row.get(3)?),
-        key,
-    })
+    Ok(StoredKey { id, tenant, prefix, created, key })
 }
 
 /// `5.00/day,100.00/month`.

@@ -4,11 +4,12 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use pointsman::{
-    config::{Config, DatabaseConfig},
+    config::{Config, Database as Location, DatabaseConfig, PostgresUrl},
     ledger::{
         reader::{ReadError, Reader},
         report::{Filter, parse_day},
     },
+    secret::Secret,
 };
 
 use super::output::Failure;
@@ -23,9 +24,9 @@ pub(super) struct Database {
     #[arg(long, value_name = "FILE", conflicts_with = "database")]
     config: Option<PathBuf>,
 
-    /// The ledger's own file [default: the --config's, or else ./pointsman.db]
-    #[arg(long, value_name = "PATH")]
-    database: Option<PathBuf>,
+    /// The ledger itself: the path of its file, or postgres://… [default: the --config's, or else ./pointsman.db]
+    #[arg(long, value_name = "PATH|URL")]
+    database: Option<String>,
 }
 
 /// The options that choose requests.
@@ -60,17 +61,17 @@ impl Requests {
 
 impl Database {
     /// Where it is.
-    pub(super) fn path(&self) -> Result<PathBuf, Failure> {
+    pub(super) fn location(&self) -> Result<Location, Failure> {
         match (&self.config, &self.database) {
-            (_, Some(path)) => Ok(without_scheme(path)),
+            (_, Some(text)) => named(text),
             (Some(config), None) => configured(config),
-            (None, None) => Ok(DEFAULT.into()),
+            (None, None) => Ok(Location::Sqlite(DEFAULT.into())),
         }
     }
 
     /// Opens it, for reading.
-    pub(super) fn open(&self, path: &Path) -> Result<Reader, Failure> {
-        Reader::open(path).map_err(|error| match error {
+    pub(super) fn open(&self, location: &Location) -> Result<Reader, Failure> {
+        Reader::open(location).map_err(|error| match error {
             ReadError::Missing { .. } if self.config.is_none() && self.database.is_none() => {
                 Failure::Because(format!("{error}; --config or --database says where it is"))
             }
@@ -80,26 +81,29 @@ impl Database {
 }
 
 /// As a configuration names it, too: `sqlite:pointsman.db`.
-fn without_scheme(path: &Path) -> PathBuf {
-    let bare = path.to_str().and_then(|text| text.strip_prefix("sqlite:"));
-    bare.map_or_else(|| path.to_owned(), PathBuf::from)
+fn named(text: &str) -> Result<Location, Failure> {
+    if PostgresUrl::SCHEMES.iter().any(|scheme| text.starts_with(scheme)) {
+        PostgresUrl::parse(text).map_err(|why| Failure::Usage(format!("--database: {why}")))?;
+        return Ok(Location::Postgres { url: Secret::new(text), spill: PathBuf::new() });
+    }
+    Ok(Location::Sqlite(text.strip_prefix("sqlite:").unwrap_or(text).into()))
 }
 
-fn configured(file: &Path) -> Result<PathBuf, Failure> {
+fn configured(file: &Path) -> Result<Location, Failure> {
     let loaded = Config::load(file).map_err(|found| {
         let file = file.display();
-        Failure::Because(format!("{file} is not valid; --database PATH needs no configuration:\n{found}"))
+        Failure::Because(format!("{file} is not valid; --database needs no configuration:\n{found}"))
     })?;
     of(&loaded.config, file)
 }
 
 /// The database that the configuration in a file names, or else the one beside it.
-pub(super) fn of(config: &Config, file: &Path) -> Result<PathBuf, Failure> {
+pub(super) fn of(config: &Config, file: &Path) -> Result<Location, Failure> {
     match &config.database {
-        Some(DatabaseConfig::Sqlite(path)) => Ok(path.clone()),
+        Some(DatabaseConfig::In(location)) => Ok(location.clone()),
         Some(DatabaseConfig::Off) => {
             Err(Failure::Because(format!("{}: there is no database: `database: none`", file.display())))
         }
-        None => Ok(file.with_file_name(DEFAULT)),
+        None => Ok(Location::Sqlite(file.with_file_name(DEFAULT))),
     }
 }

@@ -151,8 +151,8 @@ fn open(place: &Place) -> Result<(Config, KeyStore), Failure> {
     let file = &place.config;
     let loaded = Config::load(file)
         .map_err(|found| Failure::Because(format!("{} is not valid:\n{found}", file.display())))?;
-    let path = database::of(&loaded.config, file)?;
-    let store = KeyStore::open(&path).map_err(Failure::because)?;
+    let location = database::of(&loaded.config, file)?;
+    let store = KeyStore::open(&location).map_err(Failure::because)?;
     Ok((loaded.config, store))
 }
 

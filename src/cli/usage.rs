@@ -74,9 +74,9 @@ enum ReportFormat {
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let filter = arguments.requests.filter()?.or_month_of(SystemTime::now());
-    let path = arguments.database.path()?;
+    let location = arguments.database.location()?;
     let query = UsageQuery { by: arguments.by.0.clone(), filter, groups_max: GROUPS_MAX };
-    let report = arguments.database.open(&path)?.usage(&query).map_err(Failure::because)?;
+    let report = arguments.database.open(&location)?.usage(&query).map_err(Failure::because)?;
     let mut stdout = io::BufWriter::new(io::stdout().lock());
     match arguments.format {
         ReportFormat::Table => table::write(&mut stdout, &report)?,

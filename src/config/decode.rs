@@ -38,7 +38,9 @@ pub(super) fn config(root: &Value<'_>, source: Source) -> Option<Config> {
     let access_log = fields.read("access_log", server::access_log);
     let admin_keys = fields.read("admin_keys", tenant::admin_keys).unwrap_or_default();
     let alerts = fields.read("alerts", server::alerts).unwrap_or_default();
-    let database = fields.read("database", server::database);
+    let database = fields.take("database");
+    let spill = fields.read("spill", server::spill);
+    let database = database.and_then(|value| server::database(&value, spill));
     let retention = fields.read("retention", server::retention);
     let jwt = fields.read("jwt", jwt::issuers).unwrap_or_default();
     let server = fields.read("server", server::limits).unwrap_or_else(ServerLimits::default);

@@ -45,15 +45,6 @@ pub struct AlertsConfig {
     pub webhook: Option<Secret>,
 }
 
-/// Where the ledger is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum DatabaseConfig {
-    /// In a file, by SQLite.
-    Sqlite(PathBuf),
-    /// Nowhere: usage is not recorded.
-    Off,
-}
-
 /// The limits of one process, under the key `server`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerLimits {

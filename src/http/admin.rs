@@ -118,7 +118,7 @@ async fn in_store<T: Send + 'static>(
         let fault = match &error {
             StoreError::Taken { .. } => OperatorFault::Taken(error.to_string()),
             StoreError::Unknown(_) => OperatorFault::Unknown(error.to_string()),
-            StoreError::Database(_) | StoreError::Random => {
+            StoreError::Open(_) | StoreError::Database(_) | StoreError::Ledger(_) | StoreError::Random => {
                 tracing::error!("keys: {error}");
                 OperatorFault::Database
             }

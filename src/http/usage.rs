@@ -1,6 +1,6 @@
 //! `GET /admin/usage`: what the ledger knows to have been used.
 
-use std::{path::Path, sync::Arc, time::SystemTime};
+use std::{sync::Arc, time::SystemTime};
 
 use http::Response;
 use tokio::sync::Mutex as AsyncMutex;
@@ -11,9 +11,12 @@ use super::{
     error::Failure,
     respond::{ResponseBody, failure, json_text},
 };
-use crate::ledger::{
-    reader::{ReadError, Reader},
-    report::{Filter, QueryError, UsageQuery, parse_day},
+use crate::{
+    config::Database,
+    ledger::{
+        reader::{ReadError, Reader},
+        report::{Filter, QueryError, UsageQuery, parse_day},
+    },
 };
 
 /// Groups of an answer: some megabytes.
@@ -38,18 +41,18 @@ pub(super) async fn usage(app: &App, query: Option<&str>) -> Response<ResponseBo
 
 async fn report(app: &App, query: &str) -> Result<Vec<u8>, Failure> {
     let query = parse(query, SystemTime::now())?;
-    let path = app.books.ledger().ok_or(Failure::NoLedger)?.path().to_owned();
+    let database = app.books.ledger().ok_or(Failure::NoLedger)?.database().clone();
     let turn = Arc::clone(&app.reports.one_at_a_time).lock_owned().await;
     let read = app.reports.tasks.spawn_blocking(move || {
         // Also for what nobody waits for any more.
         let _turn = turn;
-        read(&path, &query)
+        read(&database, &query)
     });
     read.await.unwrap_or_else(|error| Err(Failure::LedgerUnreadable(error.to_string())))
 }
 
-fn read(path: &Path, query: &UsageQuery) -> Result<Vec<u8>, Failure> {
-    let report = Reader::open(path).and_then(|reader| reader.usage(query)).map_err(|error| {
+fn read(database: &Database, query: &UsageQuery) -> Result<Vec<u8>, Failure> {
+    let report = Reader::open(database).and_then(|mut reader| reader.usage(query)).map_err(|error| {
         if matches!(error, ReadError::TooManyGroups { .. }) {
             return bad("by", error.to_string());
         }

@@ -80,7 +80,7 @@ trait Sink {
 /// # Errors
 /// When the ledger cannot be read, or `out` takes no more: what it has taken is not the whole then.
 pub fn export(
-    reader: &Reader,
+    reader: &mut Reader,
     filter: &Filter,
     format: ExportFormat,
     out: &mut (dyn Write + Send),

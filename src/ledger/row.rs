@@ -95,6 +95,38 @@ pub struct HoldRow {
     pub pico_usd: i64,
 }
 
+/// The outcome and the code of requests that a process has left behind.
+const INTERRUPTED: (&str, &str) = ("gateway_error", "interrupted");
+
+/// The row of a request of which only what was held is known.
+pub(super) fn interrupted(holds: &[HoldRow], now_ms: i64) -> Option<Row> {
+    let first = holds.first()?;
+    let (outcome, code) = INTERRUPTED;
+    let spent = |hold: &HoldRow| UsedRow {
+        estimated: true,
+        cost_pico_usd: Some(hold.pico_usd),
+        ..UsedRow::of(Usage::default())
+    };
+    Some(Row {
+        id: first.request,
+        arrived_ms: first.at_ms,
+        request_id: String::new(),
+        tenant: first.tenant.clone(),
+        project: first.project.clone(),
+        key: first.key.clone(),
+        route: None,
+        router: None,
+        decision_us: None,
+        candidates: Vec::new(),
+        model: holds.last().map(|hold| hold.model.clone()),
+        outcome: outcome.to_owned(),
+        code: Some(code.to_owned()),
+        answer_us: None,
+        duration_us: now_ms.saturating_sub(first.at_ms).max(0).saturating_mul(1000),
+        calls: holds.iter().map(|hold| Call { model: hold.model.clone(), used: Some(spent(hold)) }).collect(),
+    })
+}
+
 /// As it is counted in databases; what is larger is the largest.
 pub(crate) fn whole(number: impl TryInto<i64>) -> i64 {
     number.try_into().unwrap_or(i64::MAX)

@@ -1,12 +1,12 @@
 //! Rows that the database did not take, in a file beside it: a line of JSON each, until it takes them again.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::{File, OpenOptions, TryLockError},
     io::{self, BufRead, BufReader, BufWriter, Seek, Write},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
-use super::{LedgerError, Record, sqlite::Sqlite};
+use super::{LedgerError, Record, rows::Rows};
 
 /// Records that are taken back in one transaction.
 const TAKEN_AT_ONCE: usize = 1_000;
@@ -19,11 +19,16 @@ pub(super) struct Spill {
 }
 
 impl Spill {
-    /// The file beside a database.
-    pub(super) fn open(database: &Path) -> Result<Self, LedgerError> {
-        let path = path(database);
-        let failed = |source| LedgerError::Spill { path: path.clone(), source };
-        let file = OpenOptions::new().create(true).read(true).append(true).open(&path).map_err(failed)?;
+    /// The file of this name; nobody else's, where it is `own`.
+    pub(super) fn open(path: &Path, own: bool) -> Result<Self, LedgerError> {
+        let failed = |source| LedgerError::Spill { path: path.to_owned(), source };
+        let file = OpenOptions::new().create(true).read(true).append(true).open(path).map_err(failed)?;
+        if own {
+            file.try_lock().map_err(|error| match error {
+                TryLockError::WouldBlock => LedgerError::SpillTaken { path: path.to_owned() },
+                TryLockError::Error(source) => failed(source),
+            })?;
+        }
         let waiting = BufReader::new(&file).lines().count();
         Ok(Self { file, waiting: u64::try_from(waiting).unwrap_or(u64::MAX) })
     }
@@ -45,7 +50,7 @@ impl Spill {
     }
 
     /// Gives the database what waits. It is all or nothing: what the database has already it does not write again.
-    pub(super) fn take_back(&mut self, store: &mut Sqlite) -> io::Result<()> {
+    pub(super) fn take_back(&mut self, store: &mut Rows) -> io::Result<()> {
         if self.waiting == 0 {
             return Ok(());
         }
@@ -80,11 +85,4 @@ fn append(file: &File, records: &[Record]) -> io::Result<()> {
         writer.write_all(b"\n")?;
     }
     writer.flush()
-}
-
-/// `pointsman.db.spill` for `pointsman.db`.
-fn path(database: &Path) -> PathBuf {
-    let mut name = database.as_os_str().to_owned();
-    name.push(".spill");
-    name.into()
 }

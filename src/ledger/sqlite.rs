@@ -1,223 +1,55 @@
-//! The ledger in a file, by SQLite: one process writes, others may read meanwhile.
-//!
-//! With a write-ahead log whose commits reach the operating system, not the disk, at once: rows outlive a killed process, and a
-//! power cut takes the last of them at most.
-
-pub(super) mod reading;
-
-use std::{path::Path, time::SystemTime};
+//! Rows in SQLite: a prepared statement for each, which is quicker there than few for many.
 
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
 use super::{
-    LedgerError, Record, Spent,
-    row::{Call, HoldRow, Row, UsedRow, milliseconds},
+    Record,
+    row::{Call, HoldRow, Row},
+    rows::spent,
 };
-use crate::{budget::Holder, config::Usd, openai::usage::Usage};
 
-/// What makes each version of its predecessor; the number of them is the version that this program knows.
-const MIGRATIONS: &[&str] = &[
-    "
-    CREATE TABLE requests (
-        id BLOB PRIMARY KEY,
-        arrived_ms INTEGER NOT NULL,
-        request_id TEXT NOT NULL,
-        tenant TEXT NOT NULL,
-        project TEXT,
-        key TEXT,
-        route TEXT,
-        router TEXT,
-        decision_us INTEGER,
-        candidates TEXT NOT NULL,
-        model TEXT,
-        outcome TEXT NOT NULL,
-        code TEXT,
-        answer_us INTEGER,
-        duration_us INTEGER NOT NULL
-    ) WITHOUT ROWID;
-    CREATE INDEX requests_by_time ON requests (arrived_ms);
-    CREATE TABLE calls (
-        request BLOB NOT NULL REFERENCES requests (id) ON DELETE CASCADE,
-        position INTEGER NOT NULL,
-        model TEXT NOT NULL,
-        prompt_tokens INTEGER,
-        cached_tokens INTEGER,
-        audio_prompt_tokens INTEGER,
-        completion_tokens INTEGER,
-        reasoning_tokens INTEGER,
-        audio_completion_tokens INTEGER,
-        estimated INTEGER,
-        cost_pico_usd INTEGER,
-        PRIMARY KEY (request, position)
-    ) WITHOUT ROWID;
-    CREATE TABLE usage (
-        day INTEGER NOT NULL,
-        tenant TEXT NOT NULL,
-        project TEXT NOT NULL,
-        key TEXT NOT NULL,
-        model TEXT NOT NULL,
-        calls INTEGER NOT NULL,
-        estimated INTEGER NOT NULL,
-        prompt_tokens INTEGER NOT NULL,
-        cached_tokens INTEGER NOT NULL,
-        completion_tokens INTEGER NOT NULL,
-        reasoning_tokens INTEGER NOT NULL,
-        cost_pico_usd INTEGER NOT NULL,
-        PRIMARY KEY (day, tenant, project, key, model)
-    ) WITHOUT ROWID;
-    CREATE TABLE holds (
-        request BLOB NOT NULL,
-        position INTEGER NOT NULL,
-        at_ms INTEGER NOT NULL,
-        tenant TEXT NOT NULL,
-        project TEXT,
-        key TEXT,
-        model TEXT NOT NULL,
-        pico_usd INTEGER NOT NULL,
-        PRIMARY KEY (request, position)
-    ) WITHOUT ROWID;
-",
-    "
-    CREATE TABLE keys (
-        id TEXT PRIMARY KEY,
-        tenant TEXT NOT NULL,
-        project TEXT,
-        name TEXT NOT NULL,
-        digest BLOB NOT NULL UNIQUE,
-        prefix TEXT NOT NULL,
-        created_ms INTEGER NOT NULL,
-        expires_ms INTEGER,
-        revoked_ms INTEGER,
-        budgets TEXT NOT NULL
-    ) WITHOUT ROWID;
-    CREATE TABLE versions (what TEXT PRIMARY KEY, number INTEGER NOT NULL) WITHOUT ROWID;
-    INSERT INTO versions VALUES ('keys', 0);
-",
-];
-
-/// Rows that retention deletes in one transaction: others wait no longer than for this.
-const DELETED_AT_ONCE: u32 = 2_000;
-
-/// The outcome and the code of requests that a process has left behind.
-const INTERRUPTED: (&str, &str) = ("gateway_error", "interrupted");
-
-#[derive(Debug)]
-pub(super) struct Sqlite {
-    connection: Connection,
-}
-
-impl Sqlite {
-    /// Opens the file, makes it where there is none, and brings it up to this version.
-    pub(super) fn open(path: &Path) -> Result<Self, LedgerError> {
-        Ok(Self { connection: open(path)? })
-    }
-
-    /// Writes all or nothing. What is there already is not written again.
-    pub(super) fn write(&mut self, records: &[Record]) -> rusqlite::Result<()> {
-        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        for record in records {
-            match record {
-                Record::Request(row) => write_request(&transaction, row)?,
-                Record::Hold(hold) => write_hold(&transaction, hold)?,
-            }
-        }
-        transaction.commit()
-    }
-
-    /// What was held when the process before this one ended is spent: how many requests those were.
-    pub(super) fn settle_abandoned(&mut self, now: SystemTime) -> rusqlite::Result<usize> {
-        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let abandoned = {
-            let mut statement = transaction.prepare(
-                "SELECT request, position, at_ms, tenant, project, key, model, pico_usd FROM holds ORDER BY request, position",
-            )?;
-            let read = statement.query_map([], |row| {
-                Ok(HoldRow {
-                    request: row.get(0)?,
-                    position: row.get(1)?,
-                    at_ms: row.get(2)?,
-                    tenant: row.get(3)?,
-                    project: row.get(4)?,
-                    key: row.get(5)?,
-                    model: row.get(6)?,
-                    pico_usd: row.get(7)?,
-                })
-            })?;
-            read.collect::<rusqlite::Result<Vec<HoldRow>>>()?
-        };
-        let rows: Vec<Row> = abandoned
-            .chunk_by(|a, b| a.request == b.request)
-            .filter_map(|holds| interrupted(holds, milliseconds(now)))
-            .collect();
-        for row in &rows {
-            write_request(&transaction, row)?;
-        }
-        transaction.commit()?;
-        Ok(rows.len())
-    }
-
-    /// What was spent on this day and since.
-    pub(super) fn spent_since(&self, day: i64) -> rusqlite::Result<Vec<Spent>> {
-        let mut statement = self
-            .connection
-            .prepare("SELECT tenant, project, key, day, cost_pico_usd FROM usage WHERE day >= ?1 AND cost_pico_usd > 0")?;
-        let name = |text: String| (!text.is_empty()).then(|| text.into());
-        let rows = statement.query_map([day], |row| {
-            let tenant: String = row.get(0)?;
-            let by = Holder { tenant: tenant.into(), project: name(row.get(1)?), key: name(row.get(2)?) };
-            let pico: i64 = row.get(4)?;
-            Ok(Spent { by, day: row.get(3)?, amount: Usd::from_pico(u128::try_from(pico).unwrap_or(0)) })
-        })?;
-        rows.collect()
-    }
-
-    /// Deletes some of the rows from before a time; whether there may be more.
-    pub(super) fn forget_before(&mut self, arrived_ms: i64) -> rusqlite::Result<bool> {
-        let deleted = self.connection.execute(
-            "DELETE FROM requests WHERE id IN (SELECT id FROM requests WHERE arrived_ms < ?1 LIMIT ?2)",
-            params![arrived_ms, DELETED_AT_ONCE],
-        )?;
-        Ok(u32::try_from(deleted) == Ok(DELETED_AT_ONCE))
-    }
-}
-
-/// The database in a file, which is made where there is none, at this version.
-pub(crate) fn open(path: &Path) -> Result<Connection, LedgerError> {
-    let failed = |source| LedgerError::Database { path: path.to_owned(), source };
-    let mut connection = Connection::open(path).map_err(failed)?;
-    prepare(&connection).map_err(failed)?;
-    let found = migrate(&mut connection).map_err(failed)?;
-    let known = u32::try_from(MIGRATIONS.len()).unwrap_or(u32::MAX);
-    if found > known {
-        return Err(LedgerError::Newer { path: path.to_owned(), found, known });
-    }
-    Ok(connection)
-}
-
-fn prepare(connection: &Connection) -> rusqlite::Result<()> {
-    connection.busy_timeout(std::time::Duration::from_secs(5))?;
-    connection.pragma_update(None, "journal_mode", "WAL")?;
-    connection.pragma_update(None, "synchronous", "NORMAL")?;
-    connection.pragma_update(None, "foreign_keys", true)
-}
-
-/// The version that the file has then; later versions are left alone.
-fn migrate(connection: &mut Connection) -> rusqlite::Result<u32> {
-    let version =
-        |connection: &Connection| connection.pragma_query_value(None, "user_version", |row| row.get(0));
-    if version(connection)? >= u32::try_from(MIGRATIONS.len()).unwrap_or(u32::MAX) {
-        return version(connection);
-    }
-    // Looked at again by whoever gets to write.
+/// Writes all or nothing. What is there already is not written again.
+pub(super) fn write(connection: &mut Connection, records: &[Record]) -> rusqlite::Result<()> {
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let mut at = version(&transaction)?;
-    for step in MIGRATIONS.iter().skip(usize::try_from(at).unwrap_or(usize::MAX)) {
-        transaction.execute_batch(step)?;
-        at += 1;
+    write_all(&transaction, records)?;
+    transaction.commit()
+}
+
+fn write_all(transaction: &Transaction<'_>, records: &[Record]) -> rusqlite::Result<()> {
+    for record in records {
+        match record {
+            Record::Request(row) => write_request(transaction, row)?,
+            Record::Hold(hold) => write_hold(transaction, hold)?,
+        }
     }
-    transaction.pragma_update(None, "user_version", at)?;
+    Ok(())
+}
+
+/// What was held when the process before this one ended is spent: how many requests those were.
+pub(super) fn settle_abandoned(connection: &mut Connection, now_ms: i64) -> rusqlite::Result<usize> {
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let abandoned = {
+        let mut statement = transaction.prepare(
+            "SELECT request, position, at_ms, tenant, project, key, model, pico_usd FROM holds ORDER BY request, position",
+        )?;
+        let read = statement.query_map([], |row| {
+            Ok(HoldRow {
+                request: row.get(0)?,
+                position: row.get(1)?,
+                at_ms: row.get(2)?,
+                tenant: row.get(3)?,
+                project: row.get(4)?,
+                key: row.get(5)?,
+                model: row.get(6)?,
+                pico_usd: row.get(7)?,
+            })
+        })?;
+        read.collect::<rusqlite::Result<Vec<HoldRow>>>()?
+    };
+    let settled = spent(&abandoned, now_ms);
+    write_all(&transaction, &settled)?;
     transaction.commit()?;
-    Ok(at)
+    Ok(settled.len())
 }
 
 fn write_request(transaction: &Transaction<'_>, row: &Row) -> rusqlite::Result<()> {
@@ -318,33 +150,4 @@ fn write_hold(transaction: &Transaction<'_>, hold: &HoldRow) -> rusqlite::Result
         hold.pico_usd,
     ])?;
     Ok(())
-}
-
-/// The row of a request of which only what was held is known.
-fn interrupted(holds: &[HoldRow], now_ms: i64) -> Option<Row> {
-    let first = holds.first()?;
-    let (outcome, code) = INTERRUPTED;
-    let spent = |hold: &HoldRow| UsedRow {
-        estimated: true,
-        cost_pico_usd: Some(hold.pico_usd),
-        ..UsedRow::of(Usage::default())
-    };
-    Some(Row {
-        id: first.request,
-        arrived_ms: first.at_ms,
-        request_id: String::new(),
-        tenant: first.tenant.clone(),
-        project: first.project.clone(),
-        key: first.key.clone(),
-        route: None,
-        router: None,
-        decision_us: None,
-        candidates: Vec::new(),
-        model: holds.last().map(|hold| hold.model.clone()),
-        outcome: outcome.to_owned(),
-        code: Some(code.to_owned()),
-        answer_us: None,
-        duration_us: now_ms.saturating_sub(first.at_ms).max(0).saturating_mul(1000),
-        calls: holds.iter().map(|hold| Call { model: hold.model.clone(), used: Some(spent(hold)) }).collect(),
-    })
 }

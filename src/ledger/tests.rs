@@ -1,4 +1,4 @@
-use std::{fs, time::UNIX_EPOCH};
+use std::{fs, path::Path, time::UNIX_EPOCH};
 
 use rusqlite::Connection;
 
@@ -13,7 +13,11 @@ fn metrics() -> Arc<Metrics> {
 }
 
 fn open(path: &Path) -> Arc<Ledger> {
-    Ledger::open(path, None, metrics()).unwrap()
+    Ledger::open(&sqlite(path), None, metrics()).unwrap()
+}
+
+fn sqlite(path: &Path) -> Database {
+    Database::Sqlite(path.to_owned())
 }
 
 const ARRIVED_MS: i64 = 20_000 * 86_400_000 + 5;
@@ -179,7 +183,7 @@ fn what_the_database_does_not_take_waits_in_a_file() {
 fn old_rows_are_forgotten_and_what_was_spent_is_not() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("ledger.db");
-    let ledger = Ledger::open(&path, Some(Duration::from_secs(86_400)), metrics()).unwrap();
+    let ledger = Ledger::open(&sqlite(&path), Some(Duration::from_secs(86_400)), metrics()).unwrap();
     write(&ledger, None, 5);
     ledger.end();
     assert_eq!(number(&path, "SELECT count(*) FROM requests"), 0);
@@ -193,12 +197,12 @@ fn a_file_that_cannot_be_used_is_told() {
     let path = folder.path().join("ledger.db");
     drop(open(&path));
     Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
-    let error = Ledger::open(&path, None, metrics()).unwrap_err().to_string();
+    let error = Ledger::open(&sqlite(&path), None, metrics()).unwrap_err().to_string();
     assert!(error.contains("newer version (99; this program knows 2)"), "{error}");
     fs::write(&path, "no database at all, and longer than its header".repeat(10)).unwrap();
-    let error = Ledger::open(&path, None, metrics()).unwrap_err().to_string();
+    let error = Ledger::open(&sqlite(&path), None, metrics()).unwrap_err().to_string();
     assert!(error.contains("ledger.db") && error.contains("not a database"), "{error}");
-    assert!(Ledger::open(&folder.path().join("none/ledger.db"), None, metrics()).is_err());
+    assert!(Ledger::open(&sqlite(&folder.path().join("none/ledger.db")), None, metrics()).is_err());
 }
 
 #[test]

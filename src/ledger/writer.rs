@@ -6,11 +6,12 @@ use std::{
 };
 
 use tokio::{
+    runtime::Runtime,
     sync::mpsc::Receiver,
     time::{Instant, sleep, timeout},
 };
 
-use super::{Record, row::milliseconds, spill::Spill, sqlite::Sqlite};
+use super::{Record, row::milliseconds, rows::Rows, spill::Spill, warn_of_settled};
 use crate::telemetry::metrics::Metrics;
 
 /// How long rows are gathered for one transaction: what is older than twice this is written.
@@ -22,52 +23,115 @@ const RETRY: Duration = Duration::from_secs(1);
 /// How often rows are looked for that are too old.
 const RETENTION_INTERVAL: Duration = Duration::from_secs(60);
 
+/// How long others must have been heard of, or not, before those that are silent are taken to be gone.
+const LISTEN: Duration = Duration::from_secs(10);
+
 pub(super) struct Writer {
-    pub(super) store: Sqlite,
-    pub(super) spill: Spill,
-    pub(super) records: Receiver<Record>,
-    pub(super) retention: Option<Duration>,
-    pub(super) metrics: Arc<Metrics>,
+    store: Rows,
+    spill: Spill,
+    records: Receiver<Record>,
+    retention: Option<Duration>,
+    metrics: Arc<Metrics>,
     /// When the database last took no rows, if it has taken none since.
-    pub(super) failed_at: Option<Instant>,
+    failed_at: Option<Instant>,
+    /// Where several write: since when the database takes this one's word without a break, and when it last did.
+    heard: Option<(Instant, Instant)>,
+    forgot_at: Option<Instant>,
+    /// For waiting alone: the database is waited for outside of it.
+    runtime: Runtime,
 }
 
 impl Writer {
+    pub(super) fn new(
+        store: Rows,
+        spill: Spill,
+        records: Receiver<Record>,
+        retention: Option<Duration>,
+        metrics: Arc<Metrics>,
+    ) -> std::io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+        let (failed_at, heard, forgot_at) = (None, None, None);
+        Ok(Self { store, spill, records, retention, metrics, failed_at, heard, forgot_at, runtime })
+    }
+
     /// Until nobody can bring another row. Its thread is its own: the database blocks nobody else.
-    pub(super) async fn run(mut self) {
+    pub(super) fn run(mut self) {
         let mut batch = Vec::new();
-        let mut forgot_at: Option<Instant> = None;
-        while let Some(first) = self.next().await {
+        while let Some(first) = self.next() {
             batch.push(first);
-            sleep(GATHER).await;
+            self.pause(GATHER);
             while batch.len() < BATCH_MAX
                 && let Ok(more) = self.records.try_recv()
             {
                 batch.push(more);
             }
-            self.write(&mut batch).await;
-            if forgot_at.is_none_or(|at| at.elapsed() > RETENTION_INTERVAL) {
-                forgot_at = self.forget().then(Instant::now);
-            }
+            self.write(&mut batch);
+            self.tend();
         }
         // At the end the database is tried once more.
         self.failed_at = None;
-        self.write(&mut batch).await;
+        self.write(&mut batch);
+        if self.spill.waiting() == 0
+            && let Err(error) = self.store.leave()
+        {
+            tracing::warn!("ledger: the end of this process could not be told to the database: {error}");
+        }
     }
 
     /// The next record, waited for; while rows are in the spill file, the database is tried meanwhile.
-    async fn next(&mut self) -> Option<Record> {
-        while self.spill.waiting() > 0 {
-            if let Ok(next) = timeout(RETRY, self.records.recv()).await {
+    fn next(&mut self) -> Option<Record> {
+        while self.spill.waiting() > 0 || self.store.is_shared() {
+            let records = &mut self.records;
+            if let Ok(next) = self.runtime.block_on(async { timeout(RETRY, records.recv()).await }) {
                 return next;
             }
-            self.write(&mut Vec::new()).await;
+            if self.spill.waiting() > 0 {
+                self.write(&mut Vec::new());
+            }
+            self.tend();
         }
-        self.records.recv().await
+        self.records.blocking_recv()
+    }
+
+    fn pause(&self, time: Duration) {
+        self.runtime.block_on(async { sleep(time).await });
+    }
+
+    /// What is to be done now and then.
+    fn tend(&mut self) {
+        if self.forgot_at.is_none_or(|at| at.elapsed() > RETENTION_INTERVAL) {
+            self.forgot_at = self.forget().then(Instant::now);
+        }
+        if self.store.is_shared() && self.heard.is_none_or(|(_, last)| last.elapsed() >= RETRY) {
+            self.listen();
+        }
+    }
+
+    /// Is heard of, and settles what others have left who are not.
+    fn listen(&mut self) {
+        if self.failed_at.is_some_and(|at| at.elapsed() < RETRY) {
+            self.heard = None;
+            return;
+        }
+        let now = Instant::now();
+        let since = self.heard.map_or(now, |(since, _)| since);
+        self.heard = Some((since, now));
+        let done = self.store.beat().and_then(|()| match now.duration_since(since) >= LISTEN {
+            true => self.store.settle_abandoned(SystemTime::now()),
+            false => Ok(0),
+        });
+        match done {
+            Ok(settled) => warn_of_settled(settled),
+            Err(error) => {
+                self.heard = None;
+                self.failed_at.get_or_insert(now);
+                tracing::warn!("ledger: the database does not hear of this process: {error}");
+            }
+        }
     }
 
     /// To the database, or else to the spill file, or else nowhere yet: then the batch is kept, and no other is taken.
-    async fn write(&mut self, batch: &mut Vec<Record>) {
+    fn write(&mut self, batch: &mut Vec<Record>) {
         let metrics = Arc::clone(&self.metrics);
         let metrics = &metrics.ledger;
         loop {
@@ -105,7 +169,7 @@ impl Writer {
                 }
                 Err(error) => {
                     tracing::error!("ledger: the file beside the database takes no rows either: {error}");
-                    sleep(RETRY).await;
+                    self.pause(RETRY);
                 }
             }
         }

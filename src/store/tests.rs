@@ -1,7 +1,7 @@
 use super::*;
 
 fn store(folder: &tempfile::TempDir) -> KeyStore {
-    KeyStore::open(&folder.path().join("keys.db")).unwrap()
+    KeyStore::open(&Database::Sqlite(folder.path().join("keys.db"))).unwrap()
 }
 
 fn new(name: &str) -> NewKey {
@@ -18,7 +18,7 @@ fn a_key_is_kept_as_its_digest() {
     let (made, secret) = store.create(wanted).unwrap();
     assert!(secret.starts_with("pm-") && secret.len() == 46, "{secret}");
     assert!(secret.starts_with(&made.prefix) && made.prefix.len() == 11);
-    let kept = super::KeyStore::open(&folder.path().join("keys.db")).unwrap().keys().unwrap();
+    let kept = self::store(&folder).keys().unwrap();
     assert_eq!(kept.len(), 1);
     assert_eq!((&kept[0].key, &kept[0].tenant), (&made.key, &made.tenant));
     assert_eq!(kept[0].key.digest, KeyDigest::of(&secret));

@@ -11,6 +11,7 @@ mod drain;
 mod egress;
 mod ends;
 mod faults;
+mod fleet;
 mod headers;
 mod http2;
 mod keep_alive;

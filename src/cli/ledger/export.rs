@@ -69,11 +69,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let file = (arguments.out != Path::new("-")).then_some(&*arguments.out);
     let format = format(arguments.format, file)?;
     let filter = arguments.requests.filter()?;
-    let path = arguments.database.path()?;
-    let reader = arguments.database.open(&path)?;
-    let bar = bar(&reader, &filter)?;
-    let write = |out: &mut (dyn Write + Send)| {
-        export(&reader, &filter, format, out, &mut || bar.inc(1)).map_err(|error| match error {
+    let location = arguments.database.location()?;
+    let mut reader = arguments.database.open(&location)?;
+    let bar = bar(&mut reader, &filter)?;
+    let mut write = |out: &mut (dyn Write + Send)| {
+        export(&mut reader, &filter, format, out, &mut || bar.inc(1)).map_err(|error| match error {
             ExportError::Write(error) => Failure::from(error),
             other => Failure::because(other),
         })
@@ -84,7 +84,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             write(&mut stdout)?;
             stdout.flush()?;
         }
-        Some(file) if is_same(file, &path) => {
+        Some(file) if location.file().is_some_and(|ledger| is_same(file, ledger)) => {
             return Err(Failure::Usage(format!("--out {} is the ledger itself", file.display())));
         }
         Some(file) => stream_file(file, |out| {
@@ -110,7 +110,7 @@ fn format(said: Option<ExportFormat>, file: Option<&Path>) -> Result<ExportForma
 }
 
 /// Requests are counted only where somebody sees it.
-fn bar(reader: &Reader, filter: &Filter) -> Result<ProgressBar, Failure> {
+fn bar(reader: &mut Reader, filter: &Filter) -> Result<ProgressBar, Failure> {
     if !io::stderr().is_terminal() {
         return Ok(ProgressBar::hidden());
     }

@@ -1,9 +1,12 @@
 //! Reads `tls`, `access_log` and `server`.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
-use crate::config::server::{AccessLogTarget, AlertsConfig, DatabaseConfig, ListenerTls, ServerLimits};
 use crate::config::value::Value;
+use crate::config::{
+    database::{Database, DatabaseConfig, PostgresUrl},
+    server::{AccessLogTarget, AlertsConfig, ListenerTls, ServerLimits},
+};
 
 pub(super) fn listener_tls(value: &Value<'_>) -> Option<ListenerTls> {
     let mut fields = value.fields("a mapping with `cert` and `key`")?;
@@ -38,22 +41,33 @@ pub(super) fn alerts(value: &Value<'_>) -> Option<AlertsConfig> {
     Some(AlertsConfig { levels, webhook })
 }
 
-/// `sqlite:` and a path, or `none`.
-pub(super) fn database(value: &Value<'_>) -> Option<DatabaseConfig> {
-    const EXPECTED: &str = "`sqlite:` and the path of a file, or `none`";
-    let text = value.text(EXPECTED)?;
-    match text.split_once(':') {
-        None if text == "none" => Some(DatabaseConfig::Off),
-        Some(("sqlite", path)) if !path.is_empty() => Some(DatabaseConfig::Sqlite(value.relative(path))),
-        Some(("postgres" | "postgresql", _)) => {
-            value.error("PostgreSQL is not supported by this version", EXPECTED.to_owned());
-            None
-        }
-        _ => {
-            value.error(format!("expects {EXPECTED}"), "such as sqlite:pointsman.db".to_owned());
-            None
-        }
+/// `sqlite:` and a path, a URL of PostgreSQL, or `none`; rows that a server does not take go to the file `spill`.
+pub(super) fn database(value: &Value<'_>, spill: Option<PathBuf>) -> Option<DatabaseConfig> {
+    const EXPECTED: &str =
+        "`sqlite:` and the path of a file, `postgres://user:password@host/database`, or `none`";
+    let secret = value.secret(EXPECTED)?;
+    let text = secret.expose();
+    if text == "none" {
+        return Some(DatabaseConfig::Off);
     }
+    if let Some(path) = text.strip_prefix("sqlite:").filter(|path| !path.is_empty()) {
+        return Some(DatabaseConfig::In(Database::Sqlite(value.relative(path))));
+    }
+    if !PostgresUrl::SCHEMES.iter().any(|scheme| text.starts_with(scheme)) {
+        value.error(format!("expects {EXPECTED}"), "such as sqlite:pointsman.db".to_owned());
+        return None;
+    }
+    if let Err(why) = PostgresUrl::parse(text) {
+        value.error(format!("is no URL of PostgreSQL: {why}"), format!("expects {EXPECTED}"));
+        return None;
+    }
+    let spill = spill.unwrap_or_else(|| value.relative("pointsman.spill"));
+    Some(DatabaseConfig::In(Database::Postgres { url: secret, spill }))
+}
+
+/// The path of a file that is not there yet.
+pub(super) fn spill(value: &Value<'_>) -> Option<PathBuf> {
+    Some(value.relative(value.text("the path of a file")?))
 }
 
 /// Days: `90d`.

@@ -12,6 +12,7 @@ use parquet::{
     record::Field,
 };
 use pointsman::{
+    config::Database,
     ledger::{
         Ledger,
         row::{Call, Row, UsedRow},
@@ -80,7 +81,7 @@ fn ledger_of(rows: impl IntoIterator<Item = Row>) -> (tempfile::TempDir, PathBuf
     let path = folder.path().join("pointsman.db");
     let lines = rows.into_iter().map(|row| format!("{}\n", json!({"Request": row})));
     fs::write(folder.path().join("pointsman.db.spill"), lines.collect::<String>()).unwrap();
-    Ledger::open(&path, None, Arc::new(Metrics::new().unwrap())).unwrap().end();
+    Ledger::open(&Database::Sqlite(path.clone()), None, Arc::new(Metrics::new().unwrap())).unwrap().end();
     (folder, path)
 }
 

@@ -98,7 +98,7 @@ fn a_configuration_names_the_ledger() {
     assert!(stderr(&off).contains("`database: none`"), "{}", stderr(&off));
     let invalid = usage("nonsense: 1\n");
     assert_eq!(status(&invalid), 1);
-    assert!(stderr(&invalid).contains("--database PATH needs no configuration"), "{}", stderr(&invalid));
+    assert!(stderr(&invalid).contains("--database needs no configuration"), "{}", stderr(&invalid));
     // In the folder where one is.
     let missing = program(&["usage"]).current_dir(folder.path()).output().unwrap();
     assert!(stderr(&missing).contains("there is no ledger at pointsman.db"), "{}", stderr(&missing));
@@ -114,11 +114,11 @@ fn what_is_no_ledger_is_told() {
         stderr(&output)
     };
     assert!(told(&folder.path().join("none.db")).contains("there is no ledger at"));
-    assert!(told(folder.path()).contains("is no ledger: expected the SQLite file"));
+    assert!(told(folder.path()).contains("is no ledger: expected the database"));
     let other = folder.path().join("a file?mode=rwc#%20.db");
     for content in ["", "no database at all", &"longer than a header of SQLite's ".repeat(40)] {
         fs::write(&other, content).unwrap();
-        assert!(told(&other).contains("is no ledger: expected the SQLite file"), "{content}");
+        assert!(told(&other).contains("is no ledger: expected the database"), "{content}");
         assert_eq!(fs::read_to_string(&other).unwrap(), content);
     }
     fs::remove_file(&other).unwrap();

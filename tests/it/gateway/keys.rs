@@ -107,7 +107,7 @@ async fn what_another_process_changes_holds_within_a_second() {
     let path = folder.path().join("k.db");
     let upstream = Upstream::start([Script::json(200, &answer("x"))]).await;
     let stand = stand(&upstream, &path, "").await;
-    let store = pointsman::store::KeyStore::open(&path).unwrap();
+    let store = pointsman::store::KeyStore::open(&pointsman::config::Database::Sqlite(path.clone())).unwrap();
     let new = |tenant: &str| pointsman::store::NewKey { tenant: tenant.to_owned(), ..Default::default() };
     let (made, key) = store.create(new("u")).unwrap();
     // Of a tenant that there is not: it stands for nobody.

@@ -158,7 +158,7 @@ async fn a_budget_remembers_what_was_spent_before() {
 }
 
 /// A running program; killed when dropped.
-struct Serving(Child);
+pub(super) struct Serving(pub(super) Child);
 
 impl Drop for Serving {
     fn drop(&mut self) {
@@ -168,7 +168,7 @@ impl Drop for Serving {
 }
 
 /// Runs the program, and gives where clients and operators connect.
-fn serve(config: &Path) -> (Serving, SocketAddr, SocketAddr) {
+pub(super) fn serve(config: &Path) -> (Serving, SocketAddr, SocketAddr) {
     let mut command = crate::cli::program(&["serve", "--config", config.to_str().unwrap()]);
     let mut serving = Serving(command.stderr(Stdio::piped()).spawn().unwrap());
     let mut lines = BufReader::new(serving.0.stderr.take().unwrap()).lines();

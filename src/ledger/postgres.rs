@@ -1,0 +1,337 @@
+//! Rows in PostgreSQL: what has come is some statements, however much it is. Several processes may write; each is known by a number
+//! of its own and heard of every second or so.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Serialize, Serializer};
+use uuid::Uuid;
+
+use super::{
+    Record,
+    row::{Call, HoldRow, Row, UsedRow, whole},
+};
+use crate::database::{Cells, DatabaseError, Session, Value, rows};
+
+/// A process that was not heard of for so long is not there any more: in PostgreSQL's words.
+pub(super) const SILENT: &str = "interval '15 seconds'";
+
+/// Writes records of this process. What is there already is not written again.
+pub(super) fn write(
+    session: &mut dyn Session,
+    instance: Uuid,
+    records: &[Record],
+) -> Result<(), DatabaseError> {
+    let requests: Vec<&Row> = records
+        .iter()
+        .filter_map(|record| match record {
+            Record::Request(row) => Some(&**row),
+            Record::Hold(_) => None,
+        })
+        .collect();
+    if !requests.is_empty() {
+        write_requests(session, &requests)?;
+    }
+    let holds: Vec<HoldColumns<'_>> = records
+        .iter()
+        .filter_map(|record| match record {
+            Record::Hold(hold) => Some(HoldColumns::of(hold, instance)),
+            Record::Request(_) => None,
+        })
+        .collect();
+    if !holds.is_empty() {
+        // Not for a request that has ended: its row may have been written before.
+        session.execute(
+            "INSERT INTO holds SELECT h.* FROM jsonb_to_recordset($1::text::jsonb) AS h (request uuid, position bigint,
+                instance uuid, at_ms bigint, tenant text, project text, key text, model text, pico_usd bigint)
+             WHERE NOT EXISTS (SELECT 1 FROM requests WHERE id = h.request) ON CONFLICT DO NOTHING",
+            &[json(&holds)?],
+        )?;
+    }
+    Ok(())
+}
+
+fn write_requests(session: &mut dyn Session, requests: &[&Row]) -> Result<(), DatabaseError> {
+    let ids = json(&requests.iter().map(|row| row.id).collect::<Vec<_>>())?;
+    take_back_interrupted(session, &ids)?;
+    let columns: Vec<RequestColumns<'_>> = requests.iter().map(|row| RequestColumns::of(row)).collect();
+    let new = rows(
+        session,
+        "INSERT INTO requests SELECT r.* FROM jsonb_to_recordset($1::text::jsonb) AS r (id uuid, arrived_ms bigint,
+            request_id text, tenant text, project text, key text, route text, router text, decision_us bigint, candidates text,
+            model text, outcome text, code text, answer_us bigint, duration_us bigint)
+         ON CONFLICT DO NOTHING RETURNING id",
+        &[json(&columns)?],
+        |mut cells| cells.uuid(),
+    )?;
+    session.execute(
+        "DELETE FROM holds WHERE request IN (SELECT id::uuid FROM jsonb_array_elements_text($1::text::jsonb) AS id)",
+        &[ids],
+    )?;
+    let mut new: BTreeSet<Uuid> = new.into_iter().collect();
+    // Of a request that is there twice the first is written.
+    let requests: Vec<&Row> = requests.iter().copied().filter(|row| new.remove(&row.id)).collect();
+    let calls: Vec<CallColumns<'_>> = requests.iter().flat_map(|row| CallColumns::of(row)).collect();
+    if calls.is_empty() {
+        return Ok(());
+    }
+    session.execute(
+        "INSERT INTO calls SELECT c.* FROM jsonb_to_recordset($1::text::jsonb) AS c (request uuid, position bigint, model text,
+            prompt_tokens bigint, cached_tokens bigint, audio_prompt_tokens bigint, completion_tokens bigint,
+            reasoning_tokens bigint, audio_completion_tokens bigint, estimated boolean, cost_pico_usd bigint)",
+        &[json(&calls)?],
+    )?;
+    add_usage(session, &requests)
+}
+
+/// Adds up what was used; a sum that is too much for a number is the largest.
+fn add_usage(session: &mut dyn Session, requests: &[&Row]) -> Result<(), DatabaseError> {
+    // In one order, whoever writes: nobody waits for somebody who waits for them.
+    let mut sums: BTreeMap<UsageKey<'_>, [i64; 7]> = BTreeMap::new();
+    for row in requests {
+        for (call, used) in row.calls.iter().filter_map(|call| Some((call, call.used?))) {
+            let sum = sums.entry(UsageKey::of(row, call)).or_default();
+            for (sum, more) in sum.iter_mut().zip(counts(used)) {
+                *sum = sum.saturating_add(more);
+            }
+        }
+    }
+    let columns: Vec<(UsageKey<'_>, [i64; 7])> = sums.into_iter().collect();
+    let columns: Vec<UsageColumns<'_>> =
+        columns.iter().map(|(key, sums)| UsageColumns { key, sums: *sums }).collect();
+    if columns.is_empty() {
+        return Ok(());
+    }
+    session.execute(
+        "INSERT INTO usage SELECT (u.key->>0)::bigint, u.key->>1, u.key->>2, u.key->>3, u.key->>4, (u.sums->>0)::bigint,
+            (u.sums->>1)::bigint, (u.sums->>2)::bigint, (u.sums->>3)::bigint, (u.sums->>4)::bigint, (u.sums->>5)::bigint,
+            (u.sums->>6)::bigint
+         FROM jsonb_to_recordset($1::text::jsonb) AS u (key jsonb, sums jsonb)
+         ON CONFLICT (day, tenant, project, key, model) DO UPDATE SET
+            calls = usage.calls + excluded.calls, estimated = usage.estimated + excluded.estimated,
+            prompt_tokens = least(usage.prompt_tokens::numeric + excluded.prompt_tokens, 9223372036854775807)::bigint,
+            cached_tokens = least(usage.cached_tokens::numeric + excluded.cached_tokens, 9223372036854775807)::bigint,
+            completion_tokens = least(usage.completion_tokens::numeric + excluded.completion_tokens, 9223372036854775807)::bigint,
+            reasoning_tokens = least(usage.reasoning_tokens::numeric + excluded.reasoning_tokens, 9223372036854775807)::bigint,
+            cost_pico_usd = least(usage.cost_pico_usd::numeric + excluded.cost_pico_usd, 9223372036854775807)::bigint",
+        &[json(&columns)?],
+    )?;
+    Ok(())
+}
+
+/// Requests of a process that was taken to be gone and was not: what they did cost takes the place of what was held.
+fn take_back_interrupted(session: &mut dyn Session, ids: &Value) -> Result<(), DatabaseError> {
+    let taken = rows(
+        session,
+        "SELECT r.arrived_ms, r.tenant, r.project, r.key, c.model, c.cost_pico_usd FROM requests r JOIN calls c ON c.request = r.id
+         WHERE r.code = 'interrupted' AND r.id IN (SELECT id::uuid FROM jsonb_array_elements_text($1::text::jsonb) AS id)
+         FOR UPDATE OF r",
+        std::slice::from_ref(ids),
+        |mut cells| {
+            let (arrived_ms, tenant) = (cells.integer()?, cells.text()?);
+            let (project, key) = (cells.optional_text()?, cells.optional_text()?);
+            Ok((arrived_ms, tenant, project, key, cells.text()?, cells.optional_integer()?))
+        },
+    )?;
+    if taken.is_empty() {
+        return Ok(());
+    }
+    for (arrived_ms, tenant, project, key, model, cost) in &taken {
+        session.execute(
+            "UPDATE usage SET cost_pico_usd = cost_pico_usd - $1, calls = calls - 1, estimated = estimated - 1
+             WHERE day = $2 AND tenant = $3 AND project = $4 AND key = $5 AND model = $6",
+            &[
+                Value::Integer(cost.unwrap_or(0)),
+                Value::Integer(arrived_ms.div_euclid(86_400_000)),
+                tenant.into(),
+                project.as_deref().unwrap_or_default().into(),
+                key.as_deref().unwrap_or_default().into(),
+                model.into(),
+            ],
+        )?;
+    }
+    session.execute(
+        "DELETE FROM requests
+         WHERE code = 'interrupted' AND id IN (SELECT id::uuid FROM jsonb_array_elements_text($1::text::jsonb) AS id)",
+        std::slice::from_ref(ids),
+    )?;
+    Ok(())
+}
+
+/// Takes away what is held for processes that are silent.
+pub(super) fn take_abandoned(session: &mut dyn Session) -> Result<Vec<HoldRow>, DatabaseError> {
+    let silent = format!(
+        "DELETE FROM holds WHERE instance NOT IN (SELECT id FROM instances WHERE seen > now() - {SILENT})
+         RETURNING request, position, at_ms, tenant, project, key, model, pico_usd"
+    );
+    let mut holds = rows(session, &silent, &[], read_hold)?;
+    holds.sort_by_key(|hold| (hold.request, hold.position));
+    session.execute("DELETE FROM instances WHERE seen < now() - interval '1 day'", &[])?;
+    Ok(holds)
+}
+
+fn read_hold(mut cells: Cells) -> Result<HoldRow, DatabaseError> {
+    Ok(HoldRow {
+        request: cells.uuid()?,
+        position: cells.integer()?,
+        at_ms: cells.integer()?,
+        tenant: cells.text()?,
+        project: cells.optional_text()?,
+        key: cells.optional_text()?,
+        model: cells.text()?,
+        pico_usd: cells.integer()?,
+    })
+}
+
+/// This process is there.
+pub(super) fn beat(session: &mut dyn Session, instance: Uuid) -> Result<(), DatabaseError> {
+    let seen = "INSERT INTO instances VALUES ($1, now()) ON CONFLICT (id) DO UPDATE SET seen = now()";
+    session.execute(seen, &[Value::Uuid(instance)]).map(drop)
+}
+
+/// This process ends.
+pub(super) fn leave(session: &mut dyn Session, instance: Uuid) -> Result<(), DatabaseError> {
+    session.execute("DELETE FROM instances WHERE id = $1", &[Value::Uuid(instance)]).map(drop)
+}
+
+fn json(columns: &impl Serialize) -> Result<Value, DatabaseError> {
+    serde_json::to_string(columns).map(Value::Text).map_err(|_| DatabaseError::Shape)
+}
+
+/// A text as PostgreSQL can keep it: it has no room for the end of a text in the middle.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Text<'a>(&'a str);
+
+impl Serialize for Text<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        if self.0.contains('\0') {
+            return serializer.serialize_str(&self.0.replace('\0', "\u{fffd}"));
+        }
+        serializer.serialize_str(self.0)
+    }
+}
+
+fn text(text: &Option<String>) -> Option<Text<'_>> {
+    text.as_deref().map(Text)
+}
+
+#[derive(Serialize)]
+struct RequestColumns<'a> {
+    id: Uuid,
+    arrived_ms: i64,
+    request_id: Text<'a>,
+    tenant: Text<'a>,
+    project: Option<Text<'a>>,
+    key: Option<Text<'a>>,
+    route: Option<Text<'a>>,
+    router: Option<Text<'a>>,
+    decision_us: Option<i64>,
+    candidates: String,
+    model: Option<Text<'a>>,
+    outcome: Text<'a>,
+    code: Option<Text<'a>>,
+    answer_us: Option<i64>,
+    duration_us: i64,
+}
+
+impl<'a> RequestColumns<'a> {
+    fn of(row: &'a Row) -> Self {
+        Self {
+            id: row.id,
+            arrived_ms: row.arrived_ms,
+            request_id: Text(&row.request_id),
+            tenant: Text(&row.tenant),
+            project: text(&row.project),
+            key: text(&row.key),
+            route: text(&row.route),
+            router: text(&row.router),
+            decision_us: row.decision_us,
+            candidates: serde_json::to_string(&row.candidates).unwrap_or_default(),
+            model: text(&row.model),
+            outcome: Text(&row.outcome),
+            code: text(&row.code),
+            answer_us: row.answer_us,
+            duration_us: row.duration_us,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct CallColumns<'a> {
+    request: Uuid,
+    position: i64,
+    model: Text<'a>,
+    #[serde(flatten)]
+    used: Option<UsedRow>,
+}
+
+impl<'a> CallColumns<'a> {
+    fn of(row: &'a Row) -> impl Iterator<Item = Self> {
+        let columns = |(position, call): (usize, &'a Call)| Self {
+            request: row.id,
+            position: whole(position),
+            model: Text(&call.model),
+            used: call.used,
+        };
+        row.calls.iter().enumerate().map(columns)
+    }
+}
+
+#[derive(Serialize)]
+struct HoldColumns<'a> {
+    request: Uuid,
+    position: i64,
+    instance: Uuid,
+    at_ms: i64,
+    tenant: Text<'a>,
+    project: Option<Text<'a>>,
+    key: Option<Text<'a>>,
+    model: Text<'a>,
+    pico_usd: i64,
+}
+
+impl<'a> HoldColumns<'a> {
+    fn of(hold: &'a HoldRow, instance: Uuid) -> Self {
+        Self {
+            request: hold.request,
+            position: hold.position,
+            instance,
+            at_ms: hold.at_ms,
+            tenant: Text(&hold.tenant),
+            project: text(&hold.project),
+            key: text(&hold.key),
+            model: Text(&hold.model),
+            pico_usd: hold.pico_usd,
+        }
+    }
+}
+
+/// Day, tenant, project, key and model.
+#[derive(Serialize, PartialEq, Eq, PartialOrd, Ord)]
+struct UsageKey<'a>(i64, Text<'a>, Text<'a>, Text<'a>, Text<'a>);
+
+impl<'a> UsageKey<'a> {
+    fn of(row: &'a Row, call: &'a Call) -> Self {
+        let name = |name: &'a Option<String>| Text(name.as_deref().unwrap_or_default());
+        let day = row.arrived_ms.div_euclid(86_400_000);
+        Self(day, Text(&row.tenant), name(&row.project), name(&row.key), Text(&call.model))
+    }
+}
+
+#[derive(Serialize)]
+struct UsageColumns<'a> {
+    key: &'a UsageKey<'a>,
+    sums: [i64; 7],
+}
+
+/// What is added up, in the order of the table's columns.
+fn counts(used: UsedRow) -> [i64; 7] {
+    [
+        1,
+        i64::from(used.estimated),
+        used.prompt_tokens,
+        used.cached_tokens,
+        used.completion_tokens,
+        used.reasoning_tokens,
+        used.cost_pico_usd.unwrap_or(0),
+    ]
+}

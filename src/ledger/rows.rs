@@ -1,0 +1,122 @@
+//! The ledger's tables, whichever database they are in.
+
+use std::time::SystemTime;
+
+use uuid::Uuid;
+
+use super::{
+    LedgerError, Record, Spent, postgres,
+    row::{HoldRow, Row, interrupted, milliseconds},
+    sqlite,
+};
+use crate::{
+    budget::Holder,
+    config::{Database, Usd},
+    database::{Connection, DatabaseError, Value, rows},
+};
+
+/// Rows that retention deletes in one transaction: others wait no longer than for this.
+const DELETED_AT_ONCE: u32 = 2_000;
+
+#[derive(Debug)]
+pub(super) struct Rows {
+    connection: Connection,
+    /// The process that writes; none of ours while rows are taken that another one has left.
+    instance: Uuid,
+}
+
+impl Rows {
+    /// Opens a database, and brings it up to this version.
+    pub(super) fn open(database: &Database) -> Result<Self, LedgerError> {
+        Ok(Self { connection: Connection::open(database)?, instance: Uuid::nil() })
+    }
+
+    /// What is written from now on is of this process.
+    pub(super) fn write_as(&mut self, instance: Uuid) -> Result<(), DatabaseError> {
+        self.instance = instance;
+        self.beat()
+    }
+
+    /// Several processes write: each must be heard of.
+    pub(super) fn is_shared(&self) -> bool {
+        matches!(self.connection, Connection::Postgres(_))
+    }
+
+    /// Writes all or nothing. What is there already is not written again.
+    pub(super) fn write(&mut self, records: &[Record]) -> Result<(), DatabaseError> {
+        let instance = self.instance;
+        match &mut self.connection {
+            Connection::Sqlite(connection) => Ok(sqlite::write(connection, records)?),
+            Connection::Postgres(_) if records.is_empty() => Ok(()),
+            shared @ Connection::Postgres(_) => {
+                shared.transaction(|session| postgres::write(session, instance, records))
+            }
+        }
+    }
+
+    /// What is held for processes that are gone is spent: how many requests those were.
+    pub(super) fn settle_abandoned(&mut self, now: SystemTime) -> Result<usize, DatabaseError> {
+        let (now, instance) = (milliseconds(now), self.instance);
+        match &mut self.connection {
+            Connection::Sqlite(connection) => Ok(sqlite::settle_abandoned(connection, now)?),
+            shared @ Connection::Postgres(_) => shared.transaction(|session| {
+                let settled = spent(&postgres::take_abandoned(session)?, now);
+                postgres::write(session, instance, &settled)?;
+                Ok(settled.len())
+            }),
+        }
+    }
+
+    /// What was spent on this day and since; what is held for other processes is taken to be.
+    pub(super) fn spent_since(&mut self, day: i64, instance: Uuid) -> Result<Vec<Spent>, DatabaseError> {
+        let name = |text: Option<String>| text.filter(|text| !text.is_empty()).map(Into::into);
+        let read = |mut cells: crate::database::Cells| {
+            let tenant = cells.text()?;
+            let by = Holder {
+                tenant: tenant.into(),
+                project: name(cells.optional_text()?),
+                key: name(cells.optional_text()?),
+            };
+            let (day, pico) = (cells.integer()?, cells.integer()?);
+            Ok(Spent { by, day, amount: Usd::from_pico(u128::try_from(pico).unwrap_or(0)) })
+        };
+        let is_shared = self.is_shared();
+        let session = self.connection.session();
+        let spent = "SELECT tenant, project, key, day, cost_pico_usd FROM usage WHERE day >= $1 AND cost_pico_usd > 0";
+        let mut found = rows(session, spent, &[day.into()], read)?;
+        if is_shared {
+            let held = "SELECT tenant, project, key, at_ms / 86400000, pico_usd FROM holds WHERE at_ms / 86400000 >= $1 AND instance <> $2";
+            found.extend(rows(session, held, &[day.into(), Value::Uuid(instance)], read)?);
+        }
+        Ok(found)
+    }
+
+    /// Deletes some of the rows from before a time; whether there may be more.
+    pub(super) fn forget_before(&mut self, arrived_ms: i64) -> Result<bool, DatabaseError> {
+        let old = "DELETE FROM requests WHERE id IN (SELECT id FROM requests WHERE arrived_ms < $1 LIMIT $2)";
+        let values = [Value::Integer(arrived_ms), Value::Integer(DELETED_AT_ONCE.into())];
+        Ok(self.connection.session().execute(old, &values)? == u64::from(DELETED_AT_ONCE))
+    }
+
+    /// This process is there.
+    pub(super) fn beat(&mut self) -> Result<(), DatabaseError> {
+        if !self.is_shared() {
+            return Ok(());
+        }
+        postgres::beat(self.connection.session(), self.instance)
+    }
+
+    /// This process ends, and has left nothing behind.
+    pub(super) fn leave(&mut self) -> Result<(), DatabaseError> {
+        if !self.is_shared() {
+            return Ok(());
+        }
+        postgres::leave(self.connection.session(), self.instance)
+    }
+}
+
+/// The rows of requests of which only what was held is known.
+pub(super) fn spent(holds: &[HoldRow], now_ms: i64) -> Vec<Record> {
+    let rows = holds.chunk_by(|a, b| a.request == b.request).filter_map(|holds| interrupted(holds, now_ms));
+    rows.map(|row: Row| Record::Request(Box::new(row))).collect()
+}

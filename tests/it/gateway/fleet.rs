@@ -1,0 +1,316 @@
+//! Several gateways on one PostgreSQL: one ledger, the same keys, and nothing lost when a gateway or the database goes.
+
+use std::{
+    fs,
+    path::Path,
+    process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use pointsman::{
+    config::Database,
+    ledger::{
+        Ledger,
+        row::{Call, Row, UsedRow},
+    },
+    openai::usage::Usage,
+    secret::Secret,
+    telemetry::metrics::Metrics,
+};
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+use uuid::Uuid;
+
+use super::ledger::serve;
+use crate::{
+    answers::{answer, chat, chat_stream, done, finish, usage, word},
+    cli::{run, status, stderr, stdout},
+    client::{Client, KEY, get, post},
+    postgres::Server,
+    stand::{Setup, Stand},
+    upstream::{Gate, PATIENCE, Script, Upstream},
+};
+
+const PRICE: &str = "price: {input: 1, output: 2}";
+
+async fn replica(upstream: &Upstream, server: &Server, folder: &Path, name: &str) -> Stand {
+    Setup::new()
+        .model("m", &upstream.base_url(), PRICE)
+        .top(&format!("database: {}\nspill: {}", server.url(), folder.join(name).display()))
+        .top("admin_keys: [{key: operator}]")
+        .routes("{auto: {models: [m], retry: {max: 0}}}")
+        .tenants(&format!("{{t: {{keys: [{{key: {KEY}, name: ci}}], pool: [m]}}}}"))
+        .start()
+        .await
+}
+
+async fn replicas(upstream: &Upstream, server: &Server, folder: &Path) -> [Stand; 3] {
+    [
+        replica(upstream, server, folder, "a").await,
+        replica(upstream, server, folder, "b").await,
+        replica(upstream, server, folder, "c").await,
+    ]
+}
+
+/// Whole, streamed and failed answers in turn; what each reports is billed.
+async fn paid() -> (Upstream, Arc<AtomicU64>) {
+    let billed = Arc::new(AtomicU64::new(0));
+    let (bill, number_of) = (Arc::clone(&billed), AtomicU64::new(0));
+    let upstream = Upstream::playing(move |request| {
+        let pay = |prompt: u64, completion: u64| {
+            bill.fetch_add(prompt + 2 * completion, Ordering::Relaxed);
+        };
+        if request.text().contains("\"stream\"") {
+            pay(100, 10);
+            return Script::events(&[word("x"), finish(0), usage(100, 10), done()]);
+        }
+        match number_of.fetch_add(1, Ordering::Relaxed) % 3 {
+            0 => Script::json(500, "{}"),
+            _ => {
+                pay(7, 3);
+                Script::json(200, &answer("x"))
+            }
+        }
+    })
+    .await;
+    (upstream, billed)
+}
+
+/// So many requests, half of them streams, over as many connections as there are replicas.
+async fn load(replicas: &[Stand], each: usize) {
+    let mut load = JoinSet::new();
+    for replica in replicas {
+        let address = replica.address;
+        load.spawn(async move {
+            let mut client = Client::connect(address).await;
+            for place in 0..each {
+                let body = if place % 2 == 0 { chat("m") } else { chat_stream("auto") };
+                client.send(post("/v1/chat/completions", body)).await.text().await;
+            }
+        });
+    }
+    load.join_all().await;
+}
+
+/// A request of an operator's.
+async fn operator(stand: &Stand, method: &str, path: &str, body: &Value) -> (u16, Value) {
+    let mut request = post(path, body.to_string());
+    *request.method_mut() = method.parse().unwrap();
+    request.headers_mut().insert("authorization", "Bearer operator".parse().unwrap());
+    let mut reply = Client::connect(stand.admin).await.last(request).await;
+    let status = reply.status.as_u16();
+    (status, serde_json::from_str(&reply.text().await).unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn three_gateways_have_one_ledger_and_the_same_keys() {
+    let Some(server) = Server::start().await else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let (upstream, billed) = paid().await;
+    let replicas = replicas(&upstream, &server, folder.path()).await;
+    load(&replicas, 60).await;
+    server.until("SELECT count(*) FROM requests", 180, PATIENCE).await;
+    let cost = i64::try_from(billed.load(Ordering::Relaxed)).unwrap() * 1_000_000;
+    assert_eq!(server.number("SELECT sum(cost_pico_usd)::bigint FROM calls").await, cost);
+    assert_eq!(server.number("SELECT sum(cost_pico_usd)::bigint FROM usage WHERE key = 'ci'").await, cost);
+    let (status_code, report) =
+        operator(&replicas[1], "GET", "/admin/usage?by=tenant,day", &json!(null)).await;
+    assert_eq!((status_code, &report["total"]["cost_pico_usd"]), (200, &json!(cost)));
+
+    // A key made here is one there, and none any more once it is revoked.
+    let wanted = json!({"tenant": "t", "name": "new", "budget": [{"usd": 5, "per": "day"}]});
+    let (status_code, made) = operator(&replicas[0], "POST", "/admin/keys", &wanted).await;
+    assert_eq!(status_code, 201, "{made}");
+    let with_key = |stand: &Stand, secret: String| {
+        let address = stand.address;
+        async move {
+            let mut request = get("/v1/models");
+            request.headers_mut().insert("authorization", format!("Bearer {secret}").parse().unwrap());
+            Client::connect(address).await.last(request).await.status.as_u16()
+        }
+    };
+    let secret = made["key"].as_str().unwrap().to_owned();
+    let within_a_second = |wanted: u16| {
+        let (secret, replicas) = (secret.clone(), &replicas);
+        async move {
+            for replica in replicas {
+                let begun = Instant::now();
+                while with_key(replica, secret.clone()).await != wanted {
+                    assert!(begun.elapsed() < PATIENCE, "not {wanted}");
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            }
+        }
+    };
+    within_a_second(200).await;
+    let (_, kept) = operator(&replicas[2], "GET", "/admin/keys", &json!(null)).await;
+    assert_eq!(kept["keys"][0]["name"], "new");
+    let path = format!("/admin/keys/{}", made["id"].as_str().unwrap());
+    assert_eq!(operator(&replicas[2], "DELETE", &path, &json!(null)).await.0, 200);
+    within_a_second(401).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_command_line_reads_the_servers_ledger() {
+    let Some(server) = Server::start().await else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let usage_of = || run(&["usage", "--database", &server.url(), "--format", "json"]);
+    let none = usage_of();
+    assert!(status(&none) == 1 && stderr(&none).contains("is no ledger"), "{}", stderr(&none));
+    let (upstream, billed) = paid().await;
+    let stand = replica(&upstream, &server, folder.path(), "a").await;
+    load(std::slice::from_ref(&stand), 30).await;
+    server.until("SELECT count(*) FROM requests", 30, PATIENCE).await;
+    let report: Value = serde_json::from_str(&stdout(&usage_of())).unwrap();
+    let cost = billed.load(Ordering::Relaxed) * 1_000_000;
+    assert_eq!(report["total"]["cost_pico_usd"], cost);
+    let exported = run(&["ledger", "export", "--database", &server.url(), "--format", "jsonl"]);
+    let lines: Vec<Value> =
+        stdout(&exported).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 30);
+    let sum: u64 = lines.iter().filter_map(|line| line["cost_pico_usd"].as_u64()).sum();
+    assert_eq!(sum, cost);
+    let nobody = run(&["usage", "--database", "postgres://me:s3cret@127.0.0.1:1/x", "--format", "json"]);
+    let told = stderr(&nobody);
+    assert!(
+        status(&nobody) == 1 && told.contains("postgres://me@127.0.0.1:1/x") && !told.contains("s3cret"),
+        "{told}"
+    );
+}
+
+/// What no honest upstream says and no honest client sends: as a killed process has left it in its file.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_server_cannot_keep_is_kept_as_near_as_it_can() {
+    let Some(server) = Server::start().await else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let spill = folder.path().join("spill");
+    let most = UsedRow { cost_pico_usd: Some(i64::MAX), ..UsedRow::of(Usage::of(u64::MAX, 1)) };
+    let row = |request_id: &str| Row {
+        id: Uuid::now_v7(),
+        arrived_ms: 86_400_000,
+        request_id: request_id.to_owned(),
+        tenant: "t'\"\\\u{1f600}".to_owned(),
+        project: None,
+        key: Some(String::new()),
+        route: None,
+        router: None,
+        decision_us: None,
+        candidates: vec![("m".to_owned(), f64::MAX)],
+        model: None,
+        outcome: "ok".to_owned(),
+        code: None,
+        answer_us: None,
+        duration_us: i64::MAX,
+        calls: vec![
+            Call { model: "m".to_owned(), used: Some(most) },
+            Call { model: "n".to_owned(), used: None },
+        ],
+    };
+    let twice = row("a\0b");
+    let lines = [twice.clone(), twice, row("\\u0000")].map(|row| format!("{}\n", json!({"Request": row})));
+    fs::write(&spill, lines.concat()).unwrap();
+    let database = Database::Postgres { url: Secret::new(server.url()), spill };
+    let opened = tokio::task::spawn_blocking(move || {
+        Ledger::open(&database, None, Arc::new(Metrics::new().unwrap())).unwrap().end();
+    });
+    opened.await.unwrap();
+    let ids = server.texts("SELECT request_id FROM requests ORDER BY id").await;
+    assert_eq!(ids, ["a\u{fffd}b", "\\u0000"]);
+    assert_eq!(server.texts("SELECT tenant FROM usage").await, ["t'\"\\\u{1f600}"]);
+    assert_eq!(server.number("SELECT cost_pico_usd FROM usage").await, i64::MAX);
+    assert_eq!(server.number("SELECT count(*) FROM calls").await, 4);
+    assert_eq!(server.number("SELECT count(*) FROM instances").await, 0, "it has told that it ended");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stopped_server_takes_no_request_away_and_no_row() {
+    let Some(mut server) = Server::start().await else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let (upstream, billed) = paid().await;
+    let replicas = replicas(&upstream, &server, folder.path()).await;
+    load(&replicas, 20).await;
+    server.stop();
+    // All are answered as before: nothing on a request's way waits for the database.
+    load(&replicas, 200).await;
+    let (status_code, told) = operator(&replicas[0], "GET", "/admin/usage", &json!(null)).await;
+    assert_eq!((status_code, &told["error"]["code"]), (500, &json!("ledger_unreadable")), "{told}");
+    let spilled = |name: &str| fs::metadata(folder.path().join(name)).unwrap().len();
+    let begun = Instant::now();
+    while ["a", "b", "c"].iter().any(|name| spilled(name) == 0) {
+        assert!(begun.elapsed() < PATIENCE, "rows never came to the files");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    server.resume().await;
+    load(&replicas, 20).await;
+    server.until("SELECT count(*) FROM requests", 3 * 240, PATIENCE).await;
+    let cost = i64::try_from(billed.load(Ordering::Relaxed)).unwrap() * 1_000_000;
+    assert_eq!(server.number("SELECT sum(cost_pico_usd)::bigint FROM calls").await, cost);
+    assert_eq!(server.number("SELECT sum(cost_pico_usd)::bigint FROM usage").await, cost);
+    let begun = Instant::now();
+    while ["a", "b", "c"].iter().any(|name| spilled(name) > 0) {
+        assert!(begun.elapsed() < PATIENCE, "rows stay in the files");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// What was held for a process that is gone is spent; if it was not gone after all, what it did spend takes its place.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_silent_gateway_holds_is_spent_until_it_speaks_again() {
+    let Some(server) = Server::start().await else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let gate = Gate::default();
+    let held = gate.clone();
+    let upstream = Upstream::playing(move |_| {
+        Script::stream()
+            .chunk(word("four"))
+            .wait(&held)
+            .chunk(finish(0))
+            .chunk(usage(5, 4))
+            .chunk(done())
+            .end()
+    })
+    .await;
+    let config = |name: &str| {
+        let yaml = format!(
+            "listen: 127.0.0.1:0\nadmin_listen: 127.0.0.1:0\ndatabase: {}\nspill: {name}.spill\n\
+             models: {{m: {{base_url: \"{}\", price: {{input: 0, output: 1}}}}}}\nroutes: {{auto: {{models: [m]}}}}\n\
+             tenants: {{t: {{keys: [{{key: {KEY}}}], pool: [m], budget: {{usd: 1, per: total}}}}}}\n",
+            server.url(),
+            upstream.base_url()
+        );
+        let path = folder.path().join(format!("{name}.yaml"));
+        fs::write(&path, yaml).unwrap();
+        path
+    };
+    let (stopped, public, _) = serve(&config("stopped"));
+    let bounded = chat_stream("m").replace("\"messages\"", "\"max_tokens\":100,\"messages\"");
+    let mut reply = Client::connect(public).await.last(post("/v1/chat/completions", bounded)).await;
+    reply.until("four").await;
+    server.until("SELECT count(*) FROM holds", 1, PATIENCE).await;
+    let signal = |name: &str| {
+        assert!(Command::new("kill").args([name, &stopped.0.id().to_string()]).status().unwrap().success());
+    };
+    signal("-STOP");
+    let (_other, _, admin) = serve(&config("other"));
+    // From the start, the other one takes what is held to be spent.
+    let spent = async |admin| {
+        let text = Client::connect(admin).await.last(get("/metrics")).await.text().await;
+        crate::stand::values(&text, "pointsman_budget_spent_usd", &[])[0].parse::<f64>().unwrap()
+    };
+    assert!((spent(admin).await - 100e-6).abs() < 1e-12);
+    server.until("SELECT count(*) FROM requests WHERE code = 'interrupted'", 1, PATIENCE * 2).await;
+    assert_eq!(server.number("SELECT count(*) FROM holds").await, 0);
+    assert_eq!(server.number("SELECT sum(cost_pico_usd)::bigint FROM usage").await, 100_000_000);
+    signal("-CONT");
+    gate.open();
+    let rest = reply.text().await;
+    assert!(rest.contains("[DONE]"), "{rest}");
+    server.until("SELECT count(*) FROM requests WHERE outcome = 'ok'", 1, PATIENCE).await;
+    assert_eq!(server.texts("SELECT outcome FROM requests").await, ["ok"]);
+    assert_eq!(server.number("SELECT sum(cost_pico_usd)::bigint FROM usage").await, 4_000_000);
+    assert_eq!(server.number("SELECT sum(calls)::bigint FROM usage").await, 1);
+}
