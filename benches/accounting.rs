@@ -13,7 +13,7 @@ use pointsman::{
     budget::{BudgetRule, Budgets, Holder, Period, Purse},
     config::{Database, Price, TenantLimits, TokenPrice, Usd},
     ledger::{
-        Ledger,
+        HeldFor, Ledger,
         row::{HoldRow, milliseconds},
     },
     money,
@@ -141,7 +141,7 @@ impl Stand {
         let hold = self.purse.as_ref().map(|purse| {
             let most = money::prompt_at_most(&self.price, 1200).plus(money::answer_at_most(&self.price, 400));
             let hold = purse.hold(most, now).expect("the budget is large enough");
-            if let (Some(ledger), Some(request)) = (self.books.ledger(), bill.row()) {
+            let written = self.books.ledger().zip(bill.row()).map(|(ledger, request)| {
                 let tenant = self.tenant.to_string();
                 let (key, model) = (Some(self.key.to_string()), self.model.to_string());
                 let row = HoldRow {
@@ -152,15 +152,17 @@ impl Stand {
                     project: None,
                     key,
                     model,
-                    pico_usd: 7,
+                    pico_usd: 0,
                 };
-                ledger.hold(row).expect("the queue is long enough");
-            }
-            hold
+                let written = HeldFor::new(Arc::clone(ledger), row);
+                written.write(most).expect("the queue is long enough");
+                written
+            });
+            (hold, written)
         });
         let meter = bill.call(&self.model, Some(self.price), 300);
-        if let Some(hold) = hold {
-            meter.secure(hold, None);
+        if let Some((hold, written)) = hold {
+            meter.secure(hold, None, written);
         }
         meter.send();
         meter.report(Usage::of(310, 120));

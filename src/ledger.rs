@@ -115,6 +115,30 @@ impl Slot {
     }
 }
 
+/// Money held for a call, as it is written down: again whenever it is more.
+#[derive(Debug)]
+pub struct HeldFor {
+    ledger: Arc<Ledger>,
+    row: HoldRow,
+}
+
+impl HeldFor {
+    /// For the call of this row, whose amount does not count.
+    #[must_use]
+    pub fn new(ledger: Arc<Ledger>, row: HoldRow) -> Self {
+        Self { ledger, row }
+    }
+
+    /// So much is held now.
+    ///
+    /// # Errors
+    /// When there is no place.
+    pub fn write(&self, amount: Usd) -> Result<(), Full> {
+        let hold = HoldRow { pico_usd: row::whole(amount.pico()), ..self.row.clone() };
+        self.ledger.queue().ok_or(Full)?.try_send(Record::Hold(hold)).map_err(|_| Full)
+    }
+}
+
 /// No place in the queue: the database and the disk are slower than the requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Full;
@@ -179,14 +203,6 @@ impl Ledger {
         let queue = self.queue().ok_or(Full)?;
         let place = queue.try_reserve_owned().map_err(|_| Full)?;
         Ok(Slot { id: Uuid::now_v7(), place })
-    }
-
-    /// Writes down that money is held for a call.
-    ///
-    /// # Errors
-    /// When there is no place.
-    pub fn hold(&self, hold: HoldRow) -> Result<(), Full> {
-        self.queue().ok_or(Full)?.try_send(Record::Hold(hold)).map_err(|_| Full)
     }
 
     /// What was spent on this day and since, by whom and on which day.

@@ -11,7 +11,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
-use super::{Cells, DatabaseError, Session, Value};
+use super::{Cells, DatabaseError, Session, Value, rows};
 use crate::{
     config::{PostgresUrl, UpstreamTls, explained},
     upstream::tls,
@@ -195,18 +195,7 @@ impl Postgres {
 
     /// The version of the database, where it is one of ours.
     pub(crate) fn version(&mut self) -> Result<Option<i64>, DatabaseError> {
-        let (mut is_ours, mut found) = (false, None);
-        self.query("SELECT to_regclass('pointsman_version') IS NOT NULL", &[], &mut |mut cells| {
-            is_ours = cells.integer()? != 0;
-            Ok(())
-        })?;
-        if is_ours {
-            self.query("SELECT number FROM pointsman_version", &[], &mut |mut cells| {
-                found = Some(cells.integer()?);
-                Ok(())
-            })?;
-        }
-        Ok(found)
+        self.transaction(version)
     }
 
     /// Brings the database up to this version; the version that it has then. Later ones are left alone.
@@ -217,12 +206,11 @@ impl Postgres {
                 &[Value::Integer(MIGRATION_LOCK)],
                 &mut |_| Ok(()),
             )?;
-            session.execute("CREATE TABLE IF NOT EXISTS pointsman_version (number BIGINT NOT NULL)", &[])?;
-            let mut at = 0;
-            session.query("SELECT number FROM pointsman_version", &[], &mut |mut cells| {
-                at = cells.integer()?;
-                Ok(())
-            })?;
+            let found = version(session)?;
+            if found.is_none() {
+                session.execute("CREATE TABLE pointsman_version (number BIGINT NOT NULL)", &[])?;
+            }
+            let at = found.unwrap_or(0);
             let known = i64::from(Self::VERSION);
             if at >= known {
                 return Ok(at);
@@ -250,6 +238,14 @@ fn in_transaction<T, E: From<DatabaseError>>(
     let done = work(&mut Open { waiter, transaction: &transaction })?;
     waiter.answer(transaction.commit())?;
     Ok(done)
+}
+
+fn version(session: &mut dyn Session) -> Result<Option<i64>, DatabaseError> {
+    let one = |mut cells: Cells| cells.integer();
+    let is_ours = rows(session, "SELECT to_regclass('pointsman_version') IS NOT NULL", &[], one)? == [1];
+    let found =
+        if is_ours { rows(session, "SELECT number FROM pointsman_version", &[], one)? } else { Vec::new() };
+    Ok(found.first().copied())
 }
 
 /// A transaction that is on.

@@ -217,8 +217,8 @@ impl Pursuit {
     ) -> impl Future<Output = Tried> + Send + use<> {
         let (call, deadline) = (Arc::clone(&self.call), self.deadline);
         let meter = self.bill.call(&model.name, model.price, call.prompt_tokens);
-        if let Some(Secured { hold, unbounded_answers }) = secured {
-            meter.secure(hold, unbounded_answers);
+        if let Some(Secured { hold, unbounded_answers, written }) = secured {
+            meter.secure(hold, unbounded_answers, written);
         }
         async move {
             let called = Instant::now();

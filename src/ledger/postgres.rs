@@ -31,19 +31,23 @@ pub(super) fn write(
     if !requests.is_empty() {
         write_requests(session, &requests)?;
     }
-    let holds: Vec<HoldColumns<'_>> = records
-        .iter()
-        .filter_map(|record| match record {
-            Record::Hold(hold) => Some(HoldColumns::of(hold, instance)),
-            Record::Request(_) => None,
-        })
-        .collect();
+    // Of a call for which more was held and more again, the most.
+    let mut most: BTreeMap<(Uuid, i64), &HoldRow> = BTreeMap::new();
+    for record in records {
+        if let Record::Hold(hold) = record {
+            let known = most.entry((hold.request, hold.position)).or_insert(hold);
+            *known = if hold.pico_usd > known.pico_usd { hold } else { known };
+        }
+    }
+    let holds: Vec<HoldColumns<'_>> =
+        most.into_values().map(|hold| HoldColumns::of(hold, instance)).collect();
     if !holds.is_empty() {
         // Not for a request that has ended: its row may have been written before.
         session.execute(
             "INSERT INTO holds SELECT h.* FROM jsonb_to_recordset($1::text::jsonb) AS h (request uuid, position bigint,
                 instance uuid, at_ms bigint, tenant text, project text, key text, model text, pico_usd bigint)
-             WHERE NOT EXISTS (SELECT 1 FROM requests WHERE id = h.request) ON CONFLICT DO NOTHING",
+             WHERE NOT EXISTS (SELECT 1 FROM requests WHERE id = h.request)
+             ON CONFLICT (request, position) DO UPDATE SET pico_usd = greatest(holds.pico_usd, excluded.pico_usd)",
             &[json(&holds)?],
         )?;
     }

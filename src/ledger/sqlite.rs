@@ -136,8 +136,9 @@ fn write_call(
 fn write_hold(transaction: &Transaction<'_>, hold: &HoldRow) -> rusqlite::Result<()> {
     // Not for a request that has ended: its row may have been written before.
     let mut insert = transaction.prepare_cached(
-        "INSERT OR IGNORE INTO holds SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8
-         WHERE NOT EXISTS (SELECT 1 FROM requests WHERE id = ?1)",
+        "INSERT INTO holds SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8
+         WHERE NOT EXISTS (SELECT 1 FROM requests WHERE id = ?1)
+         ON CONFLICT DO UPDATE SET pico_usd = max(pico_usd, excluded.pico_usd)",
     )?;
     insert.execute(params![
         hold.request,

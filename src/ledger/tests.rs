@@ -60,6 +60,10 @@ fn hold(request: Uuid, pico: i64) -> HoldRow {
     }
 }
 
+fn held(ledger: &Arc<Ledger>, row: HoldRow, pico: u128) {
+    HeldFor::new(Arc::clone(ledger), row).write(Usd::from_pico(pico)).unwrap();
+}
+
 fn write(ledger: &Ledger, key: Option<&str>, pico: i64) -> Uuid {
     let slot = ledger.slot().unwrap();
     let id = slot.id;
@@ -118,18 +122,19 @@ fn what_is_held_when_a_process_ends_is_spent() {
     let path = folder.path().join("ledger.db");
     let ledger = open(&path);
     let ended = ledger.slot().unwrap();
-    ledger.hold(hold(ended.id, 100)).unwrap();
+    held(&ledger, hold(ended.id, 0), 100);
     let row = row(ended.id, Some("k"), 5);
     ended.write(row);
     let on_its_way = ledger.slot().unwrap();
-    for (position, pico) in [(0, 20), (1, 30)] {
-        ledger.hold(HoldRow { position, ..hold(on_its_way.id, pico) }).unwrap();
+    // As more is held, more is written down.
+    for (position, pico) in [(0, 10), (1, 30), (0, 20), (0, 15)] {
+        held(&ledger, HoldRow { position, ..hold(on_its_way.id, 0) }, pico);
     }
     // As a killed process leaves it: never ended.
     let id = on_its_way.id;
     std::mem::forget((on_its_way, Arc::clone(&ledger)));
     let begun = std::time::Instant::now();
-    while number(&path, "SELECT count(*) FROM holds") < 2 {
+    while number(&path, "SELECT ifnull(sum(pico_usd), 0) FROM holds WHERE tenant = 't'") < 50 {
         assert!(begun.elapsed() < Duration::from_secs(10));
         std::thread::yield_now();
     }

@@ -10,6 +10,7 @@ use uuid::Uuid;
 use crate::{
     budget::{Hold, OverBudget},
     config::{Price, Usd},
+    ledger::HeldFor,
     money,
     openai::{characters, usage::Usage},
 };
@@ -71,6 +72,8 @@ struct Secured {
     hold: Hold,
     /// The tokens of an answer without a bound that the hold is for so far.
     covered: Option<Mutex<u64>>,
+    /// Where it is written down what is held.
+    written: Option<HeldFor>,
 }
 
 /// Tokens of an answer that nothing bounds, for which money is held at a time.
@@ -133,9 +136,10 @@ impl Meter {
     }
 
     /// The call is paid for out of this; for each of `answers` that nothing bounds, a first step is in it.
-    pub fn secure(&self, hold: Hold, unbounded_answers: Option<u64>) {
+    /// Where it is written down, it is anew with every further step.
+    pub fn secure(&self, hold: Hold, unbounded_answers: Option<u64>, written: Option<HeldFor>) {
         let covered = unbounded_answers.map(|answers| Mutex::new(answers.saturating_mul(STEP_TOKENS)));
-        let _ = self.secured.set(Secured { hold, covered });
+        let _ = self.secured.set(Secured { hold, covered, written });
     }
 
     /// Holds more for an answer that nothing bounds, once half of the last step is written.
@@ -143,7 +147,9 @@ impl Meter {
     /// # Errors
     /// When a budget does not allow it: the answer must end.
     pub fn cover(&self, characters: u64) -> Result<(), OverBudget> {
-        let Some(Secured { hold, covered: Some(covered) }) = self.secured.get() else { return Ok(()) };
+        let Some(Secured { hold, covered: Some(covered), written }) = self.secured.get() else {
+            return Ok(());
+        };
         let Some(price) = &self.price else { return Ok(()) };
         let mut covered = covered.lock().unwrap_or_else(PoisonError::into_inner);
         let needed = characters::tokens(characters).saturating_add(STEP_TOKENS / 2);
@@ -151,6 +157,8 @@ impl Meter {
             let steps = (needed - *covered).div_ceil(STEP_TOKENS).saturating_mul(STEP_TOKENS);
             hold.extend(money::answer_at_most(price, steps), SystemTime::now())?;
             *covered = covered.saturating_add(steps);
+            // Where there is no place for it, what was written before holds: the answer does not end for that.
+            let _ = written.as_ref().map(|written| written.write(hold.amount()));
         }
         Ok(())
     }

@@ -1,6 +1,6 @@
 //! What a call may cost, held of the caller's budgets before it is made.
 
-use std::time::SystemTime;
+use std::{sync::Arc, time::SystemTime};
 
 use super::Pursuit;
 use crate::{
@@ -8,7 +8,7 @@ use crate::{
     config::Usd,
     http::error::AttemptFault,
     ledger::{
-        Full,
+        HeldFor,
         row::{HoldRow, milliseconds, whole},
     },
     money,
@@ -25,6 +25,8 @@ pub(super) struct Secured {
     pub(super) hold: Hold,
     /// How many answers it brings that nothing bounds: more is held as they are written.
     pub(super) unbounded_answers: Option<u64>,
+    /// Where it is written down.
+    pub(super) written: Option<HeldFor>,
 }
 
 /// Tokens for which money is held where an answer has no bound and comes in one piece: nothing can be held as it is written.
@@ -64,18 +66,19 @@ impl Pursuit {
         let amount = money::prompt_at_most(price, prompt).plus(answers);
         let now = SystemTime::now();
         let hold = purse.hold(amount, now).map_err(AttemptFault::OverBudget)?;
-        if self.write_down(model, amount, now).is_err() {
+        let written = self.written_down(model, now);
+        if written.as_ref().is_some_and(|written| written.write(amount).is_err()) {
             hold.settle(Usd::ZERO);
             return Err(AttemptFault::Unavailable { retry_after: None });
         }
-        Ok(Some(Secured { hold, unbounded_answers }))
+        Ok(Some(Secured { hold, unbounded_answers, written }))
     }
 
     /// For whoever comes after this process, should it be killed.
-    fn write_down(&self, model: &Model, amount: Usd, now: SystemTime) -> Result<(), Full> {
-        let (Some(ledger), Some(request)) = (self.app.books.ledger(), self.bill.row()) else { return Ok(()) };
+    fn written_down(&self, model: &Model, now: SystemTime) -> Option<HeldFor> {
+        let (ledger, request) = (self.app.books.ledger()?, self.bill.row()?);
         let Caller { project, key, .. } = &*self.call.caller;
-        ledger.hold(HoldRow {
+        let row = HoldRow {
             request,
             position: whole(self.bill.meters().len()),
             at_ms: milliseconds(now),
@@ -83,7 +86,8 @@ impl Pursuit {
             project: project.as_deref().map(str::to_owned),
             key: key.as_deref().map(str::to_owned),
             model: model.name.to_string(),
-            pico_usd: whole(amount.pico()),
-        })
+            pico_usd: 0,
+        };
+        Some(HeldFor::new(Arc::clone(ledger), row))
     }
 }

@@ -266,6 +266,7 @@ async fn what_a_silent_gateway_holds_is_spent_until_it_speaks_again() {
     let held = gate.clone();
     let upstream = Upstream::playing(move |_| {
         Script::stream()
+            .chunk(word(&"word ".repeat(150)))
             .chunk(word("four"))
             .wait(&held)
             .chunk(finish(0))
@@ -287,10 +288,10 @@ async fn what_a_silent_gateway_holds_is_spent_until_it_speaks_again() {
         path
     };
     let (stopped, public, _) = serve(&config("stopped"));
-    let bounded = chat_stream("m").replace("\"messages\"", "\"max_tokens\":100,\"messages\"");
-    let mut reply = Client::connect(public).await.last(post("/v1/chat/completions", bounded)).await;
+    // Without a bound, what is held grows with the answer: from 256 tokens to 512.
+    let mut reply = Client::connect(public).await.last(post("/v1/chat/completions", chat_stream("m"))).await;
     reply.until("four").await;
-    server.until("SELECT count(*) FROM holds", 1, PATIENCE).await;
+    server.until("SELECT sum(pico_usd)::bigint FROM holds", 512_000_000, PATIENCE).await;
     let signal = |name: &str| {
         assert!(Command::new("kill").args([name, &stopped.0.id().to_string()]).status().unwrap().success());
     };
@@ -301,10 +302,10 @@ async fn what_a_silent_gateway_holds_is_spent_until_it_speaks_again() {
         let text = Client::connect(admin).await.last(get("/metrics")).await.text().await;
         crate::stand::values(&text, "pointsman_budget_spent_usd", &[])[0].parse::<f64>().unwrap()
     };
-    assert!((spent(admin).await - 100e-6).abs() < 1e-12);
+    assert!((spent(admin).await - 512e-6).abs() < 1e-12);
     server.until("SELECT count(*) FROM requests WHERE code = 'interrupted'", 1, PATIENCE * 2).await;
     assert_eq!(server.number("SELECT count(*) FROM holds").await, 0);
-    assert_eq!(server.number("SELECT sum(cost_pico_usd)::bigint FROM usage").await, 100_000_000);
+    assert_eq!(server.number("SELECT sum(cost_pico_usd)::bigint FROM usage").await, 512_000_000);
     signal("-CONT");
     gate.open();
     let rest = reply.text().await;

@@ -125,6 +125,39 @@ async fn a_client_that_leaves_has_a_row_too() {
     assert_eq!(number(&path, "SELECT count(*) FROM holds"), 0);
 }
 
+/// The end of an answer waits for no database: while it takes nothing, answers end, their permits are free, and others are let in.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_answer_waits_for_a_database_that_takes_no_rows() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ledger.db");
+    let upstream = Upstream::playing(|request| match request.text().contains("\"stream\"") {
+        true => Script::events(&[word("x"), finish(0), usage(1, 1), done()]),
+        false => Script::json(200, &answer("x")),
+    })
+    .await;
+    let stand =
+        stand(&upstream, &path, ", budget: {usd: 1, per: day}, limits: {concurrency: 1, rpm: 1000000}").await;
+    stand.chat(chat("m")).await.text().await;
+    rows(&path, 1).await;
+    let lock = Connection::open(&path).unwrap();
+    lock.execute_batch("BEGIN IMMEDIATE").unwrap();
+    // One after the other, each in the only place that the tenant has: all of them within the time that the writer waits.
+    let begun = Instant::now();
+    let mut answered = 0;
+    while answered < 200 || begun.elapsed() < Duration::from_millis(300) {
+        let body = if answered % 2 == 0 { chat("m") } else { chat_stream("m") };
+        let mut reply = stand.chat(body).await;
+        let text = reply.text().await;
+        assert_eq!(reply.status, 200, "{text}");
+        assert!(answered % 2 == 0 || text.ends_with("data: [DONE]\n\n"), "{text}");
+        stand.eventually("a free place", || stand.app.metrics.in_flight.get() == 0).await;
+        answered += 1;
+    }
+    assert_eq!(number(&path, "SELECT count(*) FROM requests"), 1, "nothing was taken meanwhile");
+    lock.execute_batch("COMMIT").unwrap();
+    rows(&path, 1 + answered).await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_budget_remembers_what_was_spent_before() {
     let folder = tempfile::tempdir().unwrap();
