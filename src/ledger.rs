@@ -68,8 +68,16 @@ pub enum LedgerError {
         /// Why.
         source: std::io::Error,
     },
+    /// The same, of one that the configuration can name.
+    #[error("{} cannot be used: {source}; `spill` in the configuration names another file", .path.display())]
+    NamedSpill {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
     /// It is another process's.
-    #[error("{} is another process's: name another file by `spill:`", .path.display())]
+    #[error("{} is another process's: `spill` in the configuration names another file", .path.display())]
     SpillTaken {
         /// The file.
         path: PathBuf,

@@ -173,6 +173,8 @@ impl Postgres {
         if let Some(runtime) = &self.waiter.0 {
             self.tasks.spawn_on(async move { drop(connection.await) }, runtime.handle());
         }
+        // What a process that stands still has begun holds nobody up.
+        self.waiter.answer(client.batch_execute("SET idle_in_transaction_session_timeout = '15s'"))?;
         self.client = Some(client);
         Ok(())
     }

@@ -21,7 +21,10 @@ pub(super) struct Spill {
 impl Spill {
     /// The file of this name; nobody else's, where it is `own`.
     pub(super) fn open(path: &Path, own: bool) -> Result<Self, LedgerError> {
-        let failed = |source| LedgerError::Spill { path: path.to_owned(), source };
+        let failed = |source| match own {
+            true => LedgerError::NamedSpill { path: path.to_owned(), source },
+            false => LedgerError::Spill { path: path.to_owned(), source },
+        };
         let file = OpenOptions::new().create(true).read(true).append(true).open(path).map_err(failed)?;
         if own {
             file.try_lock().map_err(|error| match error {
