@@ -3,6 +3,7 @@
 //! A key is shown once, when it is made, and kept as its digest. Whoever writes, this process or another, counts a version up; a
 //! running gateway looks at it several times a second.
 
+mod tenants;
 #[cfg(test)]
 mod tests;
 
@@ -16,6 +17,7 @@ use ring::rand::{SecureRandom, SystemRandom};
 use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior, params};
 use uuid::Uuid;
 
+pub use self::tenants::{StoredTenant, Versions};
 use crate::{
     budget::{BudgetRule, Period},
     config::{KeyConfig, KeyDigest, Usd},

@@ -7,7 +7,7 @@ mod jwt;
 mod model;
 mod route;
 mod server;
-mod tenant;
+pub(super) mod tenant;
 
 pub use tenant::read_instant;
 
@@ -56,7 +56,8 @@ pub(super) fn config(root: &Value<'_>, source: Source) -> Option<Config> {
     let tenants = fields.require("tenants", "it says who may call and which models each may reach");
     let tenants = tenants
         .map(|tenants| {
-            let names = tenant::Names::of(&models, &model_names, &routes, !jwt.is_empty());
+            let keys = if jwt.is_empty() { tenant::KeysFrom::File } else { tenant::KeysFrom::FileOrTokens };
+            let names = tenant::Names::of(&models, &model_names, &routes, keys);
             tenant::tenants(&tenants, &names)
         })
         .unwrap_or_default();
@@ -99,7 +100,7 @@ struct Models<'a> {
 
 /// The entries of a mapping from names to something. At least one; names are short and plain, since they appear in
 /// headers, metrics and URLs.
-fn named<'a>(value: &Value<'a>, what: &str) -> Vec<(&'a str, Value<'a>)> {
+pub(super) fn named<'a>(value: &Value<'a>, what: &str) -> Vec<(&'a str, Value<'a>)> {
     let entries = value.entries(&format!("a mapping from names to {what}s"));
     if entries.is_empty() && value.is_map() {
         value.error_at_name("is empty", format!("it needs at least one {what}"));

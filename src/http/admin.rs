@@ -1,10 +1,14 @@
 //! `/admin/…`: what operators and their scripts ask for, on their own listener.
 
+mod budgets;
+mod tenants;
+
 use std::{
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
+use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use serde::{Deserialize, Serialize};
@@ -36,15 +40,34 @@ pub(super) async fn answer(app: &Arc<App>, path: &str, request: Request<Incoming
     if let Err(why) = check_key(app, request.headers()) {
         return failure(&why.into());
     }
-    let keys = path.strip_prefix("/admin/keys").map(|rest| rest.trim_start_matches('/').to_owned());
-    match (path, keys, request.method()) {
-        ("/admin/reload", _, &Method::POST) => meta::reload(app).await,
-        ("/admin/reload", ..) => failure(&Failure::Method("POST")),
-        ("/admin/usage", _, &Method::GET | &Method::HEAD) => usage::usage(app, request.uri().query()).await,
-        ("/admin/usage", ..) => failure(&Failure::Method("GET, HEAD")),
-        (_, Some(rest), _) => keys_answer(app, &rest, request).await.unwrap_or_else(|why| failure(&why)),
-        _ => failure(&Failure::UnknownPath),
+    let answered = match (path, request.method()) {
+        ("/admin/reload", &Method::POST) => Ok(meta::reload(app).await),
+        ("/admin/reload", _) => Err(Failure::Method("POST")),
+        ("/admin/usage", &Method::GET | &Method::HEAD) => Ok(usage::usage(app, request.uri().query()).await),
+        ("/admin/budgets", &Method::GET | &Method::HEAD) => budgets::answer(app, request.uri().query()),
+        ("/admin/usage" | "/admin/budgets", _) => Err(Failure::Method("GET, HEAD")),
+        _ => match (below(path, "/admin/keys"), below(path, "/admin/tenants")) {
+            (Some(rest), _) => keys_answer(app, rest, request).await,
+            (_, Some(rest)) => tenants::answer(app, rest, request).await,
+            _ => Err(Failure::UnknownPath),
+        },
+    };
+    answered.unwrap_or_else(|why| failure(&why))
+}
+
+/// What follows in a path below another; nothing where it is that one.
+fn below<'a>(path: &'a str, above: &str) -> Option<&'a str> {
+    let rest = path.strip_prefix(above)?;
+    if rest.is_empty() { Some(rest) } else { rest.strip_prefix('/') }
+}
+
+/// The body of a request that changes something, or tells what may be changed: only where operators have keys.
+async fn read_body(app: &App, request: Request<Incoming>) -> Result<Bytes, Failure> {
+    if app.snapshot.load().operators.is_empty() {
+        return Err(OperatorFault::NoKeys.into());
     }
+    let (head, incoming) = request.into_parts();
+    body::read(&head.headers, incoming, BODY_BYTES_MAX, BODY_TIMEOUT).await
 }
 
 /// Where operators have keys, one of them is needed.
@@ -65,12 +88,8 @@ async fn keys_answer(
     rest: &str,
     request: Request<Incoming>,
 ) -> Result<Response<ResponseBody>, Failure> {
-    if app.snapshot.load().operators.is_empty() {
-        return Err(OperatorFault::NoKeys.into());
-    }
     let (method, query) = (request.method().clone(), request.uri().query().map(str::to_owned));
-    let (head, incoming) = request.into_parts();
-    let body = body::read(&head.headers, incoming, BODY_BYTES_MAX, BODY_TIMEOUT).await?;
+    let body = read_body(app, request).await?;
     let (id, verb) = rest.split_once('/').map_or((rest, None), |(id, verb)| (id, Some(verb)));
     match (id, verb, method) {
         ("", None, Method::GET) => list(app, query.as_deref()).await,
@@ -110,7 +129,7 @@ async fn in_store<T: Send + 'static>(
     let app = Arc::clone(app);
     let working = TaskTracker::new().spawn_blocking(move || {
         let done = work(&store)?;
-        app.refresh_keys()?;
+        app.refresh_stored()?;
         Ok(done)
     });
     let done = working.await.map_err(|_| OperatorFault::Database)?;
@@ -119,7 +138,7 @@ async fn in_store<T: Send + 'static>(
             StoreError::Taken { .. } => OperatorFault::Taken(error.to_string()),
             StoreError::Unknown(_) => OperatorFault::Unknown(error.to_string()),
             StoreError::Database(_) | StoreError::Random => {
-                tracing::error!("keys: {error}");
+                tracing::error!("tenants and keys: {error}");
                 OperatorFault::Database
             }
         };
@@ -127,19 +146,25 @@ async fn in_store<T: Send + 'static>(
     })
 }
 
+/// The tenant that a query such as `tenant=NAME` wants alone.
+fn wanted_tenant(query: Option<&str>) -> Result<Option<String>, Failure> {
+    let Some(query) = query.filter(|query| !query.is_empty()) else { return Ok(None) };
+    let tenant = query.strip_prefix("tenant=").filter(|tenant| !tenant.contains('&'));
+    let tenant = tenant.ok_or_else(|| invalid("the query may be `tenant=NAME` alone"))?;
+    Ok(Some(percent_encoding::percent_decode_str(tenant).decode_utf8_lossy().into_owned()))
+}
+
+/// A moment as JSON has it.
+fn moment(at: SystemTime) -> String {
+    OffsetDateTime::from(at).format(&Rfc3339).unwrap_or_default()
+}
+
 async fn list(app: &Arc<App>, query: Option<&str>) -> Result<Response<ResponseBody>, Failure> {
     #[derive(Serialize)]
     struct Keys<'a> {
         keys: Vec<Shown<'a>>,
     }
-    let tenant = match query.filter(|query| !query.is_empty()) {
-        None => None,
-        Some(query) => {
-            let tenant = query.strip_prefix("tenant=").filter(|tenant| !tenant.contains('&'));
-            let tenant = tenant.ok_or_else(|| invalid("the query may be `tenant=NAME` alone"))?;
-            Some(percent_encoding::percent_decode_str(tenant).decode_utf8_lossy().into_owned())
-        }
-    };
+    let tenant = wanted_tenant(query)?;
     let keys = in_store(app, KeyStore::keys).await?;
     let wanted = |key: &&StoredKey| tenant.as_ref().is_none_or(|tenant| *tenant == key.tenant);
     Ok(json(&Keys { keys: keys.iter().filter(wanted).map(|key| Shown::of(key, None)).collect() }))
@@ -176,7 +201,6 @@ struct ShownBudget {
 
 impl<'a> Shown<'a> {
     fn of(stored: &'a StoredKey, secret: Option<&'a str>) -> Self {
-        let time = |at: SystemTime| OffsetDateTime::from(at).format(&Rfc3339).unwrap_or_default();
         let budget = |rule: &BudgetRule| ShownBudget { usd: rule.limit.to_string(), per: rule.per.name() };
         let StoredKey { id, tenant, prefix, created, key } = stored;
         Self {
@@ -185,8 +209,8 @@ impl<'a> Shown<'a> {
             project: key.project.as_deref(),
             name: &key.label,
             prefix,
-            created: time(*created),
-            expires: key.expires.map(time),
+            created: moment(*created),
+            expires: key.expires.map(moment),
             budget: key.budgets.iter().map(budget).collect(),
             key: secret,
         }

@@ -28,6 +28,7 @@ mod shipped;
 mod smuggling;
 mod stalling;
 mod tenancy;
+mod tenants;
 mod tls;
 mod tokens;
 mod usage;

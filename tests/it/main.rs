@@ -11,6 +11,7 @@ mod encoder;
 mod gateway;
 mod hub;
 mod logs;
+mod operator;
 mod router;
 mod soak;
 mod stand;

@@ -18,25 +18,35 @@ use crate::config::usd::Usd;
 use crate::config::value::{Fields, Value};
 
 /// What tenants may name.
-pub(super) struct Names<'a> {
+pub(in crate::config) struct Names<'a> {
     models: &'a BTreeSet<&'a str>,
     /// Those without a price.
     unpriced: BTreeSet<&'a str>,
     routes: &'a BTreeMap<String, RouteConfig>,
-    /// Tokens may stand for tenants: they need no keys.
-    has_tokens: bool,
+    keys: KeysFrom,
+}
+
+/// Where keys of tenants come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::config) enum KeysFrom {
+    /// The file lists them.
+    File,
+    /// The file may list some; tokens may stand for tenants, too.
+    FileOrTokens,
+    /// They are made beside the tenant, which lists none.
+    Store,
 }
 
 impl<'a> Names<'a> {
-    pub(super) fn of(
+    pub(in crate::config) fn of(
         models: &'a BTreeMap<String, ModelConfig>,
         names: &'a BTreeSet<&'a str>,
         routes: &'a BTreeMap<String, RouteConfig>,
-        has_tokens: bool,
+        keys: KeysFrom,
     ) -> Self {
         let unpriced =
             models.iter().filter(|(_, model)| model.price.is_none()).map(|(name, _)| name.as_str());
-        Self { models: names, unpriced: unpriced.collect(), routes, has_tokens }
+        Self { models: names, unpriced: unpriced.collect(), routes, keys }
     }
 }
 
@@ -50,24 +60,38 @@ pub(super) fn tenants(value: &Value<'_>, names: &Names<'_>) -> BTreeMap<String, 
         .collect()
 }
 
+/// A tenant that no file lists; its keys come from the store.
+pub(in crate::config) fn managed(name: &str, value: &Value<'_>, names: &Names<'_>) -> Option<TenantConfig> {
+    tenant(name, value, names, &mut Taken::default())
+}
+
 fn tenant<'a>(
     name: &'a str,
     value: &Value<'_>,
     names: &Names<'_>,
     taken: &mut Taken<'a>,
 ) -> Option<TenantConfig> {
-    let mut fields = value.fields("a mapping with `keys` and `pool`")?;
-    let open = open(name, &mut fields, taken);
-    let own_keys = fields.take("keys");
+    let is_managed = names.keys == KeysFrom::Store;
+    let mut fields = value.fields(if is_managed {
+        "a mapping with `pool`"
+    } else {
+        "a mapping with `keys` and `pool`"
+    })?;
+    let (open, own_keys) = if is_managed {
+        refuse_keys(&mut fields, &["keys", "open"]);
+        (false, None)
+    } else {
+        (open(name, &mut fields, taken), fields.take("keys"))
+    };
     let has_keys = own_keys.is_some();
     let mut keys = own_keys.map_or_else(Vec::new, |value| keys(name, &value, open, taken));
     let projects = fields.take("projects").map_or_else(BTreeMap::new, |value| {
         let read = |(project, entry): (&str, Value<'_>)| {
-            (project.to_owned(), self::project((name, project), &entry, (taken, &mut keys)))
+            (project.to_owned(), self::project((name, project), &entry, (taken, &mut keys), names.keys))
         };
         named(&value, "project").into_iter().map(read).collect()
     });
-    if !has_keys && projects.is_empty() && !open && !names.has_tokens {
+    if !has_keys && projects.is_empty() && !open && names.keys == KeysFrom::File {
         let hint = "`keys: [{hash: \"sha256:…\"}]`, or `open: true` in development".to_owned();
         value.error_at_name("lacks `keys`", hint);
     }
@@ -111,6 +135,15 @@ fn tenant<'a>(
     })
 }
 
+fn refuse_keys(fields: &mut Fields<'_>, refused: &[&'static str]) {
+    for key in refused {
+        if let Some(value) = fields.take(key) {
+            let hint = "its keys are made beside it: `pointsman keys create`, or POST /admin/keys".to_owned();
+            value.error_at_name("only a tenant of the configuration's file has this", hint);
+        }
+    }
+}
+
 /// What a model without a price costs cannot be held of a budget.
 fn warn_of_unpriced(tenant: &Value<'_>, pool: &[String], unpriced: &BTreeSet<&str>) {
     let without: Vec<&str> =
@@ -129,12 +162,16 @@ fn project<'a>(
     (tenant, name): (&'a str, &str),
     value: &Value<'_>,
     (taken, all): (&mut Taken<'a>, &mut Vec<KeyConfig>),
+    keys_from: KeysFrom,
 ) -> Vec<BudgetRule> {
     let Some(mut fields) = value.fields("a mapping with `keys` and `budget`") else { return Vec::new() };
-    let keys = match fields.require("keys", "the keys that belong to it: `keys: [{hash: \"sha256:…\"}]`") {
-        Some(value) => keys(tenant, &value, false, taken),
-        None => Vec::new(),
+    let own_keys = if keys_from == KeysFrom::Store {
+        refuse_keys(&mut fields, &["keys"]);
+        None
+    } else {
+        fields.require("keys", "the keys that belong to it: `keys: [{hash: \"sha256:…\"}]`")
     };
+    let keys = own_keys.map_or_else(Vec::new, |value| keys(tenant, &value, false, taken));
     all.extend(keys.into_iter().map(|key| KeyConfig { project: Some(name.to_owned()), ..key }));
     let budgets = fields.read("budget", budgets).unwrap_or_default();
     fields.finish();
