@@ -1,6 +1,7 @@
 //! `/admin/…`: what operators and their scripts ask for, on their own listener.
 
 mod budgets;
+mod place;
 mod tenants;
 
 use std::{
@@ -15,12 +16,14 @@ use serde::{Deserialize, Serialize};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use tokio_util::task::TaskTracker;
 
+use place::Place;
+
 use super::{
     app::App,
     body,
     error::{Failure, OperatorFault},
     meta,
-    respond::{ResponseBody, failure, json},
+    respond::{ResponseBody, failure, json, json_text},
     usage,
 };
 use crate::{
@@ -29,6 +32,8 @@ use crate::{
     store::{KeyStore, NewKey, StoreError, StoredKey},
 };
 
+/// What there is for operators, as OpenAPI 3.1 describes it.
+const DOCUMENT: &str = include_str!("admin/openapi.json");
 /// More than any request of an operator's needs.
 const BODY_BYTES_MAX: usize = 64 << 10;
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -40,25 +45,21 @@ pub(super) async fn answer(app: &Arc<App>, path: &str, request: Request<Incoming
     if let Err(why) = check_key(app, request.headers()) {
         return failure(&why.into());
     }
-    let answered = match (path, request.method()) {
-        ("/admin/reload", &Method::POST) => Ok(meta::reload(app).await),
-        ("/admin/reload", _) => Err(Failure::Method("POST")),
-        ("/admin/usage", &Method::GET | &Method::HEAD) => Ok(usage::usage(app, request.uri().query()).await),
-        ("/admin/budgets", &Method::GET | &Method::HEAD) => budgets::answer(app, request.uri().query()),
-        ("/admin/usage" | "/admin/budgets", _) => Err(Failure::Method("GET, HEAD")),
-        _ => match (below(path, "/admin/keys"), below(path, "/admin/tenants")) {
-            (Some(rest), _) => keys_answer(app, rest, request).await,
-            (_, Some(rest)) => tenants::answer(app, rest, request).await,
-            _ => Err(Failure::UnknownPath),
-        },
+    let Some(place) = Place::of(path) else { return failure(&Failure::UnknownPath) };
+    if !place.takes(request.method()) {
+        return failure(&Failure::Method(place.methods()));
+    }
+    let query = request.uri().query();
+    let answered = match place {
+        Place::Reload => Ok(meta::reload(app).await),
+        Place::Usage => Ok(usage::usage(app, query).await),
+        Place::Budgets => budgets::answer(app, query),
+        Place::Document => Ok(json_text(StatusCode::OK, DOCUMENT)),
+        Place::Keys | Place::Key(_) | Place::Rotation(_) => keys_answer(app, place, request).await,
+        Place::Tenants => tenants::list_answer(app, request).await,
+        Place::Tenant(name) => tenants::answer(app, name, request).await,
     };
     answered.unwrap_or_else(|why| failure(&why))
-}
-
-/// What follows in a path below another; nothing where it is that one.
-fn below<'a>(path: &'a str, above: &str) -> Option<&'a str> {
-    let rest = path.strip_prefix(above)?;
-    if rest.is_empty() { Some(rest) } else { rest.strip_prefix('/') }
 }
 
 /// The body of a request that changes something, or tells what may be changed: only where operators have keys.
@@ -85,32 +86,28 @@ fn check_key(app: &App, headers: &HeaderMap) -> Result<(), OperatorFault> {
 /// `/admin/keys`, `/admin/keys/ID`, `/admin/keys/ID/rotate`.
 async fn keys_answer(
     app: &Arc<App>,
-    rest: &str,
+    place: Place<'_>,
     request: Request<Incoming>,
 ) -> Result<Response<ResponseBody>, Failure> {
     let (method, query) = (request.method().clone(), request.uri().query().map(str::to_owned));
     let body = read_body(app, request).await?;
-    let (id, verb) = rest.split_once('/').map_or((rest, None), |(id, verb)| (id, Some(verb)));
-    match (id, verb, method) {
-        ("", None, Method::GET) => list(app, query.as_deref()).await,
-        ("", None, Method::POST) => {
+    match place {
+        Place::Keys if method == Method::POST => {
             let new = new_key(app, &body)?;
             let (made, secret) = in_store(app, move |store| store.create(new)).await?;
             Ok(created(&made, &secret))
         }
-        ("", None, _) => Err(Failure::Method("GET, POST")),
-        (id, None, Method::DELETE) => {
+        Place::Keys => list(app, query.as_deref()).await,
+        Place::Key(id) => {
             let id = id.to_owned();
             in_store(app, move |store| store.revoke(&id)).await?;
             Ok(json(&Revoked { revoked: true }))
         }
-        (_, None, _) => Err(Failure::Method("DELETE")),
-        (id, Some("rotate"), Method::POST) => {
+        Place::Rotation(id) => {
             let (id, overlap) = (id.to_owned(), overlap(&body)?);
             let (made, secret) = in_store(app, move |store| store.rotate(&id, overlap)).await?;
             Ok(created(&made, &secret))
         }
-        (_, Some("rotate"), _) => Err(Failure::Method("POST")),
         _ => Err(Failure::UnknownPath),
     }
 }

@@ -19,6 +19,7 @@ mod leaving;
 mod ledger;
 mod limits;
 mod metrics;
+mod openapi;
 mod outcomes;
 mod recovery;
 mod reload;

@@ -13,6 +13,7 @@ mod hub;
 mod logs;
 mod operator;
 mod router;
+mod schema;
 mod soak;
 mod stand;
 mod upstream;

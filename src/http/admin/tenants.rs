@@ -20,22 +20,28 @@ use crate::{
     snapshot::{Managed, Misfit, Snapshot, Tenant},
 };
 
-/// `/admin/tenants`, `/admin/tenants/NAME`.
+/// `/admin/tenants`.
+pub(super) async fn list_answer(
+    app: &Arc<App>,
+    request: Request<Incoming>,
+) -> Result<Response<ResponseBody>, Failure> {
+    read_body(app, request).await?;
+    list(app).await
+}
+
+/// `/admin/tenants/NAME`.
 pub(super) async fn answer(
     app: &Arc<App>,
-    rest: &str,
+    name: &str,
     request: Request<Incoming>,
 ) -> Result<Response<ResponseBody>, Failure> {
     let method = request.method().clone();
     let body = read_body(app, request).await?;
-    let name = percent_decode_str(rest).decode_utf8().map_err(|_| invalid("the name is no UTF-8"))?;
-    match (&*name, method) {
-        ("", Method::GET) => list(app).await,
-        ("", _) => Err(Failure::Method("GET")),
-        (name, Method::GET) => show(app, name).await,
-        (name, Method::PUT) => put(app, name, body).await,
-        (name, Method::DELETE) => delete(app, name).await,
-        _ => Err(Failure::Method("GET, PUT, DELETE")),
+    let name = percent_decode_str(name).decode_utf8().map_err(|_| invalid("the name is no UTF-8"))?;
+    match method {
+        Method::PUT => put(app, &name, body).await,
+        Method::DELETE => delete(app, &name).await,
+        _ => show(app, &name).await,
     }
 }
 
