@@ -137,7 +137,7 @@ impl Snapshot {
         };
         // Most keys have no end: the clock is not read for them.
         match caller.expires {
-            Some(at) if SystemTime::now() >= at => Err(AuthError::Expired),
+            Some(at) if SystemTime::now() >= at => Err(AuthError::Unknown),
             _ => Ok(caller),
         }
     }

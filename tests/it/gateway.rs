@@ -13,6 +13,7 @@ mod ends;
 mod faults;
 mod headers;
 mod http2;
+mod isolation;
 mod keep_alive;
 mod keys;
 mod leaving;
