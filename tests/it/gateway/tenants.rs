@@ -274,3 +274,49 @@ async fn what_is_wrong_is_refused_with_its_place() {
     assert_eq!(asked(&without, "/admin/tenants").await["tenants"][0]["name"], "t");
     assert_eq!(put(&without, "x", json!({"pool": ["m"]})).await.0, 404, "there is no database");
 }
+
+#[tokio::test]
+async fn a_rule_of_its_own_is_solved_for_its_pool() {
+    let folder = tempfile::tempdir().unwrap();
+    let upstream = upstream().await;
+    let url = upstream.base_url();
+    let stand = Setup::new()
+        .model("strong", &url, "rated_as: gpt-4-1106-preview, price: {input: 10, output: 30}")
+        .model("weak", &url, "rated_as: mixtral-8x7b-instruct-v0.1, price: {input: 0.5, output: 0.5}")
+        .model("unrated", &url, "")
+        .top(&format!("database: \"sqlite:{}\"\n{}", folder.path().join("t.db").display(), admin_keys()))
+        .routes("{auto: {router: mf, strong_share: 0.5, timeout: 5s}}")
+        .tenants(&format!("{{f: {{keys: [{{key: {KEY}}}], pool: [strong, weak]}}}}"))
+        .start_shipped()
+        .await;
+    for (share, model) in [(1, "strong"), (0, "weak")] {
+        let (made, said) =
+            put(&stand, "own", json!({"pool": ["strong", "weak"], "strong_share": share})).await;
+        assert!(made < 300 && said["warnings"] == json!([]), "{said}");
+        let secret = key(&stand, json!({"tenant": "own"})).await;
+        assert_eq!(reply(&stand, &secret, "auto").await.header("x-pointsman-model"), Some(model));
+    }
+    let (made, said) = put(&stand, "own", json!({"pool": ["*"]})).await;
+    let warnings = said["warnings"].as_array().unwrap();
+    assert!(made == 200 && warnings[0].as_str().unwrap().contains("knows no 'unrated'"), "{said}");
+    let (refused, said) = put(&stand, "own", json!({"pool": ["unrated"]})).await;
+    assert_eq!((refused, &said["error"]["param"]), (422, &json!("routes.auto")), "{said}");
+    assert_eq!(asked(&stand, "/admin/tenants/own").await["models"], json!(["strong", "unrated", "weak"]));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_model_that_nobody_had_before_is_checked() {
+    let folder = tempfile::tempdir().unwrap();
+    let upstream = upstream().await;
+    let sick = Upstream::playing(|_| Script::json(503, "{}")).await;
+    let stand = Setup::new()
+        .model("m", &upstream.base_url(), "")
+        .model("n", &sick.base_url(), "health_check: {path: /health, interval: 1s, timeout: 500ms}")
+        .top(&format!("database: \"sqlite:{}\"\n{}", folder.path().join("t.db").display(), admin_keys()))
+        .tenants(&format!("{{f: {{keys: [{{key: {KEY}}}], pool: [m]}}}}"))
+        .start()
+        .await;
+    assert_eq!(sick.requests(), 0);
+    assert_eq!(put(&stand, "acme", json!({"pool": ["n"]})).await.0, 201);
+    stand.eventually_open("n", "1").await;
+}
