@@ -95,7 +95,7 @@ fn shown(managed: &Managed) -> Value {
         "name": stored.name,
         "source": "store",
         "in_force": state.is_ok(),
-        "why": state.as_ref().err().map(|why| why.to_string().trim_end().to_owned()),
+        "why": state.as_ref().err().map(|why| why.to_string()),
         "created": moment(stored.created),
         "changed": moment(stored.changed),
         "definition": serde_json::from_str::<Value>(&stored.definition).ok(),
@@ -137,7 +137,7 @@ fn show(place: &Place, name: &str) -> Result<(), Failure> {
             let definition: Value = serde_json::from_str(&managed.stored.definition).unwrap_or_default();
             writeln!(stdout, "{definition:#}")?;
             if let Err(why) = &managed.state {
-                eprintln!("{name} is not in force: {}", why.to_string().trim_end());
+                eprintln!("{name} is not in force: {why}");
             }
         }
     }

@@ -26,7 +26,7 @@ pub enum Misfit {
     #[error("the configuration's file has a tenant of this name: it is changed there")]
     OfFile,
     /// It is not valid.
-    #[error("{0}")]
+    #[error("{}", .0.to_string().trim_end())]
     Invalid(Diagnostics),
 }
 

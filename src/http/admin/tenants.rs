@@ -87,7 +87,7 @@ impl<'a> Shown<'a> {
             name: &stored.name,
             source: "store",
             in_force: state.is_ok(),
-            why: state.as_ref().err().map(|why| why.to_string().trim_end().to_owned()),
+            why: state.as_ref().err().map(|why| why.to_string()),
             meaning: state.as_ref().ok().map(|tenant| Meaning::of(tenant)),
             stored: Some(Stored {
                 created: moment(stored.created),
