@@ -80,7 +80,7 @@ pub struct Config {
     pub models: BTreeMap<String, ModelConfig>,
     /// The routes by name; at least one.
     pub routes: BTreeMap<String, RouteConfig>,
-    /// The tenants by name; at least one.
+    /// The tenants by name; at least one, where none can come from the database.
     pub tenants: BTreeMap<String, TenantConfig>,
     /// The files and folders that it names: keys, certificates, artefacts, encoders.
     pub files: BTreeSet<PathBuf>,

@@ -149,9 +149,7 @@ impl Snapshot {
 
     /// The routes that have a cache.
     pub fn caches(&self) -> impl Iterator<Item = (&str, CacheRules)> {
-        // All tenants share the routes.
-        let deliveries = self.tenants().next().into_iter().flat_map(|tenant| &*tenant.deliveries);
-        deliveries.filter_map(|(route, delivery)| Some((route.as_str(), delivery.cache?)))
+        self.ground.deliveries.iter().filter_map(|(route, delivery)| Some((route.as_str(), delivery.cache?)))
     }
 
     /// Every tenant.

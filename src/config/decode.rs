@@ -18,7 +18,7 @@ use std::time::Duration;
 use super::node::shown;
 use super::source::Source;
 use super::value::{Fields, Value};
-use super::{Config, ServerLimits};
+use super::{Config, DatabaseConfig, ServerLimits};
 
 /// Where clients connect if the file does not say.
 pub(super) const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8080);
@@ -53,7 +53,14 @@ pub(super) fn config(root: &Value<'_>, source: Source) -> Option<Config> {
         route::routes(&routes, &Models { names: &model_names, first_token_min })
     });
 
-    let tenants = fields.require("tenants", "it says who may call and which models each may reach");
+    // Where operators can put tenants, all may come from them.
+    let may_come_later = !admin_keys.is_empty() && database != Some(DatabaseConfig::Off);
+    let tenants = if may_come_later {
+        fields.take("tenants")
+    } else {
+        let hint = "it says who may call and which models each may reach; with `admin_keys` and a database operators may";
+        fields.require("tenants", hint)
+    };
     let tenants = tenants
         .map(|tenants| {
             let keys = if jwt.is_empty() { tenant::KeysFrom::File } else { tenant::KeysFrom::FileOrTokens };

@@ -10,7 +10,7 @@ use crate::{
     answers::{answer, chat},
     client::{KEY, Reply, get, post},
     operator::{OPERATOR, admin_keys, operate},
-    stand::{Setup, Stand},
+    stand::{Setup, Stand, start},
     upstream::{Script, Upstream},
 };
 
@@ -319,4 +319,27 @@ async fn a_model_that_nobody_had_before_is_checked() {
     assert_eq!(sick.requests(), 0);
     assert_eq!(put(&stand, "acme", json!({"pool": ["n"]})).await.0, 201);
     stand.eventually_open("n", "1").await;
+}
+
+#[tokio::test]
+async fn all_tenants_may_come_from_operators() {
+    let folder = tempfile::tempdir().unwrap();
+    let upstream = upstream().await;
+    let stand = start(&format!(
+        "listen: 127.0.0.1:0\nadmin_listen: 127.0.0.1:0\n{}\ndatabase: \"sqlite:{}\"\nmodels: {{m: {{base_url: \"{}\"}}}}\nroutes: {{auto: {{models: [m], cache: {{}}}}}}\n",
+        admin_keys(),
+        folder.path().join("t.db").display(),
+        upstream.base_url()
+    ))
+    .await;
+    assert_eq!(status(&stand, KEY, "m").await, 401);
+    assert_eq!(asked(&stand, "/admin/tenants").await, json!({"tenants": []}));
+    assert_eq!(put(&stand, "first", json!({"pool": ["m"]})).await.0, 201);
+    let secret = key(&stand, json!({"tenant": "first"})).await;
+    for cached in ["miss", "hit"] {
+        let reply = reply(&stand, &secret, "auto").await;
+        assert_eq!((reply.status.as_u16(), reply.header("x-pointsman-cache")), (200, Some(cached)));
+        let mut reply = reply;
+        reply.text().await;
+    }
 }
