@@ -27,6 +27,7 @@ mod prompts;
 mod rate;
 mod route;
 mod serve;
+mod tenants;
 mod train;
 mod usage;
 
@@ -68,6 +69,7 @@ enum Command {
     Distill(distill::Arguments),
     Models(models::Arguments),
     Keys(keys::Arguments),
+    Tenants(tenants::Arguments),
     Usage(usage::Arguments),
     Ledger(ledger::Arguments),
 }
@@ -107,6 +109,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Distill(arguments) => distill::run(&arguments),
         Command::Models(arguments) => models::run(&arguments),
         Command::Keys(arguments) => keys::run(&arguments),
+        Command::Tenants(arguments) => tenants::run(&arguments),
         Command::Usage(arguments) => usage::run(&arguments),
         Command::Ledger(arguments) => ledger::run(&arguments),
     };

@@ -10,7 +10,9 @@ mod decode;
 pub mod delivery;
 pub mod diagnostic;
 mod expand;
+mod json;
 pub mod jwt;
+pub mod managed;
 pub mod model;
 mod node;
 mod path;
@@ -39,6 +41,7 @@ pub use database::{Database, DatabaseConfig, PostgresUrl, explained};
 pub use delivery::{Continuation, Delivery, StreamRecovery, Timeouts, WhenLow};
 pub use diagnostic::{Diagnostic, Diagnostics, Severity};
 pub use jwt::JwtConfig;
+pub use managed::ManagedTenant;
 pub use model::{ClientIdentity, FeatureSet, ModelConfig, Provider, ResponseModel, UpstreamTls, UsageMode};
 pub use price::{Price, TokenPrice};
 pub use probability::Probability;
@@ -79,7 +82,7 @@ pub struct Config {
     pub models: BTreeMap<String, ModelConfig>,
     /// The routes by name; at least one.
     pub routes: BTreeMap<String, RouteConfig>,
-    /// The tenants by name; at least one.
+    /// The tenants by name; at least one, where none can come from the database.
     pub tenants: BTreeMap<String, TenantConfig>,
     /// The files and folders that it names: keys, certificates, artefacts, encoders.
     pub files: BTreeSet<PathBuf>,

@@ -30,21 +30,16 @@ use crate::{
         beside,
         embedders::{self, Embedders},
         engine::{Engine, EngineError},
-        plan::Plan,
     },
     server::{Listener, tls},
-    snapshot::{BuildContext, RouteFault, Snapshot, Tenant, build},
+    snapshot::{BuildContext, RouteFault, Snapshot, build},
     store::{KeyStore, StoreError},
-    telemetry::{
-        access_log::AccessLog,
-        metrics::{Metrics, NONE},
-        outcome::Limit,
-    },
+    telemetry::{access_log::AccessLog, metrics::Metrics},
     upstream::client::Clients,
 };
 
-/// How often it is looked whether keys have changed: a revoked one is of no use within a second.
-const KEYS_INTERVAL: Duration = Duration::from_millis(250);
+/// How often it is looked whether tenants or keys have changed: a revoked one is of no use within a second.
+const STORE_INTERVAL: Duration = Duration::from_millis(250);
 
 /// Why a gateway cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -139,10 +134,10 @@ fn ready(config: &Config, context: &BuildContext<'_>) -> Result<(Snapshot, Diagn
 /// When the gateway would not start with it: the one in force stays.
 pub fn reload(app: &App, config: &Config) -> Result<Diagnostics, StartError> {
     let (mut snapshot, warnings) = snapshot_with(config, &app.budgets, &load_engine)?;
-    let mut keys_version = app.changing.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut in_force_of_store = app.changing.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(store) = app.store.get() {
-        *keys_version = store.version()?;
-        snapshot = snapshot.with_keys(&store.keys()?, &app.budgets);
+        *in_force_of_store = store.versions()?;
+        snapshot = snapshot.with_stored(&store.tenants()?, &store.keys()?, &app.budgets);
     }
     let access_log = access_log(config)?;
     let in_force = app.snapshot.load().tls.clone();
@@ -150,8 +145,10 @@ pub fn reload(app: &App, config: &Config) -> Result<Diagnostics, StartError> {
         tracing::warn!("reload: whether the listener has TLS changes with a restart only");
         snapshot.tls = in_force;
     }
-    seed(&app.metrics, &snapshot);
+    app.metrics.seed_reloads();
+    app.seed(&snapshot);
     app.book_before(&snapshot)?;
+    app.tell_left_out(&snapshot);
     app.put_in_force(snapshot);
     app.books.write_to(access_log);
     Ok(warnings)
@@ -164,25 +161,25 @@ fn keep_ledger(app: &App, database: &Database, retention: Option<Duration>) -> R
     app.books.keep(ledger);
     let _ = app.store.set(Arc::new(store));
     app.book_before(&app.snapshot.load())?;
-    app.refresh_keys()
+    app.refresh_stored()
 }
 
-/// Looks again and again whether the store's keys have changed, by this process or another.
-async fn watch_keys(app: Arc<App>) {
+/// Looks again and again whether the store's tenants or keys have changed, by this process or another.
+async fn watch_store(app: Arc<App>) {
     if app.store.get().is_none() {
         return std::future::pending().await;
     }
     let tasks = TaskTracker::new();
     let mut failed = false;
     loop {
-        tokio::time::sleep(KEYS_INTERVAL).await;
+        tokio::time::sleep(STORE_INTERVAL).await;
         let app = Arc::clone(&app);
-        let Ok(refreshed) = tasks.spawn_blocking(move || app.refresh_keys()).await else { continue };
+        let Ok(refreshed) = tasks.spawn_blocking(move || app.refresh_stored()).await else { continue };
         match &refreshed {
-            Err(error) if !failed => {
-                tracing::error!("the keys of the database cannot be read, and those in force stay: {error}");
-            }
-            Ok(()) if failed => tracing::info!("the keys of the database can be read again"),
+            Err(error) if !failed => tracing::error!(
+                "the tenants and keys of the database cannot be read, and those in force stay: {error}"
+            ),
+            Ok(()) if failed => tracing::info!("the tenants and keys of the database can be read again"),
             _ => {}
         }
         failed = refreshed.is_err();
@@ -228,9 +225,10 @@ impl Gateway {
             tracing::warn!("{warning}");
         }
         let metrics = Arc::new(Metrics::new()?);
-        seed(&metrics, &snapshot);
+        metrics.seed_reloads();
         let (limits, has_tls) = (snapshot.limits.clone(), snapshot.tls.is_some());
         let app = Arc::new(App::new(snapshot, metrics, budgets, watcher));
+        app.seed(&app.snapshot.load());
         app.books.write_to(access_log(config)?);
         if let Some(DatabaseConfig::In(database)) = &config.database {
             let (app, database, retention) = (Arc::clone(&app), database.clone(), config.retention);
@@ -309,7 +307,7 @@ impl Gateway {
         let serving = async { tokio::join!(public, admin).0 };
         tokio::select! {
             cut = serving => cut,
-            () = watch_keys(Arc::clone(&app)) => 0,
+            () = watch_store(Arc::clone(&app)) => 0,
             () = alerts::watch(Arc::clone(&app)) => 0,
         }
     }
@@ -317,36 +315,6 @@ impl Gateway {
 
 async fn listen(address: SocketAddr) -> Result<TcpListener, StartError> {
     TcpListener::bind(address).await.map_err(|source| StartError::Listen { address, source })
-}
-
-/// Shows what can be shown before the first request.
-fn seed(metrics: &Metrics, snapshot: &Snapshot) {
-    metrics.seed_reloads();
-    metrics.seed_outcomes(NONE, NONE, NONE);
-    snapshot.caches().for_each(|(route, _)| metrics.seed_cache(route));
-    for tenant in snapshot.tenants() {
-        seed_limits(metrics, tenant);
-        for model in &*tenant.plans.models {
-            metrics.seed_outcomes(&tenant.name, &tenant.default_route, &model.name);
-            metrics.seed_estimates(&model.name);
-        }
-        for plan in tenant.plans.routes.values() {
-            if let Plan::Learned(plan) = &**plan {
-                metrics.seed_router(plan.engine.router().name());
-            }
-        }
-    }
-}
-
-fn seed_limits(metrics: &Metrics, tenant: &Tenant) {
-    let Some(limits) = tenant.limits else { return };
-    for (limit, given) in
-        [(Limit::Requests, limits.rpm), (Limit::Tokens, limits.tpm), (Limit::Concurrency, limits.concurrency)]
-    {
-        if given.is_some() {
-            metrics.seed_limit(&tenant.name, limit);
-        }
-    }
 }
 
 /// The routers in the binary.

@@ -3,21 +3,24 @@
 //! Holds no counters, connections or other state of the running process (law 9): those outlive it.
 
 mod build;
+mod ground;
+mod managed;
 mod routes;
 mod solve;
 
 use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 
 pub use build::{BuildContext, RouteFault, build};
+use ground::Ground;
 use http::HeaderMap;
+pub use managed::{Managed, Misfit};
 use rustls::ServerConfig;
 
 use crate::{
-    budget::{Budgets, Purse},
+    budget::Purse,
     cache::CacheRules,
     config::{Delivery, ServerLimits, TenantConfig, TenantLimits},
     routing::plan::PoolPlans,
-    store::StoredKey,
     tenancy::{
         AuthError, Keyring, bearer,
         jwt::{Bearer, Issuer, is_token},
@@ -43,7 +46,10 @@ pub struct Snapshot {
     issuers: Vec<Arc<Issuer>>,
     /// Whom tokens stand for: each tenant, and each of its projects.
     bearers: Bearers,
+    /// Those of the file, and those of the store that are in force.
     tenants: BTreeMap<Arc<str>, Arc<Tenant>>,
+    managed: BTreeMap<String, Managed>,
+    ground: Arc<Ground>,
 }
 
 /// Callers by tenant and project.
@@ -107,22 +113,6 @@ impl Tenant {
 }
 
 impl Snapshot {
-    /// The same with these keys in the place of those that the store had before. Keys of tenants and projects that there are not
-    /// stand for nobody.
-    #[must_use]
-    pub fn with_keys(&self, keys: &[StoredKey], budgets: &Budgets) -> Self {
-        let mut stored = Keyring::default();
-        for StoredKey { tenant, key, .. } in keys {
-            if let Some(tenant) = self.tenants.get(tenant.as_str())
-                && key.project.as_ref().is_none_or(|project| tenant.config.projects.contains_key(project))
-            {
-                let project = key.project.as_deref().map(Arc::from);
-                stored.add(key.digest, Arc::new(build::caller(tenant, (project, Some(key)), budgets)));
-            }
-        }
-        Self { stored, ..self.clone() }
-    }
-
     /// The tenant of that name.
     #[must_use]
     pub fn tenant(&self, name: &str) -> Option<&Arc<Tenant>> {
@@ -147,21 +137,19 @@ impl Snapshot {
         };
         // Most keys have no end: the clock is not read for them.
         match caller.expires {
-            Some(at) if SystemTime::now() >= at => Err(AuthError::Expired),
+            Some(at) if SystemTime::now() >= at => Err(AuthError::Unknown),
             _ => Ok(caller),
         }
     }
 
-    /// Everybody who may call.
+    /// Everybody who may call, each tenant and project by itself among them.
     pub fn callers(&self) -> impl Iterator<Item = &Arc<Caller>> {
         self.keyring.callers().chain(self.stored.callers()).chain(self.bearers.values())
     }
 
     /// The routes that have a cache.
     pub fn caches(&self) -> impl Iterator<Item = (&str, CacheRules)> {
-        // All tenants share the routes.
-        let deliveries = self.tenants().next().into_iter().flat_map(|tenant| &*tenant.deliveries);
-        deliveries.filter_map(|(route, delivery)| Some((route.as_str(), delivery.cache?)))
+        self.ground.deliveries.iter().filter_map(|(route, delivery)| Some((route.as_str(), delivery.cache?)))
     }
 
     /// Every tenant.

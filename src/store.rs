@@ -3,6 +3,7 @@
 //! A key is shown once, when it is made, and kept as its digest. Whoever writes, this process or another, counts a version up; a
 //! running gateway looks at it several times a second.
 
+mod tenants;
 #[cfg(test)]
 mod tests;
 
@@ -14,6 +15,7 @@ use std::{
 use ring::rand::{SecureRandom, SystemRandom};
 use uuid::Uuid;
 
+pub use self::tenants::{StoredTenant, Versions};
 use crate::{
     budget::{BudgetRule, Period},
     config::{Database, KeyConfig, KeyDigest, Usd},

@@ -29,11 +29,11 @@ pub enum AuthError {
         "you did not provide an API key: send it in an Authorization header, as in 'Authorization: Bearer KEY'"
     )]
     Missing,
-    /// A key that no tenant has.
+    /// A key that no tenant has, or not any more: whoever guesses learns nothing of what there was.
     #[error("incorrect API key provided")]
     Unknown,
-    /// A key whose time is over.
-    #[error("the API key or token provided has expired")]
+    /// A token whose time is over, of which its issuer makes no secret.
+    #[error("the token provided has expired")]
     Expired,
     /// A token, and no keys of its issuer.
     #[error("the token provided cannot be verified now")]

@@ -9,7 +9,7 @@ use std::{
 use clap::{Args, Subcommand};
 use pointsman::{
     budget::BudgetRule,
-    config::{Config, read_instant},
+    config::{Config, TenantConfig, read_instant},
     store::{KeyStore, NewKey, StoredKey, read_budget},
 };
 use serde_json::{Value, json};
@@ -45,13 +45,13 @@ enum Command {
 }
 
 #[derive(Debug, Args)]
-struct Place {
-    /// The gateway's configuration: its `database`, or pointsman.db beside it, keeps the keys
+pub(super) struct Place {
+    /// The gateway's configuration: its `database`, or pointsman.db beside it, is the one
     #[arg(long, value_name = "FILE")]
-    config: PathBuf,
+    pub(super) config: PathBuf,
     /// How the result is written
     #[arg(long, value_enum, default_value_t = Format::Text, value_name = "FORMAT")]
-    format: Format,
+    pub(super) format: Format,
 }
 
 #[derive(Debug, Args)]
@@ -147,7 +147,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
 }
 
-fn open(place: &Place) -> Result<(Config, KeyStore), Failure> {
+/// The configuration and its database.
+pub(super) fn open(place: &Place) -> Result<(Config, KeyStore), Failure> {
     let file = &place.config;
     let loaded = Config::load(file)
         .map_err(|found| Failure::Because(format!("{} is not valid:\n{found}", file.display())))?;
@@ -156,21 +157,33 @@ fn open(place: &Place) -> Result<(Config, KeyStore), Failure> {
     Ok((loaded.config, store))
 }
 
+/// The projects of a tenant, of the file's or of the database's.
+fn projects(config: &Config, store: &KeyStore, tenant: &str) -> Result<Vec<String>, Failure> {
+    let names = |known: &TenantConfig| known.projects.keys().cloned().collect();
+    if let Some(known) = config.tenants.get(tenant) {
+        return Ok(names(known));
+    }
+    if let Some(stored) = store.tenant(tenant).map_err(Failure::because)? {
+        let read = config.read_tenant(tenant, tenant, stored.definition.as_bytes());
+        let (known, _) = read.map_err(|found| {
+            Failure::Because(format!("tenant `{tenant}` of the database is not in force:\n{found}"))
+        })?;
+        return Ok(names(&known.config));
+    }
+    let stored = store.tenants().map_err(Failure::because)?;
+    let stored = stored.iter().map(|tenant| tenant.name.as_str());
+    let names: Vec<&str> = config.tenants.keys().map(String::as_str).chain(stored).collect();
+    Err(Failure::Because(format!("there is no tenant `{tenant}`; there are: {}", names.join(", "))))
+}
+
 fn create(arguments: &Create) -> Result<(), Failure> {
     let Create { place, tenant, project, name, expires, budget } = arguments;
     let (config, store) = open(place)?;
-    let Some(known) = config.tenants.get(tenant) else {
-        let names: Vec<&str> = config.tenants.keys().map(String::as_str).collect();
-        return Err(Failure::Because(format!(
-            "there is no tenant `{tenant}`; there are: {}",
-            names.join(", ")
-        )));
-    };
+    let projects = projects(&config, &store, tenant)?;
     if let Some(project) = project
-        && !known.projects.contains_key(project)
+        && !projects.contains(project)
     {
-        let names: Vec<&str> = known.projects.keys().map(String::as_str).collect();
-        let there_are = if names.is_empty() { "it has none".to_owned() } else { names.join(", ") };
+        let there_are = if projects.is_empty() { "it has none".to_owned() } else { projects.join(", ") };
         return Err(Failure::Because(format!("tenant `{tenant}` has no project `{project}`: {there_are}")));
     }
     if let Some(name) = name.as_ref().filter(|name| !pointsman::config::is_name(name)) {
@@ -237,7 +250,8 @@ fn list(arguments: &List) -> Result<(), Failure> {
     Ok(())
 }
 
-fn moment(at: SystemTime) -> String {
+/// A moment as people and JSON have it.
+pub(super) fn moment(at: SystemTime) -> String {
     OffsetDateTime::from(at).format(&Rfc3339).unwrap_or_default()
 }
 

@@ -7,7 +7,7 @@ mod jwt;
 mod model;
 mod route;
 mod server;
-mod tenant;
+pub(super) mod tenant;
 
 pub use tenant::read_instant;
 
@@ -18,7 +18,7 @@ use std::time::Duration;
 use super::node::shown;
 use super::source::Source;
 use super::value::{Fields, Value};
-use super::{Config, ServerLimits};
+use super::{Config, DatabaseConfig, ServerLimits};
 
 /// Where clients connect if the file does not say.
 pub(super) const LISTEN: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::UNSPECIFIED), 8080);
@@ -55,10 +55,18 @@ pub(super) fn config(root: &Value<'_>, source: Source) -> Option<Config> {
         route::routes(&routes, &Models { names: &model_names, first_token_min })
     });
 
-    let tenants = fields.require("tenants", "it says who may call and which models each may reach");
+    // Where operators can put tenants, all may come from them.
+    let may_come_later = !admin_keys.is_empty() && database != Some(DatabaseConfig::Off);
+    let tenants = if may_come_later {
+        fields.take("tenants")
+    } else {
+        let hint = "it says who may call and which models each may reach; with `admin_keys` and a database operators may";
+        fields.require("tenants", hint)
+    };
     let tenants = tenants
         .map(|tenants| {
-            let names = tenant::Names::of(&models, &model_names, &routes, !jwt.is_empty());
+            let keys = if jwt.is_empty() { tenant::KeysFrom::File } else { tenant::KeysFrom::FileOrTokens };
+            let names = tenant::Names::of(&models, &model_names, &routes, keys);
             tenant::tenants(&tenants, &names)
         })
         .unwrap_or_default();
@@ -101,7 +109,7 @@ struct Models<'a> {
 
 /// The entries of a mapping from names to something. At least one; names are short and plain, since they appear in
 /// headers, metrics and URLs.
-fn named<'a>(value: &Value<'a>, what: &str) -> Vec<(&'a str, Value<'a>)> {
+pub(super) fn named<'a>(value: &Value<'a>, what: &str) -> Vec<(&'a str, Value<'a>)> {
     let entries = value.entries(&format!("a mapping from names to {what}s"));
     if entries.is_empty() && value.is_map() {
         value.error_at_name("is empty", format!("it needs at least one {what}"));

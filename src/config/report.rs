@@ -17,6 +17,11 @@ impl Report {
         Self { file, found: RefCell::default() }
     }
 
+    /// The file, as findings name it.
+    pub(super) fn file(&self) -> Arc<str> {
+        Arc::clone(&self.file)
+    }
+
     pub(super) fn error(&self, at: Position, path: &FieldPath, message: String, hint: Option<String>) {
         self.add(Severity::Error, Some(at), path, message, hint);
     }

@@ -8,9 +8,11 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use super::diagnostic::Position;
+use super::json;
 use super::node::{Kind, Node, Scalar, shown};
 use super::path::FieldPath;
 use super::report::Report;
+use super::source::Outline;
 use super::suggest;
 
 /// What all the readers of one file share.
@@ -63,6 +65,18 @@ impl<'a> Value<'a> {
     /// Whether it is a list.
     pub(super) fn is_list(&self) -> bool {
         matches!(self.node.kind, Kind::List(_))
+    }
+
+    /// The positions of what is below it.
+    pub(super) fn outline(&self) -> Outline {
+        self.node.outline(Some(self.named_at))
+    }
+
+    /// The value as JSON.
+    pub(super) fn to_json(&self) -> String {
+        let mut text = String::new();
+        json::write(self.node, &mut text);
+        text
     }
 
     fn expected(&self, expected: &str) {

@@ -99,7 +99,13 @@ const MIGRATIONS: &[&str] = &["
         budgets TEXT NOT NULL
     );
     CREATE TABLE versions (what TEXT PRIMARY KEY, number BIGINT NOT NULL);
-    INSERT INTO versions VALUES ('keys', 0);
+    CREATE TABLE tenants (
+        name TEXT PRIMARY KEY,
+        definition TEXT NOT NULL,
+        created_ms BIGINT NOT NULL,
+        changed_ms BIGINT NOT NULL
+    );
+    INSERT INTO versions VALUES ('keys', 0), ('tenants', 0);
 "];
 
 /// Waits for answers; a connection is looked after while somebody waits.

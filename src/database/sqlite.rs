@@ -87,6 +87,15 @@ const MIGRATIONS: &[&str] = &[
     CREATE TABLE versions (what TEXT PRIMARY KEY, number INTEGER NOT NULL) WITHOUT ROWID;
     INSERT INTO versions VALUES ('keys', 0);
 ",
+    "
+    CREATE TABLE tenants (
+        name TEXT PRIMARY KEY,
+        definition TEXT NOT NULL,
+        created_ms INTEGER NOT NULL,
+        changed_ms INTEGER NOT NULL
+    ) WITHOUT ROWID;
+    INSERT INTO versions VALUES ('tenants', 0);
+",
 ];
 
 /// The version that this program writes.

@@ -1,22 +1,29 @@
 //! `/admin/…`: what operators and their scripts ask for, on their own listener.
 
+mod budgets;
+mod place;
+mod tenants;
+
 use std::{
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
+use bytes::Bytes;
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use serde::{Deserialize, Serialize};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use tokio_util::task::TaskTracker;
 
+use place::Place;
+
 use super::{
     app::App,
     body,
     error::{Failure, OperatorFault},
     meta,
-    respond::{ResponseBody, failure, json},
+    respond::{ResponseBody, failure, json, json_text},
     usage,
 };
 use crate::{
@@ -25,6 +32,8 @@ use crate::{
     store::{KeyStore, NewKey, StoreError, StoredKey},
 };
 
+/// What there is for operators, as OpenAPI 3.1 describes it.
+const DOCUMENT: &str = include_str!("admin/openapi.json");
 /// More than any request of an operator's needs.
 const BODY_BYTES_MAX: usize = 64 << 10;
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -36,15 +45,30 @@ pub(super) async fn answer(app: &Arc<App>, path: &str, request: Request<Incoming
     if let Err(why) = check_key(app, request.headers()) {
         return failure(&why.into());
     }
-    let keys = path.strip_prefix("/admin/keys").map(|rest| rest.trim_start_matches('/').to_owned());
-    match (path, keys, request.method()) {
-        ("/admin/reload", _, &Method::POST) => meta::reload(app).await,
-        ("/admin/reload", ..) => failure(&Failure::Method("POST")),
-        ("/admin/usage", _, &Method::GET | &Method::HEAD) => usage::usage(app, request.uri().query()).await,
-        ("/admin/usage", ..) => failure(&Failure::Method("GET, HEAD")),
-        (_, Some(rest), _) => keys_answer(app, &rest, request).await.unwrap_or_else(|why| failure(&why)),
-        _ => failure(&Failure::UnknownPath),
+    let Some(place) = Place::of(path) else { return failure(&Failure::UnknownPath) };
+    if !place.takes(request.method()) {
+        return failure(&Failure::Method(place.methods()));
     }
+    let query = request.uri().query();
+    let answered = match place {
+        Place::Reload => Ok(meta::reload(app).await),
+        Place::Usage => Ok(usage::usage(app, query).await),
+        Place::Budgets => budgets::answer(app, query),
+        Place::Document => Ok(json_text(StatusCode::OK, DOCUMENT)),
+        Place::Keys | Place::Key(_) | Place::Rotation(_) => keys_answer(app, place, request).await,
+        Place::Tenants => tenants::list_answer(app, request).await,
+        Place::Tenant(name) => tenants::answer(app, name, request).await,
+    };
+    answered.unwrap_or_else(|why| failure(&why))
+}
+
+/// The body of a request that changes something, or tells what may be changed: only where operators have keys.
+async fn read_body(app: &App, request: Request<Incoming>) -> Result<Bytes, Failure> {
+    if app.snapshot.load().operators.is_empty() {
+        return Err(OperatorFault::NoKeys.into());
+    }
+    let (head, incoming) = request.into_parts();
+    body::read(&head.headers, incoming, BODY_BYTES_MAX, BODY_TIMEOUT).await
 }
 
 /// Where operators have keys, one of them is needed.
@@ -62,36 +86,30 @@ fn check_key(app: &App, headers: &HeaderMap) -> Result<(), OperatorFault> {
 /// `/admin/keys`, `/admin/keys/ID`, `/admin/keys/ID/rotate`.
 async fn keys_answer(
     app: &Arc<App>,
-    rest: &str,
+    place: Place<'_>,
     request: Request<Incoming>,
 ) -> Result<Response<ResponseBody>, Failure> {
-    if app.snapshot.load().operators.is_empty() {
-        return Err(OperatorFault::NoKeys.into());
-    }
     let (method, query) = (request.method().clone(), request.uri().query().map(str::to_owned));
-    let (head, incoming) = request.into_parts();
-    let body = body::read(&head.headers, incoming, BODY_BYTES_MAX, BODY_TIMEOUT).await?;
-    let (id, verb) = rest.split_once('/').map_or((rest, None), |(id, verb)| (id, Some(verb)));
-    match (id, verb, method) {
-        ("", None, Method::GET) => list(app, query.as_deref()).await,
-        ("", None, Method::POST) => {
+    let body = read_body(app, request).await?;
+    match place {
+        Place::Keys if method == Method::POST => {
+            // Its tenant may have come by another process a moment ago.
+            in_store(app, |_| Ok(())).await?;
             let new = new_key(app, &body)?;
             let (made, secret) = in_store(app, move |store| store.create(new)).await?;
             Ok(created(&made, &secret))
         }
-        ("", None, _) => Err(Failure::Method("GET, POST")),
-        (id, None, Method::DELETE) => {
+        Place::Keys => list(app, query.as_deref()).await,
+        Place::Key(id) => {
             let id = id.to_owned();
             in_store(app, move |store| store.revoke(&id)).await?;
             Ok(json(&Revoked { revoked: true }))
         }
-        (_, None, _) => Err(Failure::Method("DELETE")),
-        (id, Some("rotate"), Method::POST) => {
+        Place::Rotation(id) => {
             let (id, overlap) = (id.to_owned(), overlap(&body)?);
             let (made, secret) = in_store(app, move |store| store.rotate(&id, overlap)).await?;
             Ok(created(&made, &secret))
         }
-        (_, Some("rotate"), _) => Err(Failure::Method("POST")),
         _ => Err(Failure::UnknownPath),
     }
 }
@@ -110,7 +128,7 @@ async fn in_store<T: Send + 'static>(
     let app = Arc::clone(app);
     let working = TaskTracker::new().spawn_blocking(move || {
         let done = work(&store)?;
-        app.refresh_keys()?;
+        app.refresh_stored()?;
         Ok(done)
     });
     let done = working.await.map_err(|_| OperatorFault::Database)?;
@@ -119,7 +137,7 @@ async fn in_store<T: Send + 'static>(
             StoreError::Taken { .. } => OperatorFault::Taken(error.to_string()),
             StoreError::Unknown(_) => OperatorFault::Unknown(error.to_string()),
             StoreError::Open(_) | StoreError::Database(_) | StoreError::Ledger(_) | StoreError::Random => {
-                tracing::error!("keys: {error}");
+                tracing::error!("tenants and keys: {error}");
                 OperatorFault::Database
             }
         };
@@ -127,19 +145,25 @@ async fn in_store<T: Send + 'static>(
     })
 }
 
+/// The tenant that a query such as `tenant=NAME` wants alone.
+fn wanted_tenant(query: Option<&str>) -> Result<Option<String>, Failure> {
+    let Some(query) = query.filter(|query| !query.is_empty()) else { return Ok(None) };
+    let tenant = query.strip_prefix("tenant=").filter(|tenant| !tenant.contains('&'));
+    let tenant = tenant.ok_or_else(|| invalid("the query may be `tenant=NAME` alone"))?;
+    Ok(Some(percent_encoding::percent_decode_str(tenant).decode_utf8_lossy().into_owned()))
+}
+
+/// A moment as JSON has it.
+fn moment(at: SystemTime) -> String {
+    OffsetDateTime::from(at).format(&Rfc3339).unwrap_or_default()
+}
+
 async fn list(app: &Arc<App>, query: Option<&str>) -> Result<Response<ResponseBody>, Failure> {
     #[derive(Serialize)]
     struct Keys<'a> {
         keys: Vec<Shown<'a>>,
     }
-    let tenant = match query.filter(|query| !query.is_empty()) {
-        None => None,
-        Some(query) => {
-            let tenant = query.strip_prefix("tenant=").filter(|tenant| !tenant.contains('&'));
-            let tenant = tenant.ok_or_else(|| invalid("the query may be `tenant=NAME` alone"))?;
-            Some(percent_encoding::percent_decode_str(tenant).decode_utf8_lossy().into_owned())
-        }
-    };
+    let tenant = wanted_tenant(query)?;
     let keys = in_store(app, KeyStore::keys).await?;
     let wanted = |key: &&StoredKey| tenant.as_ref().is_none_or(|tenant| *tenant == key.tenant);
     Ok(json(&Keys { keys: keys.iter().filter(wanted).map(|key| Shown::of(key, None)).collect() }))
@@ -176,7 +200,6 @@ struct ShownBudget {
 
 impl<'a> Shown<'a> {
     fn of(stored: &'a StoredKey, secret: Option<&'a str>) -> Self {
-        let time = |at: SystemTime| OffsetDateTime::from(at).format(&Rfc3339).unwrap_or_default();
         let budget = |rule: &BudgetRule| ShownBudget { usd: rule.limit.to_string(), per: rule.per.name() };
         let StoredKey { id, tenant, prefix, created, key } = stored;
         Self {
@@ -185,8 +208,8 @@ impl<'a> Shown<'a> {
             project: key.project.as_deref(),
             name: &key.label,
             prefix,
-            created: time(*created),
-            expires: key.expires.map(time),
+            created: moment(*created),
+            expires: key.expires.map(moment),
             budget: key.budgets.iter().map(budget).collect(),
             key: secret,
         }

@@ -1,5 +1,6 @@
 //! What every request shares.
 
+mod seed;
 mod stored;
 
 use std::{
@@ -23,7 +24,7 @@ use crate::{
     cache::Caches,
     resilience::{budget::RetryBudgets, health::Health},
     snapshot::Snapshot,
-    store::KeyStore,
+    store::{KeyStore, Versions},
     telemetry::{Books, metrics::Metrics},
     tenancy::limits::Limiters,
 };
@@ -38,10 +39,10 @@ pub struct App {
     pub books: Arc<Books>,
     /// What holders of budgets have spent.
     pub budgets: Budgets,
-    /// The keys that are made and revoked while the gateway runs, where there is a database.
+    /// The tenants and keys that are managed while the gateway runs, where there is a database.
     pub store: OnceLock<Arc<KeyStore>>,
-    /// Held by whoever puts another snapshot in force, and the version of the store whose keys are.
-    pub changing: Mutex<i64>,
+    /// Held by whoever puts another snapshot in force, and the versions of what is in force of the store.
+    pub changing: Mutex<Versions>,
     /// The answers that are kept.
     pub caches: Caches,
     /// Who is let in: a place for each request in flight.

@@ -1,8 +1,11 @@
 //! Every way a request can fail, and the one place where failures become statuses and outcomes.
 
+mod operator;
+
 use std::time::{Duration, SystemTime};
 
 use http::{HeaderValue, StatusCode};
+pub(super) use operator::OperatorFault;
 
 use super::refuse::HeadFault;
 use crate::{
@@ -250,38 +253,6 @@ pub(super) fn whole_seconds(wait: Duration) -> HeaderValue {
     HeaderValue::from(wait.as_secs().max(1))
 }
 
-/// Why an operator's request is refused.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum OperatorFault {
-    #[error("only who has one of the `admin_keys` may: send it as 'Authorization: Bearer KEY'")]
-    Unauthorized,
-    #[error("the configuration has no `admin_keys`: without one nobody may change keys from here")]
-    NoKeys,
-    #[error("there is no database: the configuration's `database` says where one is")]
-    NoDatabase,
-    #[error("{0}")]
-    Invalid(String),
-    #[error("{0}")]
-    Unknown(String),
-    #[error("{0}")]
-    Taken(String),
-    #[error("the database cannot be used: the log says why")]
-    Database,
-}
-
-impl OperatorFault {
-    fn status(&self) -> StatusCode {
-        match self {
-            Self::Unauthorized => StatusCode::UNAUTHORIZED,
-            Self::NoKeys => StatusCode::FORBIDDEN,
-            Self::NoDatabase | Self::Unknown(_) => StatusCode::NOT_FOUND,
-            Self::Invalid(_) => StatusCode::BAD_REQUEST,
-            Self::Taken(_) => StatusCode::CONFLICT,
-            Self::Database => StatusCode::SERVICE_UNAVAILABLE,
-        }
-    }
-}
-
 impl Failure {
     /// Its status.
     pub(super) fn status(&self) -> StatusCode {
@@ -358,6 +329,7 @@ impl Failure {
             }
             Self::Limited(Exceeded { limit, .. }) => (limit.label(), Some("rate_limit_exceeded"), None),
             Self::NotCached => ("invalid_request_error", Some("not_cached"), None),
+            Self::Operator(fault) => ("invalid_request_error", fault.code(), fault.param()),
             Self::Exhausted { fault: fault @ AttemptFault::RateLimited { .. }, .. } => {
                 ("rate_limit_error", Some(fault.code()), None)
             }

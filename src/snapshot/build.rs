@@ -9,13 +9,13 @@ use std::{
 
 use pointsman_routers::CostClass;
 
-use super::{Alerts, Bearers, Caller, Snapshot, Tenant, routes::Routes};
+use super::{Alerts, Bearers, Caller, Snapshot, Tenant, ground::Ground, routes::Place};
 use crate::{
     budget::{BudgetRule, Budgets, Holder},
     config::{
         Config, Delivery, Diagnostics, EmbedderConfig, KeyConfig, RouteChoice, RoutedConfig, RouterKind,
     },
-    routing::{candidates::PoolModel, engine::Engine, worker::Worker},
+    routing::{engine::Engine, worker::Worker},
     tenancy::{Keyring, jwt::Issuer},
     upstream::{client::Clients, model::Model, webhook::Webhook},
 };
@@ -69,27 +69,11 @@ pub fn build(config: &Config, context: &BuildContext<'_>) -> Result<(Snapshot, D
     }
     let deliveries = config.routes.iter().map(|(name, route)| (name.clone(), route.delivery));
     let deliveries: Arc<BTreeMap<String, Delivery>> = Arc::new(deliveries.collect());
+    let ground = Ground { config: config.clone(), upstreams, engines, deliveries };
     let mut tenants = BTreeMap::new();
     for (name, tenant) in &config.tenants {
-        let pool: Arc<[PoolModel]> = tenant
-            .pool
-            .iter()
-            .filter_map(|model| Some(PoolModel::new(model, config.models.get(model)?)))
-            .collect();
-        let plans = Routes { config, engines: &engines, tenant_name: name, tenant, pool }.plan(&mut found);
-        let built = Tenant {
-            name: name.as_str().into(),
-            upstreams: tenant
-                .pool
-                .iter()
-                .filter_map(|model| upstreams.get(model.as_str()).cloned())
-                .collect(),
-            plans,
-            default_route: tenant.default_route.as_str().into(),
-            config: Arc::new(tenant.clone()),
-            deliveries: Arc::clone(&deliveries),
-            limits: tenant.limits,
-        };
+        let place = Place { source: &config.source, path: &["tenants", name] };
+        let built = ground.tenant(name, tenant, place, &mut found);
         tenants.insert(Arc::clone(&built.name), Arc::new(built));
     }
     if found.has_errors() {
@@ -102,8 +86,7 @@ pub fn build(config: &Config, context: &BuildContext<'_>) -> Result<(Snapshot, D
         operators.add(key.digest, key.expires);
     }
     let issuers = issuers(config, context.clients, &mut found);
-    let bearers =
-        if issuers.is_empty() { BTreeMap::new() } else { bearers(config, &tenants, context.budgets) };
+    let bearers = bearers(&tenants, context.budgets);
     if found.has_errors() {
         return Err(found);
     }
@@ -118,6 +101,8 @@ pub fn build(config: &Config, context: &BuildContext<'_>) -> Result<(Snapshot, D
             issuers,
             bearers,
             tenants,
+            managed: BTreeMap::new(),
+            ground: Arc::new(ground),
         },
         found,
     ))
@@ -166,11 +151,10 @@ fn issuers(config: &Config, clients: &Clients, found: &mut Diagnostics) -> Vec<A
 }
 
 /// Whom tokens stand for.
-fn bearers(config: &Config, tenants: &BTreeMap<Arc<str>, Arc<Tenant>>, budgets: &Budgets) -> Bearers {
+pub(super) fn bearers(tenants: &BTreeMap<Arc<str>, Arc<Tenant>>, budgets: &Budgets) -> Bearers {
     let mut bearers = BTreeMap::new();
     for (name, tenant) in tenants {
-        let Some(tenant_config) = config.tenants.get(&**name) else { continue };
-        let projects = tenant_config.projects.keys().map(|project| Some(Arc::from(project.as_str())));
+        let projects = tenant.config.projects.keys().map(|project| Some(Arc::from(project.as_str())));
         for project in projects.chain([None]) {
             let caller = caller(tenant, (project.clone(), None), budgets);
             bearers.insert((Arc::clone(name), project), Arc::new(caller));
@@ -207,16 +191,16 @@ pub(super) fn caller(
     }
 }
 
-fn prepare_models<'a>(
-    config: &'a Config,
+fn prepare_models(
+    config: &Config,
     clients: &Clients,
     found: &mut Diagnostics,
-) -> BTreeMap<&'a str, Arc<Model>> {
+) -> BTreeMap<String, Arc<Model>> {
     let mut prepared = BTreeMap::new();
     for (name, model) in &config.models {
         match Model::prepare(name, model, clients) {
             Ok(model) => {
-                prepared.insert(name.as_str(), Arc::new(model));
+                prepared.insert(name.clone(), Arc::new(model));
             }
             Err(error) => found.push(config.source.error(&["models", name], error.to_string(), None)),
         }

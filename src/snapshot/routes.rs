@@ -6,19 +6,27 @@ use pointsman_routers::Candidate;
 
 use super::build::{Engines, Prepared};
 use crate::{
-    config::{Config, Diagnostics, RouteChoice, RoutedConfig, Selection, TenantConfig},
+    config::{Config, Diagnostics, RouteChoice, RoutedConfig, Selection, Source, TenantConfig},
     routing::{
         candidates::PoolModel,
         plan::{Costs, LearnedPlan, Plan, PoolPlans, RulePlan},
     },
 };
 
+/// Where a tenant is written.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place<'a> {
+    pub(super) source: &'a Source,
+    /// The field of the source that is the tenant.
+    pub(super) path: &'a [&'a str],
+}
+
 /// What the plans of one tenant are made of.
 pub(super) struct Routes<'a> {
     pub(super) config: &'a Config,
     pub(super) engines: &'a Engines,
-    pub(super) tenant_name: &'a str,
     pub(super) tenant: &'a TenantConfig,
+    pub(super) place: Place<'a>,
     pub(super) pool: Arc<[PoolModel]>,
 }
 
@@ -56,7 +64,8 @@ impl Routes<'_> {
         if order.is_empty() && self.tenant.default_route == route {
             let message = format!("none of the models of its default route '{route}' is in the pool");
             let hint = Some("add one of them to the pool, or give another default_route".to_owned());
-            found.push(self.config.source.error(&["tenants", self.tenant_name, "pool"], message, hint));
+            let path = [self.place.path, &["pool"]].concat();
+            found.push(self.place.source.error(&path, message, hint));
         }
         // A route without a model of the pool does not exist for this tenant.
         (!order.is_empty()).then_some(Plan::Static { order })

@@ -11,6 +11,7 @@ mod models;
 mod rate;
 mod route;
 mod serve;
+mod tenants;
 mod train;
 mod usage;
 mod usage_report;

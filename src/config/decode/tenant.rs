@@ -1,60 +1,53 @@
 //! Reads `tenants`.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+mod keys;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::num::NonZeroU64;
-use std::time::SystemTime;
 
-use time::{
-    Date, OffsetDateTime,
-    format_description::well_known::{Iso8601, Rfc3339},
-};
+pub(super) use keys::admin_keys;
+pub use keys::read_instant;
+use keys::{Taken, check_labels, keys, open};
 
-use super::{AUTO, check_name, named};
+use super::{AUTO, named};
 use crate::budget::{BudgetRule, Period};
 use crate::config::model::ModelConfig;
 use crate::config::route::{RouteChoice, RouteConfig, Selection};
-use crate::config::tenant::{KeyConfig, KeyDigest, TenantConfig, TenantLimits};
+use crate::config::tenant::{KeyConfig, TenantConfig, TenantLimits};
 use crate::config::usd::Usd;
 use crate::config::value::{Fields, Value};
 
-/// What the tenants read so far have taken.
-#[derive(Default)]
-struct Taken<'a> {
-    keys: HashMap<KeyDigest, &'a str>,
-    open: Option<&'a str>,
-}
-
 /// What tenants may name.
-pub(super) struct Names<'a> {
+pub(in crate::config) struct Names<'a> {
     models: &'a BTreeSet<&'a str>,
     /// Those without a price.
     unpriced: BTreeSet<&'a str>,
     routes: &'a BTreeMap<String, RouteConfig>,
-    /// Tokens may stand for tenants: they need no keys.
-    has_tokens: bool,
+    keys: KeysFrom,
+}
+
+/// Where keys of tenants come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::config) enum KeysFrom {
+    /// The file lists them.
+    File,
+    /// The file may list some; tokens may stand for tenants, too.
+    FileOrTokens,
+    /// They are made beside the tenant, which lists none.
+    Store,
 }
 
 impl<'a> Names<'a> {
-    pub(super) fn of(
+    pub(in crate::config) fn of(
         models: &'a BTreeMap<String, ModelConfig>,
         names: &'a BTreeSet<&'a str>,
         routes: &'a BTreeMap<String, RouteConfig>,
-        has_tokens: bool,
+        keys: KeysFrom,
     ) -> Self {
         let unpriced =
             models.iter().filter(|(_, model)| model.price.is_none()).map(|(name, _)| name.as_str());
-        Self { models: names, unpriced: unpriced.collect(), routes, has_tokens }
+        Self { models: names, unpriced: unpriced.collect(), routes, keys }
     }
-}
-
-/// The operators' own keys.
-pub(super) fn admin_keys(value: &Value<'_>) -> Option<Vec<KeyConfig>> {
-    let keys = keys("admin", value, false, &mut Taken::default());
-    for key in keys.iter().filter(|key| !key.budgets.is_empty()) {
-        value.error(format!("operators have no budget, and `{}` has one", key.label), None);
-    }
-    check_labels(value, &keys);
-    Some(keys)
 }
 
 pub(super) fn tenants(value: &Value<'_>, names: &Names<'_>) -> BTreeMap<String, TenantConfig> {
@@ -67,24 +60,38 @@ pub(super) fn tenants(value: &Value<'_>, names: &Names<'_>) -> BTreeMap<String, 
         .collect()
 }
 
+/// A tenant that no file lists; its keys come from the store.
+pub(in crate::config) fn managed(name: &str, value: &Value<'_>, names: &Names<'_>) -> Option<TenantConfig> {
+    tenant(name, value, names, &mut Taken::default())
+}
+
 fn tenant<'a>(
     name: &'a str,
     value: &Value<'_>,
     names: &Names<'_>,
     taken: &mut Taken<'a>,
 ) -> Option<TenantConfig> {
-    let mut fields = value.fields("a mapping with `keys` and `pool`")?;
-    let open = open(name, &mut fields, taken);
-    let own_keys = fields.take("keys");
+    let is_managed = names.keys == KeysFrom::Store;
+    let mut fields = value.fields(if is_managed {
+        "a mapping with `pool`"
+    } else {
+        "a mapping with `keys` and `pool`"
+    })?;
+    let (open, own_keys) = if is_managed {
+        refuse_keys(&mut fields, &["keys", "open"]);
+        (false, None)
+    } else {
+        (open(name, &mut fields, taken), fields.take("keys"))
+    };
     let has_keys = own_keys.is_some();
     let mut keys = own_keys.map_or_else(Vec::new, |value| keys(name, &value, open, taken));
     let projects = fields.take("projects").map_or_else(BTreeMap::new, |value| {
         let read = |(project, entry): (&str, Value<'_>)| {
-            (project.to_owned(), self::project((name, project), &entry, (taken, &mut keys)))
+            (project.to_owned(), self::project((name, project), &entry, (taken, &mut keys), names.keys))
         };
         named(&value, "project").into_iter().map(read).collect()
     });
-    if !has_keys && projects.is_empty() && !open && !names.has_tokens {
+    if !has_keys && projects.is_empty() && !open && names.keys == KeysFrom::File {
         let hint = "`keys: [{hash: \"sha256:…\"}]`, or `open: true` in development".to_owned();
         value.error_at_name("lacks `keys`", hint);
     }
@@ -128,6 +135,15 @@ fn tenant<'a>(
     })
 }
 
+fn refuse_keys(fields: &mut Fields<'_>, refused: &[&'static str]) {
+    for key in refused {
+        if let Some(value) = fields.take(key) {
+            let hint = "its keys are made beside it: `pointsman keys create`, or POST /admin/keys".to_owned();
+            value.error_at_name("only a tenant of the configuration's file has this", hint);
+        }
+    }
+}
+
 /// What a model without a price costs cannot be held of a budget.
 fn warn_of_unpriced(tenant: &Value<'_>, pool: &[String], unpriced: &BTreeSet<&str>) {
     let without: Vec<&str> =
@@ -146,29 +162,20 @@ fn project<'a>(
     (tenant, name): (&'a str, &str),
     value: &Value<'_>,
     (taken, all): (&mut Taken<'a>, &mut Vec<KeyConfig>),
+    keys_from: KeysFrom,
 ) -> Vec<BudgetRule> {
     let Some(mut fields) = value.fields("a mapping with `keys` and `budget`") else { return Vec::new() };
-    let keys = match fields.require("keys", "the keys that belong to it: `keys: [{hash: \"sha256:…\"}]`") {
-        Some(value) => keys(tenant, &value, false, taken),
-        None => Vec::new(),
+    let own_keys = if keys_from == KeysFrom::Store {
+        refuse_keys(&mut fields, &["keys"]);
+        None
+    } else {
+        fields.require("keys", "the keys that belong to it: `keys: [{hash: \"sha256:…\"}]`")
     };
+    let keys = own_keys.map_or_else(Vec::new, |value| keys(tenant, &value, false, taken));
     all.extend(keys.into_iter().map(|key| KeyConfig { project: Some(name.to_owned()), ..key }));
     let budgets = fields.read("budget", budgets).unwrap_or_default();
     fields.finish();
     budgets
-}
-
-/// Budgets and the ledger tell keys apart by their names.
-fn check_labels(tenant: &Value<'_>, keys: &[KeyConfig]) {
-    let mut labels = BTreeSet::new();
-    for key in keys {
-        if !labels.insert(&key.label) {
-            tenant.error_at_name(
-                format!("has two keys named `{}`", key.label),
-                "give each its own `name`".to_owned(),
-            );
-        }
-    }
 }
 
 /// A rule in place of the routes' own.
@@ -223,107 +230,6 @@ fn usd(value: &Value<'_>) -> Option<Usd> {
         Ok(amount) => Some(amount),
         Err(error) => {
             value.error(format!("{} {error}", scalar.shown()), "such as 200 or 0.50".to_owned());
-            None
-        }
-    }
-}
-
-fn open<'a>(name: &'a str, fields: &mut Fields<'_>, taken: &mut Taken<'a>) -> bool {
-    let Some(value) = fields.take("open") else { return false };
-    let open = value.boolean().unwrap_or(false);
-    if open {
-        match taken.open {
-            Some(other) => value.error(
-                format!("tenant `{other}` is open already"),
-                "a request without a key can belong to one tenant only".to_owned(),
-            ),
-            None => taken.open = Some(name),
-        }
-    }
-    open
-}
-
-fn keys<'a>(name: &'a str, value: &Value<'_>, open: bool, taken: &mut Taken<'a>) -> Vec<KeyConfig> {
-    const KEYS: &str = "a list such as `[{hash: \"sha256:…\"}]`";
-    let items = value.items(KEYS);
-    if items.is_empty() && value.is_list() && !open {
-        value.error("is empty: nobody could call", "add a key, or `open: true` in development".to_owned());
-    }
-    let mut keys = Vec::new();
-    for item in items {
-        let Some(key) = key(&item) else { continue };
-        match taken.keys.insert(key.digest, name) {
-            None => keys.push(key),
-            Some(other) if other == name => item.error("is the same key again", None),
-            Some(other) => {
-                let hint = "a request could not be told apart".to_owned();
-                item.error(format!("tenant `{other}` has the same key"), hint);
-            }
-        }
-    }
-    keys
-}
-
-fn key(value: &Value<'_>) -> Option<KeyConfig> {
-    let mut fields = value.fields("`{hash: \"sha256:…\"}` or `{key: \"…\"}`")?;
-    let digest = digest(value, &mut fields);
-    let name = fields.take("name").and_then(|value| {
-        let name = value.text("a name for the key")?;
-        check_name(name, &value);
-        Some(name.to_owned())
-    });
-    let expires = fields.read("expires", instant);
-    let budgets = fields.read("budget", budgets).unwrap_or_default();
-    fields.finish();
-    let key = KeyConfig::new(digest?);
-    Some(KeyConfig { label: name.unwrap_or(key.label), expires, budgets, ..key })
-}
-
-/// The beginning of a day in UTC, or a moment.
-fn instant(value: &Value<'_>) -> Option<SystemTime> {
-    let scalar = value.scalar("a date such as 2027-01-31")?;
-    match read_instant(&scalar.text) {
-        Some(instant) => Some(instant),
-        None => {
-            let hint =
-                "such as 2027-01-31, from whose beginning in UTC it is of no use, or 2027-01-31T18:00:00Z";
-            value.error(format!("{} is no date", scalar.shown()), hint.to_owned());
-            None
-        }
-    }
-}
-
-/// Reads the beginning of a day in UTC, or a moment.
-#[must_use]
-pub fn read_instant(text: &str) -> Option<SystemTime> {
-    let text = text.trim();
-    let day = Date::parse(text, &Iso8601::DATE).map(|day| day.midnight().assume_utc());
-    day.or_else(|_| OffsetDateTime::parse(text, &Rfc3339)).ok().map(SystemTime::from)
-}
-
-/// Neither the key nor what may be one by mistake is ever shown.
-fn digest(value: &Value<'_>, fields: &mut Fields<'_>) -> Option<KeyDigest> {
-    let (hash, key) = (fields.take("hash"), fields.take("key"));
-    match (hash, key) {
-        (Some(hash), None) => {
-            let digest = KeyDigest::parse(hash.text("`sha256:` and 64 hexadecimal digits")?);
-            if digest.is_none() {
-                let hint = "`printf %s \"$KEY\" | sha256sum` prints the digits".to_owned();
-                hash.error("is not `sha256:` and 64 hexadecimal digits", hint);
-            }
-            digest
-        }
-        (None, Some(key)) => {
-            let secret = key.secret("a key")?;
-            if !secret.expose().bytes().all(|byte| byte.is_ascii_graphic()) {
-                key.error("holds a space or another character that a bearer key cannot hold", None);
-                return None;
-            }
-            Some(KeyDigest::of(secret.expose()))
-        }
-        (hash, _) => {
-            let message = if hash.is_some() { "has both `hash` and `key`" } else { "lacks `hash` or `key`" };
-            value.error(message, "give it one of them".to_owned());
             None
         }
     }

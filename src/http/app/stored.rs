@@ -1,4 +1,4 @@
-//! What the database brings: keys that are made and revoked meanwhile, and what was spent before.
+//! What the database brings: tenants and keys that are managed meanwhile, and what was spent before.
 
 use std::{
     sync::{Arc, PoisonError},
@@ -14,22 +14,43 @@ use crate::{
 };
 
 impl App {
-    /// Puts the keys of the database in force, if they have changed.
+    /// Puts the tenants and keys of the database in force, if they have changed.
     ///
     /// # Errors
     /// When it cannot be read: those in force stay.
-    pub fn refresh_keys(&self) -> Result<(), StoreError> {
+    pub fn refresh_stored(&self) -> Result<(), StoreError> {
         let Some(store) = self.store.get() else { return Ok(()) };
-        let version = store.version()?;
+        let versions = store.versions()?;
         let mut in_force = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
-        if version == *in_force {
+        if versions == *in_force {
             return Ok(());
         }
-        let snapshot = self.snapshot.load().with_keys(&store.keys()?, &self.budgets);
+        let snapshot = self.snapshot.load().with_stored(&store.tenants()?, &store.keys()?, &self.budgets);
         self.book_before(&snapshot)?;
+        let have_tenants_changed = versions.tenants != in_force.tenants;
+        if have_tenants_changed {
+            self.seed(&snapshot);
+            self.tell_left_out(&snapshot);
+        }
         self.snapshot.store(Arc::new(snapshot));
-        *in_force = version;
+        *in_force = versions;
+        if have_tenants_changed {
+            // Pools may hold models that nobody had before.
+            self.start_checks();
+        }
         Ok(())
+    }
+
+    /// Logs which tenants of the database are not in force with a snapshot that is to be, where that is news.
+    pub(crate) fn tell_left_out(&self, snapshot: &Snapshot) {
+        let before = self.snapshot.load();
+        for (name, managed) in snapshot.managed() {
+            let Err(why) = &managed.state else { continue };
+            let known = before.managed().get(name).and_then(|managed| managed.state.as_ref().err());
+            if known != Some(why) {
+                tracing::error!("tenant {name} of the database is not in force: {why}");
+            }
+        }
     }
 
     /// Books what the ledger knows to have been spent, in the accounts that know nothing of it yet.

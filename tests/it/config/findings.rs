@@ -42,6 +42,8 @@ fn what_is_missing() {
     assert_eq!(found.len(), 2, "{found:#?}");
     assert!(found[0].starts_with("1:1: error: lacks `models`; for example "), "{found:#?}");
     assert!(found[1].starts_with("1:1: error: lacks `tenants`; "), "{found:#?}");
+    let nowhere = findings("models: {a: {}}\nadmin_keys: [{key: k}]\ndatabase: none\n");
+    assert!(nowhere.len() == 1 && nowhere[0].contains("lacks `tenants`"), "{nowhere:#?}");
     assert_eq!(
         findings("models: {}\ntenants:\n"),
         [

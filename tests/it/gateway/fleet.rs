@@ -11,6 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use http::Method;
 use pointsman::{
     config::Database,
     ledger::{
@@ -30,6 +31,7 @@ use crate::{
     answers::{answer, chat, chat_stream, done, finish, usage, word},
     cli::{run, status, stderr, stdout},
     client::{Client, KEY, get, post},
+    operator::{OPERATOR, admin_keys, operate},
     postgres::Server,
     stand::{Setup, Stand},
     upstream::{Gate, PATIENCE, Script, Upstream},
@@ -41,7 +43,7 @@ async fn replica(upstream: &Upstream, server: &Server, folder: &Path, name: &str
     Setup::new()
         .model("m", &upstream.base_url(), PRICE)
         .top(&format!("database: {}\nspill: {}", server.url(), folder.join(name).display()))
-        .top("admin_keys: [{key: operator}]")
+        .top(&admin_keys())
         .routes("{auto: {models: [m], retry: {max: 0}}}")
         .tenants(&format!("{{t: {{keys: [{{key: {KEY}, name: ci}}], pool: [m]}}}}"))
         .start()
@@ -96,16 +98,6 @@ async fn load(replicas: &[Stand], each: usize) {
     load.join_all().await;
 }
 
-/// A request of an operator's.
-async fn operator(stand: &Stand, method: &str, path: &str, body: &Value) -> (u16, Value) {
-    let mut request = post(path, body.to_string());
-    *request.method_mut() = method.parse().unwrap();
-    request.headers_mut().insert("authorization", "Bearer operator".parse().unwrap());
-    let mut reply = Client::connect(stand.admin).await.last(request).await;
-    let status = reply.status.as_u16();
-    (status, serde_json::from_str(&reply.text().await).unwrap())
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn three_gateways_have_one_ledger_and_the_same_keys() {
     let Some(server) = Server::start().await else { return };
@@ -118,12 +110,16 @@ async fn three_gateways_have_one_ledger_and_the_same_keys() {
     assert_eq!(server.number("SELECT sum(cost_pico_usd)::bigint FROM calls").await, cost);
     assert_eq!(server.number("SELECT sum(cost_pico_usd)::bigint FROM usage WHERE key = 'ci'").await, cost);
     let (status_code, report) =
-        operator(&replicas[1], "GET", "/admin/usage?by=tenant,day", &json!(null)).await;
+        operate(&replicas[1], OPERATOR, (Method::GET, "/admin/usage?by=tenant,day"), Value::Null).await;
     assert_eq!((status_code, &report["total"]["cost_pico_usd"]), (200, &json!(cost)));
 
-    // A key made here is one there, and none any more once it is revoked.
-    let wanted = json!({"tenant": "t", "name": "new", "budget": [{"usd": 5, "per": "day"}]});
-    let (status_code, made) = operator(&replicas[0], "POST", "/admin/keys", &wanted).await;
+    // A tenant and a key made here are there, too, and the key is none any more once it is revoked.
+    let tenant = json!({"pool": ["m"], "default_route": "auto"});
+    let (status_code, told) =
+        operate(&replicas[1], OPERATOR, (Method::PUT, "/admin/tenants/new"), tenant).await;
+    assert_eq!(status_code, 201, "{told}");
+    let wanted = json!({"tenant": "new", "name": "new", "budget": [{"usd": 5, "per": "day"}]});
+    let (status_code, made) = operate(&replicas[0], OPERATOR, (Method::POST, "/admin/keys"), wanted).await;
     assert_eq!(status_code, 201, "{made}");
     let with_key = |stand: &Stand, secret: String| {
         let address = stand.address;
@@ -147,10 +143,10 @@ async fn three_gateways_have_one_ledger_and_the_same_keys() {
         }
     };
     within_a_second(200).await;
-    let (_, kept) = operator(&replicas[2], "GET", "/admin/keys", &json!(null)).await;
+    let (_, kept) = operate(&replicas[2], OPERATOR, (Method::GET, "/admin/keys"), Value::Null).await;
     assert_eq!(kept["keys"][0]["name"], "new");
     let path = format!("/admin/keys/{}", made["id"].as_str().unwrap());
-    assert_eq!(operator(&replicas[2], "DELETE", &path, &json!(null)).await.0, 200);
+    assert_eq!(operate(&replicas[2], OPERATOR, (Method::DELETE, &path), Value::Null).await.0, 200);
     within_a_second(401).await;
 }
 
@@ -236,7 +232,8 @@ async fn a_stopped_server_takes_no_request_away_and_no_row() {
     server.stop();
     // All are answered as before: nothing on a request's way waits for the database.
     load(&replicas, 200).await;
-    let (status_code, told) = operator(&replicas[0], "GET", "/admin/usage", &json!(null)).await;
+    let (status_code, told) =
+        operate(&replicas[0], OPERATOR, (Method::GET, "/admin/usage"), Value::Null).await;
     assert_eq!((status_code, &told["error"]["code"]), (500, &json!("ledger_unreadable")), "{told}");
     let spilled = |name: &str| fs::metadata(folder.path().join(name)).unwrap().len();
     let begun = Instant::now();

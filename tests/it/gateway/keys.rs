@@ -2,18 +2,16 @@
 
 use std::{path::Path, time::Duration};
 
-use http::{Method, Request};
-use http_body_util::Full;
+use http::Method;
 use serde_json::{Value, json};
 
 use crate::{
     answers::{answer, chat},
-    client::{Client, KEY, post},
+    client::{KEY, post},
+    operator::{OPERATOR, admin_keys, operate},
     stand::{Setup, Stand},
     upstream::{Script, Upstream},
 };
-
-const OPERATOR: &str = "operators-key";
 
 async fn stand(upstream: &Upstream, database: &Path, more: &str) -> Stand {
     setup(upstream, database, more).start_shipped().await
@@ -27,24 +25,6 @@ fn setup(upstream: &Upstream, database: &Path, more: &str) -> Setup {
         .tenants(&format!(
             "{{t: {{keys: [{{key: {KEY}}}], pool: [m], projects: {{p: {{keys: [{{key: of-p}}]}}}}}}, u: {{keys: [{{key: of-u}}], pool: [m]}}}}"
         ))
-}
-
-fn admin_keys() -> String {
-    format!("admin_keys: [{{key: {OPERATOR}}}]")
-}
-
-async fn operate(stand: &Stand, key: &str, (method, path): (Method, &str), body: Value) -> (u16, Value) {
-    let body = if body.is_null() { String::new() } else { body.to_string() };
-    let request = Request::builder()
-        .method(method)
-        .uri(path)
-        .header("host", "gateway")
-        .header("authorization", format!("Bearer {key}"))
-        .body(Full::from(body))
-        .unwrap();
-    let mut reply = Client::connect(stand.admin).await.last(request).await;
-    let text = reply.text().await;
-    (reply.status.as_u16(), serde_json::from_str(&text).unwrap_or(Value::Null))
 }
 
 async fn status(stand: &Stand, key: &str) -> u16 {

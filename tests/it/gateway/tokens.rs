@@ -194,6 +194,29 @@ async fn a_token_stands_for_its_tenant_and_project() {
 }
 
 #[tokio::test]
+async fn a_token_names_a_tenant_of_the_store_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("t.db");
+    let signer = Signer::es256("one");
+    let (issuer, upstream) = (Issuer::start(&[&signer]).await, upstream().await);
+    let stand = Setup::new()
+        .model("m", &upstream.base_url(), "")
+        .top(&format!("jwt: {{issuer: \"{}\", audience: pointsman}}", issuer.server.base_url()))
+        .top(&format!("database: \"sqlite:{}\"", path.display()))
+        .start()
+        .await;
+    let token = signer.token(&issuer.claims("later"));
+    assert_eq!(status(&stand, &token).await, 401);
+    let store = pointsman::store::KeyStore::open(&pointsman::config::Database::Sqlite(path.clone())).unwrap();
+    store.put_tenants(&[("later", r#"{"pool":["m"]}"#)]).unwrap();
+    stand.app.refresh_stored().unwrap();
+    assert_eq!(status(&stand, &token).await, 200);
+    store.delete_tenant("later", true).unwrap();
+    stand.app.refresh_stored().unwrap();
+    assert_eq!(status(&stand, &token).await, 401);
+}
+
+#[tokio::test]
 async fn what_is_wrong_with_a_token_is_refused() {
     let (signer, stranger) = (Signer::es256("one"), Signer::es256("one"));
     let (issuer, upstream) = (Issuer::start(&[&signer]).await, upstream().await);
