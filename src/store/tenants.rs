@@ -137,12 +137,12 @@ mod tests {
     #[test]
     fn tenants_are_put_read_and_deleted() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("t.db");
-        let store = KeyStore::open(&Database::Sqlite(path.clone())).unwrap();
+        let database = Database::Sqlite(folder.path().join("t.db"));
+        let store = KeyStore::open(&database).unwrap();
         let before = store.versions().unwrap();
         assert_eq!(store.put_tenants(&[("b", "1"), ("a", "2")]).unwrap(), [true, true]);
         assert_eq!(store.put_tenants(&[("b", "3")]).unwrap(), [false]);
-        let other = KeyStore::open(&Database::Sqlite(path.clone())).unwrap();
+        let other = KeyStore::open(&database).unwrap();
         let all = other.tenants().unwrap();
         let seen: Vec<_> = all.iter().map(|one| (one.name.as_str(), one.definition.as_str())).collect();
         assert_eq!(seen, [("a", "2"), ("b", "3")]);
