@@ -23,7 +23,7 @@ pub mod route;
 mod scalars;
 pub mod server;
 pub mod source;
-pub(crate) mod suggest;
+pub mod suggest;
 pub mod tenant;
 pub mod usd;
 mod value;

@@ -192,8 +192,24 @@ pub fn take(order: &Order, from: &Path, progress: &mut dyn FnMut(Progress)) -> R
     if let Some(present) = present(order)? {
         return Ok(present);
     }
-    let staging = Staging::open(&order.out)?;
     let mut origin = local::Origin::open(from)?;
+    let staging = Staging::open(&order.out)?;
+    match copy(&staging, &mut origin, order, progress) {
+        Ok(files) => publish(staging, order, files),
+        // A copy does not go on where it was cut, as a download does.
+        Err(error) => {
+            staging.discard();
+            Err(error)
+        }
+    }
+}
+
+fn copy(
+    staging: &Staging,
+    origin: &mut local::Origin,
+    order: &Order,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Vec<PulledFile>, PullError> {
     let mut files = Vec::new();
     for wanted in FILES {
         let part = staging.part(wanted.path)?;
@@ -209,7 +225,7 @@ pub fn take(order: &Order, from: &Path, progress: &mut dyn FnMut(Progress)) -> R
         }
         files.push(PulledFile { file: wanted.path, bytes, sha256, verified: pin.is_some() });
     }
-    publish(staging, order, files)
+    Ok(files)
 }
 
 /// The encoder that is at the wanted place already.

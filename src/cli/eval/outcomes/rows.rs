@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use pointsman::config::suggest;
 use pointsman_routers::data::{Dataset, Score};
 use pointsman_routers::identity;
 use pointsman_routers::split::PromptHash;
@@ -89,7 +90,15 @@ pub(super) fn pool(data: &Dataset, asked: &[String]) -> Result<Vec<usize>, Failu
     } else {
         let place = |name: &String| {
             let canonical = identity::canonical(name.trim());
-            let missing = || Failure::Because(format!("--pool: no row has a score of {canonical}"));
+            let missing = || {
+                let known = (0..data.models.len()).filter(|&model| scored(model) > 0);
+                let hint = suggest::near(
+                    canonical,
+                    known.filter_map(|model| data.models.get(model).map(String::as_str)),
+                );
+                let hint = hint.map(|hint| format!("; {hint}")).unwrap_or_default();
+                Failure::Because(format!("--pool: no row has a score of {canonical}{hint}"))
+            };
             data.model(canonical).filter(|&model| scored(model) > 0).ok_or_else(missing)
         };
         // A set: a model that is named twice, by two spellings perhaps, is one.

@@ -127,4 +127,11 @@ fn ties_are_averaged_and_spellings_joined() {
     let lone = run(&["eval", "--benchmark", "outcomes", "--data", data, "--pool", "gpt-4-1106-preview"]);
     assert_eq!(lone.status.code(), Some(1));
     assert!(stderr(&lone).contains("two are needed"), "{}", stderr(&lone));
+    let unknown =
+        |pool: &str| stderr(&run(&["eval", "--benchmark", "outcomes", "--data", data, "--pool", pool]));
+    let near = unknown("gpt-4-1106-preveiw,mixtral-8x7b-instruct-v0.1");
+    let expected = "no row has a score of gpt-4-1106-preveiw; did you mean `gpt-4-1106-preview`?";
+    assert!(near.contains(expected), "{near}");
+    let far = unknown("claude-2.0,mixtral-8x7b-instruct-v0.1");
+    assert!(far.contains("no row has a score of claude-2.0") && !far.contains("mean"), "{far}");
 }
