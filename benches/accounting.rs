@@ -132,7 +132,7 @@ impl Stand {
         }
         account.set_route(&self.route);
         account.set_decision(
-            "mf",
+            ("mf", Some("0123456789ab".into())),
             Duration::from_micros(11),
             vec![(Arc::clone(&self.model), 0.7), ("small".into(), 0.1)],
         );

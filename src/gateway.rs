@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use pointsman_routers::shipped::KINDS;
+use pointsman_routers::{artifact::Artifact, shipped::KINDS};
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -340,7 +340,10 @@ fn load_beside(route: &RoutedConfig, folder: &Path, embedders: &Embedders) -> Re
             ..fault(&error)
         })?;
     tracing::info!(router = route.router.name(), file = %file.display(), "an artefact beside the binary");
-    Engine::new(artifact.router(), embedders).map_err(|error| fault(&error))
+    let version = std::fs::read(&file).ok().and_then(|bytes| Artifact::version(&bytes));
+    Engine::new(artifact.router(), embedders)
+        .map(|engine| engine.with_version(version))
+        .map_err(|error| fault(&error))
 }
 
 /// The router that a route asks for, with the embedder that it asks for and no other.

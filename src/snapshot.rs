@@ -95,6 +95,8 @@ pub struct Tenant {
     pub deliveries: Arc<BTreeMap<String, Delivery>>,
     /// How much it may do.
     pub limits: Option<TenantLimits>,
+    /// What is written down with each of its requests, as an object of JSON.
+    pub tags: Option<Arc<str>>,
 }
 
 impl Tenant {

@@ -124,6 +124,12 @@ pub fn router(kind: &str) -> Result<Arc<dyn Router>, ShippedError> {
     }
 }
 
+/// The version of the file that a shipped router is made of, as [`Artifact::version`] has it; `None` for one that is made of nothing.
+#[must_use]
+pub fn version(kind: &str) -> Option<String> {
+    Artifact::version(Shipped::of(kind)?.file.bytes)
+}
+
 /// The artefact that a shipped router is made of; `None` for one that is made of nothing.
 ///
 /// # Errors
@@ -136,18 +142,24 @@ pub fn artifact(kind: &str) -> Result<Option<&'static Artifact>, ShippedError> {
     }
 }
 
-/// The router of a kind that a file describes. `best_single` takes the ratings of an artefact of any kind.
+/// The router of a kind that a file describes, and the file's version, as [`Artifact::version`] has it. `best_single` takes the ratings of an artefact of any kind.
 ///
 /// Whether the file's embedder is at hand is for the caller to check, by [`crate::router::Needs`].
 ///
 /// # Errors
 /// When the kind takes no file, and when the file cannot be read or used, or holds no router of this kind.
-pub fn load(kind: &str, file: &Path) -> Result<Arc<dyn Router>, ShippedError> {
-    match kind {
-        "random" => Err(ShippedError::NeedsNoFile { kind: "random", file: file.to_owned() }),
-        "best_single" => Ok(Arc::new(BestSingle::new(&read(file)?))),
-        _ => Ok(read(file)?.of_kind(kind, &file.display().to_string())?.router()),
+pub fn load(kind: &str, file: &Path) -> Result<(Arc<dyn Router>, Option<String>), ShippedError> {
+    if kind == "random" {
+        return Err(ShippedError::NeedsNoFile { kind: "random", file: file.to_owned() });
     }
+    let name = file.display().to_string();
+    let bytes = std::fs::read(file).map_err(|source| ShippedError::Read { file: file.to_owned(), source })?;
+    let artifact = Artifact::from_bytes(&bytes, &name)?;
+    let router: Arc<dyn Router> = match kind {
+        "best_single" => Arc::new(BestSingle::new(&artifact)),
+        _ => artifact.of_kind(kind, &name)?.router(),
+    };
+    Ok((router, Artifact::version(&bytes)))
 }
 
 /// The artefact of the shipped `mf`, whose ratings `best_single` takes.
@@ -156,9 +168,4 @@ pub fn load(kind: &str, file: &Path) -> Result<Arc<dyn Router>, ShippedError> {
 /// Only for a build that embedded a damaged file.
 pub fn default_artifact() -> Result<&'static Artifact, ArtifactError> {
     MF.artifact()
-}
-
-fn read(file: &Path) -> Result<Artifact, ShippedError> {
-    let bytes = std::fs::read(file).map_err(|source| ShippedError::Read { file: file.to_owned(), source })?;
-    Ok(Artifact::from_bytes(&bytes, &file.display().to_string())?)
 }

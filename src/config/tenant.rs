@@ -35,6 +35,10 @@ pub struct TenantConfig {
     pub projects: BTreeMap<String, Vec<BudgetRule>>,
     /// How much it may do; at least one limit, where there are any.
     pub limits: Option<TenantLimits>,
+    /// What is written down with each of its requests, by name.
+    pub tags: BTreeMap<String, String>,
+    /// What is asked is written down, too.
+    pub keep_prompts: bool,
 }
 
 /// How much a tenant may do, under the key `limits`. What is absent has no limit.

@@ -40,7 +40,11 @@ const MIGRATIONS: &[&str] = &["
         outcome TEXT NOT NULL,
         code TEXT,
         answer_us BIGINT,
-        duration_us BIGINT NOT NULL
+        duration_us BIGINT NOT NULL,
+        artifact TEXT,
+        cache TEXT,
+        tags TEXT,
+        prompt TEXT
     );
     CREATE INDEX requests_by_time ON requests (arrived_ms);
     CREATE TABLE calls (

@@ -96,6 +96,12 @@ const MIGRATIONS: &[&str] = &[
     ) WITHOUT ROWID;
     INSERT INTO versions VALUES ('tenants', 0);
 ",
+    "
+    ALTER TABLE requests ADD COLUMN artifact TEXT;
+    ALTER TABLE requests ADD COLUMN cache TEXT;
+    ALTER TABLE requests ADD COLUMN tags TEXT;
+    ALTER TABLE requests ADD COLUMN prompt TEXT;
+",
 ];
 
 /// The version that this program writes.

@@ -22,6 +22,9 @@ use crate::{
     snapshot::Tenant,
 };
 
+/// Characters of a prompt that are kept of a request where its tenant wants that.
+const PROMPT_CHARACTERS_MAX: usize = 32_768;
+
 /// Routes and answers a chat request.
 pub(super) async fn chat(mut exchange: Exchange<'_>) -> Response<ResponseBody> {
     let (target, route) = match target::resolve(exchange.tenant, exchange.call.request.model()) {
@@ -54,6 +57,13 @@ async fn choose(
     let purse = exchange.call.caller.purse.clone();
     let needs = Requirements { price: purse.is_some(), ..request.requirements(&messages) };
     exchange.call.prompt_tokens = needs.prompt_tokens;
+    if exchange.tenant.config.keep_prompts {
+        exchange.guards.account.set_prompt(routing_text(
+            RoutingText::Conversation,
+            &messages,
+            PROMPT_CHARACTERS_MAX,
+        ));
+    }
     exchange.guards.reserve(exchange.app, exchange.tenant, &exchange.call)?;
     let asked = Asked { messages: &messages, needs: &needs };
     let pool = &exchange.tenant.plans.models;
@@ -71,7 +81,11 @@ async fn choose(
     }
     let scored = |&(place, skill): &(usize, f64)| Some((Arc::clone(&pool.get(place)?.name), skill));
     let candidates = decision.skills.iter().filter_map(scored).collect();
-    exchange.guards.account.set_decision(decision.router, decision.elapsed, candidates);
+    exchange.guards.account.set_decision(
+        (decision.router, decision.artifact.clone()),
+        decision.elapsed,
+        candidates,
+    );
     record(exchange.app, exchange.tenant, &decision);
     report(exchange.app, exchange.tenant, &decision, &messages);
     if decision.ranking.is_empty() {

@@ -121,6 +121,7 @@ async fn client(
     let snapshot = app.snapshot.load_full();
     let admitted = admit(&snapshot, request.headers()).await.map(|caller| {
         account.set_caller(&caller.tenant.name, caller.project.as_ref(), caller.key.as_ref());
+        account.set_tags(caller.tenant.tags.as_ref());
         Arc::clone(caller)
     });
     let answered = match (admitted, Endpoint::at(path)) {

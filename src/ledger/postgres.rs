@@ -62,7 +62,8 @@ fn write_requests(session: &mut dyn Session, requests: &[&Row]) -> Result<(), Da
         session,
         "INSERT INTO requests SELECT r.* FROM jsonb_to_recordset($1::text::jsonb) AS r (id uuid, arrived_ms bigint,
             request_id text, tenant text, project text, key text, route text, router text, decision_us bigint, candidates text,
-            model text, outcome text, code text, answer_us bigint, duration_us bigint)
+            model text, outcome text, code text, answer_us bigint, duration_us bigint, artifact text, cache text, tags text,
+            prompt text)
          ON CONFLICT DO NOTHING RETURNING id",
         &[json(&columns)?],
         |mut cells| cells.uuid(),
@@ -235,6 +236,10 @@ struct RequestColumns<'a> {
     code: Option<Text<'a>>,
     answer_us: Option<i64>,
     duration_us: i64,
+    artifact: Option<Text<'a>>,
+    cache: Option<Text<'a>>,
+    tags: Option<Text<'a>>,
+    prompt: Option<Text<'a>>,
 }
 
 impl<'a> RequestColumns<'a> {
@@ -255,6 +260,10 @@ impl<'a> RequestColumns<'a> {
             code: text(&row.code),
             answer_us: row.answer_us,
             duration_us: row.duration_us,
+            artifact: text(&row.artifact),
+            cache: text(&row.cache),
+            tags: text(&row.tags),
+            prompt: text(&row.prompt),
         }
     }
 }

@@ -83,7 +83,7 @@ pub(super) fn requests(
 ) -> Result<(), DatabaseError> {
     // A row for each call, and one for a request without any: those of a request follow each other.
     let text = "SELECT r.id, r.arrived_ms, r.request_id, r.tenant, r.project, r.key, r.route, r.router, r.decision_us, r.candidates,
-            r.model, r.outcome, r.code, r.answer_us, r.duration_us, c.model, c.prompt_tokens, c.cached_tokens, c.audio_prompt_tokens,
+            r.model, r.outcome, r.code, r.answer_us, r.duration_us, r.artifact, r.cache, r.tags, r.prompt, c.model, c.prompt_tokens, c.cached_tokens, c.audio_prompt_tokens,
             c.completion_tokens, c.reasoning_tokens, c.audio_completion_tokens, c.estimated, c.cost_pico_usd
          FROM requests r LEFT JOIN calls c ON c.request = r.id
          WHERE r.arrived_ms >= $1 AND r.arrived_ms < $2 AND (CAST($3 AS TEXT) IS NULL OR r.tenant = $3)
@@ -121,6 +121,10 @@ fn request(cells: &mut Cells) -> Result<Row, DatabaseError> {
         code: cells.optional_text()?,
         answer_us: cells.optional_integer()?,
         duration_us: cells.integer()?,
+        artifact: cells.optional_text()?,
+        cache: cells.optional_text()?,
+        tags: cells.optional_text()?,
+        prompt: cells.optional_text()?,
         calls: Vec::new(),
     })
 }

@@ -1,4 +1,5 @@
-//! Rows of the ledger: what is kept of a request. No text of a prompt or an answer is in them.
+//! Rows of the ledger: what is kept of a request. No text of an answer is in them, and none of a prompt unless its tenant
+//! wants that.
 
 use std::time::{Duration, SystemTime};
 
@@ -26,6 +27,9 @@ pub struct Row {
     pub route: Option<String>,
     /// Who decided.
     pub router: Option<String>,
+    /// The version of the artefact that the router is made of.
+    #[serde(default)]
+    pub artifact: Option<String>,
     /// How long that took, in microseconds.
     pub decision_us: Option<i64>,
     /// The models that were scored, and their skills.
@@ -40,6 +44,15 @@ pub struct Row {
     pub answer_us: Option<i64>,
     /// From its arrival to its end, in microseconds.
     pub duration_us: i64,
+    /// What the route's cache was to it.
+    #[serde(default)]
+    pub cache: Option<String>,
+    /// The tenant's tags, as an object of JSON.
+    #[serde(default)]
+    pub tags: Option<String>,
+    /// What was asked, where the tenant wants that kept.
+    #[serde(default)]
+    pub prompt: Option<String>,
     /// The calls that were made for it.
     pub calls: Vec<Call>,
 }
@@ -116,6 +129,7 @@ pub(super) fn interrupted(holds: &[HoldRow], now_ms: i64) -> Option<Row> {
         key: first.key.clone(),
         route: None,
         router: None,
+        artifact: None,
         decision_us: None,
         candidates: Vec::new(),
         model: holds.last().map(|hold| hold.model.clone()),
@@ -123,6 +137,9 @@ pub(super) fn interrupted(holds: &[HoldRow], now_ms: i64) -> Option<Row> {
         code: Some(code.to_owned()),
         answer_us: None,
         duration_us: now_ms.saturating_sub(first.at_ms).max(0).saturating_mul(1000),
+        cache: None,
+        tags: None,
+        prompt: None,
         calls: holds.iter().map(|hold| Call { model: hold.model.clone(), used: Some(spent(hold)) }).collect(),
     })
 }
@@ -153,6 +170,7 @@ impl Row {
             key: text(&event.key),
             route: text(&event.route),
             router: event.decision.map(|(router, _)| router.to_owned()),
+            artifact: text(&event.artifact),
             decision_us: event.decision.map(|(_, elapsed)| microseconds(elapsed)),
             candidates: event.candidates.iter().map(|(name, skill)| (name.to_string(), *skill)).collect(),
             model: text(&event.model),
@@ -160,6 +178,9 @@ impl Row {
             code: event.code.map(str::to_owned),
             answer_us: event.until_answer.map(microseconds),
             duration_us: microseconds(event.duration),
+            cache: event.cache.map(|cache| cache.label().to_owned()),
+            tags: text(&event.tags),
+            prompt: event.prompt.clone(),
             calls: event
                 .calls
                 .iter()

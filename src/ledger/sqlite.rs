@@ -54,7 +54,7 @@ pub(super) fn settle_abandoned(connection: &mut Connection, now_ms: i64) -> rusq
 
 fn write_request(transaction: &Transaction<'_>, row: &Row) -> rusqlite::Result<()> {
     let mut insert = transaction.prepare_cached(
-        "INSERT OR IGNORE INTO requests VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
+        "INSERT OR IGNORE INTO requests VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19)",
     )?;
     let candidates = serde_json::to_string(&row.candidates).unwrap_or_default();
     let is_new = insert.execute(params![
@@ -73,6 +73,10 @@ fn write_request(transaction: &Transaction<'_>, row: &Row) -> rusqlite::Result<(
         row.code,
         row.answer_us,
         row.duration_us,
+        row.artifact,
+        row.cache,
+        row.tags,
+        row.prompt,
     ])? == 1;
     transaction.prepare_cached("DELETE FROM holds WHERE request = ?1")?.execute([row.id])?;
     if !is_new {

@@ -40,6 +40,10 @@ fn row(id: Uuid, key: Option<&str>, pico: i64) -> Row {
         code: None,
         answer_us: Some(1500),
         duration_us: 20_000,
+        artifact: None,
+        cache: None,
+        tags: None,
+        prompt: None,
         calls: vec![
             Call { model: "n".to_owned(), used: None },
             Call { model: "m".to_owned(), used: Some(used) },
@@ -203,7 +207,7 @@ fn a_file_that_cannot_be_used_is_told() {
     drop(open(&path));
     Connection::open(&path).unwrap().pragma_update(None, "user_version", 99).unwrap();
     let error = Ledger::open(&sqlite(&path), None, metrics()).unwrap_err().to_string();
-    assert!(error.contains("newer version (99; this program knows 3)"), "{error}");
+    assert!(error.contains("newer version (99; this program knows 4)"), "{error}");
     fs::write(&path, "no database at all, and longer than its header".repeat(10)).unwrap();
     let error = Ledger::open(&sqlite(&path), None, metrics()).unwrap_err().to_string();
     assert!(error.contains("ledger.db") && error.contains("not a database"), "{error}");

@@ -1,6 +1,9 @@
 //! One decision: filter, score, rank.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use pointsman_routers::{
     Candidate,
@@ -27,6 +30,8 @@ pub struct Decision {
     pub ranking: Vec<usize>,
     /// Who decided.
     pub router: &'static str,
+    /// The version of the artefact that it is made of, if it is made of one.
+    pub artifact: Option<Arc<str>>,
     /// The models that cannot serve the request.
     pub excluded: Vec<(usize, Exclusion)>,
     /// The skill of each candidate that was scored.
@@ -55,6 +60,7 @@ pub async fn decide(plan: &Plan, pool: &[PoolModel], asked: Asked<'_>) -> Decisi
             Decision {
                 ranking: eligible,
                 router: STATIC,
+                artifact: None,
                 excluded,
                 skills: Vec::new(),
                 fail_open: None,
@@ -106,17 +112,26 @@ async fn by_router(plan: &LearnedPlan, rule: RulePlan, pool: &[PoolModel], asked
     let unrated = eligible.iter().filter(|&&index| candidate(index).is_none());
     excluded.extend(unrated.map(|&index| (index, Exclusion::Unrated)));
     let router = plan.engine.router().name();
+    let artifact = plan.engine.version().cloned();
     let decided =
         if rated.is_empty() { Err(FailOpen::Unrated) } else { choose(plan, rule, &rated, pool, asked).await };
     match decided {
         Ok((ranking, skills)) => {
-            Decision { ranking, router, excluded, skills, fail_open: None, elapsed: Duration::ZERO }
+            Decision { ranking, router, artifact, excluded, skills, fail_open: None, elapsed: Duration::ZERO }
         }
         Err(reason) => {
             let mut ranking = plan.fail_open_order.clone();
             ranking.retain(|index| eligible.contains(index));
             let fail_open = (!ranking.is_empty()).then_some(reason);
-            Decision { ranking, router, excluded, skills: Vec::new(), fail_open, elapsed: Duration::ZERO }
+            Decision {
+                ranking,
+                router,
+                artifact,
+                excluded,
+                skills: Vec::new(),
+                fail_open,
+                elapsed: Duration::ZERO,
+            }
         }
     }
 }

@@ -25,6 +25,8 @@ pub struct Engine {
     /// There where the router reads embeddings, and only there.
     embedder: Option<Arc<dyn Embedder>>,
     cost: CostClass,
+    /// Of the artefact that the router is made of.
+    version: Option<Arc<str>>,
 }
 
 impl fmt::Debug for Engine {
@@ -76,15 +78,28 @@ impl Engine {
     /// # Errors
     /// When there is no such router, or its embedder is not at hand.
     pub fn load(kind: &'static str, file: Option<&Path>, embedders: &Embedders) -> Result<Self, EngineError> {
-        let router = match file {
+        let (router, version) = match file {
             Some(file) => shipped::load(kind, file)?,
-            None => shipped::router(kind)?,
+            None => (shipped::router(kind)?, shipped::version(kind)),
         };
-        Self::new(router, embedders).map_err(|mismatch| EngineError::Embedder {
+        let engine = Self::new(router, embedders).map_err(|mismatch| EngineError::Embedder {
             kind,
             file: file.map(Path::to_owned),
             mismatch,
-        })
+        })?;
+        Ok(engine.with_version(version))
+    }
+
+    /// The same, of an artefact of this version.
+    #[must_use]
+    pub fn with_version(self, version: Option<String>) -> Self {
+        Self { version: version.map(Into::into), ..self }
+    }
+
+    /// The version of the artefact that the router is made of, if it is made of one.
+    #[must_use]
+    pub fn version(&self) -> Option<&Arc<str>> {
+        self.version.as_ref()
     }
 
     /// Joins a router with the embedder that it needs, if it needs one.
@@ -95,7 +110,7 @@ impl Engine {
         let Needs { embedding, cost } = router.needs();
         let embedder = embedding.map(|space| embedders.find(&space)).transpose()?;
         let cost = embedder.as_ref().map_or(cost, |embedder| cost.max(embedder.cost()));
-        Ok(Self { router, embedder, cost })
+        Ok(Self { router, embedder, cost, version: None })
     }
 
     /// The router.

@@ -45,6 +45,8 @@ impl Ground {
             config: Arc::new(tenant.clone()),
             deliveries: Arc::clone(&self.deliveries),
             limits: tenant.limits,
+            tags: (!tenant.tags.is_empty())
+                .then(|| serde_json::to_string(&tenant.tags).unwrap_or_default().into()),
         }
     }
 }

@@ -28,7 +28,8 @@ pub struct Account {
     event: Event,
 }
 
-/// The end of a request, and what there is to tell of it. No text of the client's is in it but a request id of its own.
+/// The end of a request, and what there is to tell of it. No text of the client's is in it but a request id of its own, and what
+/// was asked where the tenant wants that kept.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Event {
     /// When it arrived.
@@ -41,10 +42,16 @@ pub struct Event {
     pub project: Option<Arc<str>>,
     /// What its key is called.
     pub key: Option<Arc<str>>,
+    /// The tenant's tags, as an object of JSON.
+    pub tags: Option<Arc<str>>,
+    /// What was asked, where the tenant wants that kept. For the ledger alone.
+    pub prompt: Option<String>,
     /// The route it took.
     pub route: Option<Arc<str>>,
     /// Who decided, and how long that took.
     pub decision: Option<(&'static str, Duration)>,
+    /// The version of the artefact that the router is made of.
+    pub artifact: Option<Arc<str>>,
     /// The models that were scored, and their skills.
     pub candidates: Vec<(Arc<str>, f64)>,
     /// What the route's cache was to it, where the route has one.
@@ -80,8 +87,11 @@ impl Account {
                 tenant: None,
                 project: None,
                 key: None,
+                tags: None,
+                prompt: None,
                 route: None,
                 decision: None,
+                artifact: None,
                 candidates: Vec::new(),
                 cache: None,
                 model: None,
@@ -99,6 +109,16 @@ impl Account {
         self.event.tenant = Some(Arc::clone(tenant));
         self.event.project = project.cloned();
         self.event.key = key.cloned();
+    }
+
+    /// What the tenant wants to be kept with its requests.
+    pub fn set_tags(&mut self, tags: Option<&Arc<str>>) {
+        self.event.tags = tags.cloned();
+    }
+
+    /// What was asked, of a tenant that wants that kept.
+    pub fn set_prompt(&mut self, prompt: String) {
+        self.event.prompt = Some(prompt);
     }
 
     /// Its row has a place.
@@ -121,11 +141,12 @@ impl Account {
     /// A router has decided.
     pub fn set_decision(
         &mut self,
-        router: &'static str,
+        (router, artifact): (&'static str, Option<Arc<str>>),
         elapsed: Duration,
         candidates: Vec<(Arc<str>, f64)>,
     ) {
         self.event.decision = Some((router, elapsed));
+        self.event.artifact = artifact;
         self.event.candidates = candidates;
     }
 

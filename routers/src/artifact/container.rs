@@ -77,6 +77,13 @@ pub(super) fn read(bytes: &[u8]) -> Result<Container<'_>, ArtifactProblem> {
     Ok(Container { kind: head.kind, manifest, tensors })
 }
 
+/// The digest that a file says to be its content's.
+pub(super) fn stated_digest(bytes: &[u8]) -> Option<String> {
+    let (_, header) = SafeTensors::read_metadata(bytes).ok()?;
+    let envelope: Envelope<'_> = serde_json::from_str(header.metadata().as_ref()?.get(KEY)?).ok()?;
+    Some(envelope.sha256)
+}
+
 /// The tensors of a file whose content is verified elsewhere, or not at all.
 pub(super) fn tensors(bytes: &[u8]) -> Result<SafeTensors<'_>, ArtifactProblem> {
     SafeTensors::deserialize(bytes).map_err(not_safetensors)

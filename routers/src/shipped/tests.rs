@@ -60,7 +60,10 @@ fn files_are_read_by_kind_and_errors_name_them() {
     let file = folder.path().join("mine.safetensors");
     std::fs::write(&file, MF.bytes()).unwrap();
     for kind in ["mf", "best_single"] {
-        let (loaded, shipped) = (load(kind, &file).unwrap(), router(kind).unwrap());
+        let ((loaded, version), shipped) = (load(kind, &file).unwrap(), router(kind).unwrap());
+        // Of the part alone, and not of the blend that ships with it.
+        assert!(version.as_ref().is_some_and(|version| version.len() == 12), "{version:?}");
+        assert_ne!(version, super::version(kind));
         let candidates = PAIR.map(|name| loaded.place(name, None).unwrap());
         let skills = |router: Arc<dyn Router>| router.calibration(&candidates).unwrap().skills;
         assert_eq!(skills(loaded), skills(shipped));

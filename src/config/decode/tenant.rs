@@ -120,6 +120,8 @@ fn tenant<'a>(
     let selection = selection(&mut fields);
     let default_model = fields.read("default_model", |value| default_model(value, &pool));
     let limits = fields.read("limits", limits);
+    let tags = fields.read("tags", tags).unwrap_or_default();
+    let keep_prompts = fields.read("keep_prompts", Value::boolean).unwrap_or(false);
     fields.finish();
     Some(TenantConfig {
         keys,
@@ -132,7 +134,29 @@ fn tenant<'a>(
         budgets,
         projects,
         limits,
+        tags,
+        keep_prompts,
     })
+}
+
+/// `{team: search, cost_centre: "4711"}`.
+fn tags(value: &Value<'_>) -> Option<BTreeMap<String, String>> {
+    const TAGS_MAX: usize = 32;
+    const CHARACTERS_MAX: usize = 256;
+    let tags: BTreeMap<String, String> = named(value, "tag")
+        .into_iter()
+        .filter_map(|(name, value)| {
+            let text = value.text("a text")?;
+            if text.chars().count() > CHARACTERS_MAX {
+                value.error(format!("has more than {CHARACTERS_MAX} characters"), None);
+            }
+            Some((name.to_owned(), text.to_owned()))
+        })
+        .collect();
+    if tags.len() > TAGS_MAX {
+        value.error(format!("has more than {TAGS_MAX} tags"), None);
+    }
+    Some(tags)
 }
 
 fn refuse_keys(fields: &mut Fields<'_>, refused: &[&'static str]) {

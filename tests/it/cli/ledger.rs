@@ -71,6 +71,10 @@ fn request(
         code: None,
         answer_us: Some(1500),
         duration_us: 20_000,
+        artifact: Some("0123456789ab".to_owned()),
+        cache: Some("miss".to_owned()),
+        tags: Some(r#"{"team":"search"}"#.to_owned()),
+        prompt: Some("=what?\n".to_owned()),
         calls: calls.iter().map(|(model, used)| Call { model: (*model).to_owned(), used: *used }).collect(),
     }
 }
@@ -116,7 +120,8 @@ fn json_lines() {
     assert_eq!(
         third,
         json!({"id": null, "arrived": "2026-11-02T00:00:00.005Z", "request_id": "a\"b,c", "tenant": "=t", "project": "p,1",
-            "key": "k", "route": "auto", "router": "mf", "decision_us": 11, "model": "n", "outcome": "ok", "code": null,
+            "key": "k", "route": "auto", "router": "mf",
+            "artifact": "0123456789ab", "cache": "miss", "tags": {"team": "search"}, "prompt": "=what?\n", "decision_us": 11, "model": "n", "outcome": "ok", "code": null,
             "answer_us": 1500, "duration_us": 20_000, "call_count": 2, "estimated_calls": 0, "prompt_tokens": 20,
             "cached_tokens": 0, "completion_tokens": 6, "reasoning_tokens": 0, "cost_usd": 0.000_006, "cost_pico_usd": 6_000_000,
             "candidates": [{"model": "m", "skill": 0.5}, {"model": "n", "skill": -1.25}],

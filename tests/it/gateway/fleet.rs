@@ -201,6 +201,10 @@ async fn what_a_server_cannot_keep_is_kept_as_near_as_it_can() {
         code: None,
         answer_us: None,
         duration_us: i64::MAX,
+        artifact: None,
+        cache: None,
+        tags: None,
+        prompt: Some("a\0\u{1f600}".to_owned()),
         calls: vec![
             Call { model: "m".to_owned(), used: Some(most) },
             Call { model: "n".to_owned(), used: None },
@@ -216,6 +220,7 @@ async fn what_a_server_cannot_keep_is_kept_as_near_as_it_can() {
     opened.await.unwrap();
     let ids = server.texts("SELECT request_id FROM requests ORDER BY id").await;
     assert_eq!(ids, ["a\u{fffd}b", "\\u0000"]);
+    assert_eq!(server.texts("SELECT DISTINCT prompt FROM requests").await, ["a\u{fffd}\u{1f600}"]);
     assert_eq!(server.texts("SELECT tenant FROM usage").await, ["t'\"\\\u{1f600}"]);
     assert_eq!(server.number("SELECT cost_pico_usd FROM usage").await, i64::MAX);
     assert_eq!(server.number("SELECT count(*) FROM calls").await, 4);

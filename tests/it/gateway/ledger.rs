@@ -125,6 +125,42 @@ async fn a_client_that_leaves_has_a_row_too() {
     assert_eq!(number(&path, "SELECT count(*) FROM holds"), 0);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn prompts_are_kept_for_tenants_that_want_it_alone_and_tags_for_those_that_have_some() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("ledger.db");
+    let upstream = Upstream::start([Script::json(200, &answer("x"))]).await;
+    let models = ["gpt-4-1106-preview", "mixtral-8x7b-instruct-v0.1"];
+    let pool = models.join(", ");
+    let mut setup = Setup::new();
+    for model in models {
+        setup = setup.model(model, &upstream.base_url(), PRICE);
+    }
+    let stand = setup
+        .top(&format!("database: \"sqlite:{}\"", path.display()))
+        .routes("{auto: {router: mf, threshold: 0.5}}")
+        .tenants(&format!(
+            "{{t: {{keys: [{{key: {KEY}}}], pool: [{pool}], keep_prompts: true, tags: {{team: search, cost_centre: \"47\"}}}}, \
+              other: {{keys: [{{key: other-key}}], pool: [{pool}]}}}}"
+        ))
+        .start_shipped()
+        .await;
+    stand.chat(chat("auto")).await.text().await;
+    stand.chat(chat(models[0])).await.text().await;
+    let mut request = post("/v1/chat/completions", chat("auto"));
+    request.headers_mut().insert("authorization", "Bearer other-key".parse().unwrap());
+    stand.client().await.last(request).await.text().await;
+    rows(&path, 3).await;
+    let of = |column: &str| {
+        texts(&path, &format!("SELECT ifnull({column}, '-') FROM requests ORDER BY arrived_ms, id"))
+    };
+    assert_eq!(of("prompt"), ["hi", "hi", "-"]);
+    let tags = r#"{"cost_centre":"47","team":"search"}"#;
+    assert_eq!(of("tags"), [tags, tags, "-"]);
+    let version = pointsman_routers::shipped::version("mf").unwrap();
+    assert_eq!(of("artifact"), [&*version, "-", &*version]);
+}
+
 /// The end of an answer waits for no database: while it takes nothing, answers end, their permits are free, and others are let in.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_answer_waits_for_a_database_that_takes_no_rows() {
