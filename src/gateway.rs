@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use pointsman_routers::{artifact::Artifact, shipped::KINDS};
+use pointsman_routers::shipped::KINDS;
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
@@ -27,7 +27,7 @@ use crate::{
     },
     ledger::Ledger,
     routing::{
-        beside,
+        beside::{self, Beside},
         embedders::{self, Embedders},
         engine::{Engine, EngineError},
     },
@@ -334,13 +334,12 @@ pub fn shipped_engines() -> Result<BTreeMap<&'static str, Engine>, StartError> {
 fn load_beside(route: &RoutedConfig, folder: &Path, embedders: &Embedders) -> Result<Engine, RouteFault> {
     let fault = |error: &dyn std::fmt::Display| RouteFault::new("embedder", error);
     let encoder = embedders::encoder(folder).map_err(|error| fault(&error))?;
-    let (file, artifact) =
-        beside::find(route.router.name(), encoder.fingerprint()).map_err(|error| RouteFault {
+    let Beside { file, artifact, version } = beside::find(route.router.name(), encoder.fingerprint())
+        .map_err(|error| RouteFault {
             hint: Some(format!("name its file by `artifact:`, or the folder by {}", beside::FOLDER_VARIABLE)),
             ..fault(&error)
         })?;
     tracing::info!(router = route.router.name(), file = %file.display(), "an artefact beside the binary");
-    let version = std::fs::read(&file).ok().and_then(|bytes| Artifact::version(&bytes));
     Engine::new(artifact.router(), embedders)
         .map(|engine| engine.with_version(version))
         .map_err(|error| fault(&error))

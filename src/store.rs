@@ -20,7 +20,10 @@ use crate::{
     budget::{BudgetRule, Period},
     config::{Database, KeyConfig, KeyDigest, Usd},
     database::{Cells, Connection, DatabaseError, OpenError, Session, Value, rows},
-    ledger::{LedgerError, row::milliseconds},
+    ledger::{
+        LedgerError,
+        row::{milliseconds, moment},
+    },
 };
 
 /// What keys of ours begin with, so that people and secret scanners know them.
@@ -106,23 +109,6 @@ impl KeyStore {
         Ok(Self { connection: Mutex::new(Connection::open(database)?) })
     }
 
-    /// A number that grows with every change.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub fn version(&self) -> Result<i64, StoreError> {
-        let mut version = 0;
-        self.lock().session().query(
-            "SELECT number FROM versions WHERE what = 'keys'",
-            &[],
-            &mut |mut cells| {
-                version = cells.integer()?;
-                Ok(())
-            },
-        )?;
-        Ok(version)
-    }
-
     /// The keys that have not been revoked, in the order in which they were made.
     ///
     /// # Errors
@@ -139,7 +125,7 @@ impl KeyStore {
     pub fn create(&self, new: NewKey) -> Result<(StoredKey, String), StoreError> {
         let secret = secret()?;
         let stored = made(new, &secret);
-        self.change(|session| {
+        self.change("keys", |session| {
             let name = &stored.key.label;
             let taken = "SELECT id FROM keys WHERE tenant = $1 AND name = $2 AND revoked_ms IS NULL AND (expires_ms IS NULL OR expires_ms > $3)";
             let now = milliseconds(SystemTime::now());
@@ -157,7 +143,7 @@ impl KeyStore {
     /// # Errors
     /// When there is none, or the database cannot be written.
     pub fn revoke(&self, id: &str) -> Result<(), StoreError> {
-        self.change(|session| {
+        self.change("keys", |session| {
             let revoke = "UPDATE keys SET revoked_ms = $1 WHERE id = $2 AND revoked_ms IS NULL";
             match session.execute(revoke, &[milliseconds(SystemTime::now()).into(), id.into()])? {
                 0 => Err(StoreError::Unknown(id.to_owned())),
@@ -172,7 +158,7 @@ impl KeyStore {
     /// When there is none, or the database cannot be written.
     pub fn rotate(&self, id: &str, overlap: Duration) -> Result<(StoredKey, String), StoreError> {
         let secret = secret()?;
-        let stored = self.change(|session| {
+        let stored = self.change("keys", |session| {
             let one = format!("SELECT {COLUMNS} FROM keys WHERE id = $1 AND revoked_ms IS NULL");
             let Some(old) = rows(session, &one, &[id.into()], stored)?.pop() else {
                 return Err(StoreError::Unknown(id.to_owned()));
@@ -189,13 +175,14 @@ impl KeyStore {
         Ok((stored, secret))
     }
 
-    /// All or nothing, and the version counted up: one change after the other.
+    /// Changes `what`, `keys` or `tenants`: all or nothing, its version counted up, and one change after the other.
     fn change<T>(
         &self,
+        what: &str,
         change: impl FnOnce(&mut dyn Session) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         self.lock().transaction(|session| {
-            session.execute("UPDATE versions SET number = number + 1 WHERE what = 'keys'", &[])?;
+            count_up(session, what)?;
             change(session)
         })
     }
@@ -203,6 +190,11 @@ impl KeyStore {
     fn lock(&self) -> MutexGuard<'_, Connection> {
         self.connection.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn count_up(session: &mut dyn Session, what: &str) -> Result<(), StoreError> {
+    session.execute("UPDATE versions SET number = number + 1 WHERE what = $1", &[what.into()])?;
+    Ok(())
 }
 
 /// A key that nobody can guess.
@@ -253,13 +245,13 @@ fn insert(session: &mut dyn Session, stored: &StoredKey) -> Result<(), StoreErro
 }
 
 fn stored(mut cells: Cells) -> Result<StoredKey, DatabaseError> {
-    let time = |ms: i64| SystemTime::UNIX_EPOCH + Duration::from_millis(u64::try_from(ms).unwrap_or(0));
-    let (id, tenant, prefix, created) = (cells.text()?, cells.text()?, cells.text()?, time(cells.integer()?));
+    let (id, tenant, prefix, created) =
+        (cells.text()?, cells.text()?, cells.text()?, moment(cells.integer()?));
     let digest: [u8; 32] = cells.bytes()?.try_into().map_err(|_| DatabaseError::Shape)?;
     let key = KeyConfig {
         label: cells.text()?,
         project: cells.optional_text()?,
-        expires: cells.optional_integer()?.map(time),
+        expires: cells.optional_integer()?.map(moment),
         budgets: read(&cells.text()?),
         ..KeyConfig::new(KeyDigest::from_bytes(digest))
     };

@@ -39,7 +39,7 @@ pub(super) fn load_kind(file: Option<&Path>, kind: Option<&str>) -> Result<Artif
 /// The file of a kind's artefact for the encoder in a folder, among those that ship beside the binary.
 pub(super) fn for_encoder(kind: &str, folder: &Path) -> Result<PathBuf, Failure> {
     let encoder = embedders::encoder(folder).map_err(Failure::because)?;
-    beside::find(kind, encoder.fingerprint()).map(|(file, _)| file).map_err(|error| none_beside(&error))
+    beside::find(kind, encoder.fingerprint()).map(|found| found.file).map_err(|error| none_beside(&error))
 }
 
 /// What a command says where an artefact is neither in the binary nor beside it.

@@ -82,7 +82,7 @@ impl Database {
 
 /// As a configuration names it, too: `sqlite:pointsman.db`.
 fn named(text: &str) -> Result<Location, Failure> {
-    if PostgresUrl::SCHEMES.iter().any(|scheme| text.starts_with(scheme)) {
+    if PostgresUrl::is_meant_by(text) {
         PostgresUrl::parse(text).map_err(|why| Failure::Usage(format!("--database: {why}")))?;
         return Ok(Location::Postgres { url: Secret::new(text), spill: PathBuf::new() });
     }

@@ -86,8 +86,11 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const UNANSWERED_MAX: Duration = Duration::from_secs(10);
 
 impl PostgresUrl {
-    /// How they begin.
-    pub const SCHEMES: [&str; 2] = ["postgres://", "postgresql://"];
+    /// Whether a text is meant to be one, by its beginning.
+    #[must_use]
+    pub fn is_meant_by(text: &str) -> bool {
+        text.starts_with("postgres://") || text.starts_with("postgresql://")
+    }
 
     /// Reads `postgres://user:password@host:5432/database?sslmode=require&sslrootcert=ca.pem`.
     ///

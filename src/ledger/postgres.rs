@@ -3,12 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 use uuid::Uuid;
 
 use super::{
     Record,
-    row::{Call, HoldRow, Row, UsedRow, whole},
+    row::{Call, HoldRow, Row, UsedRow, day_of, whole},
 };
 use crate::database::{Cells, DatabaseError, Session, Value, rows};
 
@@ -39,16 +39,16 @@ pub(super) fn write(
             *known = if hold.pico_usd > known.pico_usd { hold } else { known };
         }
     }
-    let holds: Vec<HoldColumns<'_>> =
-        most.into_values().map(|hold| HoldColumns::of(hold, instance)).collect();
+    let holds: Vec<&HoldRow> = most.into_values().collect();
     if !holds.is_empty() {
         // Not for a request that has ended: its row may have been written before.
         session.execute(
-            "INSERT INTO holds SELECT h.* FROM jsonb_to_recordset($1::text::jsonb) AS h (request uuid, position bigint,
-                instance uuid, at_ms bigint, tenant text, project text, key text, model text, pico_usd bigint)
+            "INSERT INTO holds SELECT h.request, h.position, $2::uuid, h.at_ms, h.tenant, h.project, h.key, h.model, h.pico_usd
+             FROM jsonb_to_recordset($1::text::jsonb) AS h (request uuid, position bigint, at_ms bigint, tenant text, project text,
+                key text, model text, pico_usd bigint)
              WHERE NOT EXISTS (SELECT 1 FROM requests WHERE id = h.request)
              ON CONFLICT (request, position) DO UPDATE SET pico_usd = greatest(holds.pico_usd, excluded.pico_usd)",
-            &[json(&holds)?],
+            &[json(&holds)?, Value::Uuid(instance)],
         )?;
     }
     Ok(())
@@ -57,7 +57,6 @@ pub(super) fn write(
 fn write_requests(session: &mut dyn Session, requests: &[&Row]) -> Result<(), DatabaseError> {
     let ids = json(&requests.iter().map(|row| row.id).collect::<Vec<_>>())?;
     take_back_interrupted(session, &ids)?;
-    let columns: Vec<RequestColumns<'_>> = requests.iter().map(|row| RequestColumns::of(row)).collect();
     let new = rows(
         session,
         "INSERT INTO requests SELECT r.* FROM jsonb_to_recordset($1::text::jsonb) AS r (id uuid, arrived_ms bigint,
@@ -65,7 +64,7 @@ fn write_requests(session: &mut dyn Session, requests: &[&Row]) -> Result<(), Da
             model text, outcome text, code text, answer_us bigint, duration_us bigint, artifact text, cache text, tags text,
             prompt text)
          ON CONFLICT DO NOTHING RETURNING id",
-        &[json(&columns)?],
+        &[json(&requests)?],
         |mut cells| cells.uuid(),
     )?;
     session.execute(
@@ -100,9 +99,8 @@ fn add_usage(session: &mut dyn Session, requests: &[&Row]) -> Result<(), Databas
             }
         }
     }
-    let columns: Vec<(UsageKey<'_>, [i64; 7])> = sums.into_iter().collect();
     let columns: Vec<UsageColumns<'_>> =
-        columns.iter().map(|(key, sums)| UsageColumns { key, sums: *sums }).collect();
+        sums.into_iter().map(|(key, sums)| UsageColumns { key, sums }).collect();
     if columns.is_empty() {
         return Ok(());
     }
@@ -146,7 +144,7 @@ fn take_back_interrupted(session: &mut dyn Session, ids: &Value) -> Result<(), D
              WHERE day = $2 AND tenant = $3 AND project = $4 AND key = $5 AND model = $6",
             &[
                 Value::Integer(cost.unwrap_or(0)),
-                Value::Integer(arrived_ms.div_euclid(86_400_000)),
+                Value::Integer(day_of(*arrived_ms)),
                 tenant.into(),
                 project.as_deref().unwrap_or_default().into(),
                 key.as_deref().unwrap_or_default().into(),
@@ -198,81 +196,24 @@ pub(super) fn leave(session: &mut dyn Session, instance: Uuid) -> Result<(), Dat
     session.execute("DELETE FROM instances WHERE id = $1", &[Value::Uuid(instance)]).map(drop)
 }
 
+/// As JSON, of which a statement takes the fields that it names. What PostgreSQL cannot keep, the end of a text in the middle of one, is
+/// replaced.
 fn json(columns: &impl Serialize) -> Result<Value, DatabaseError> {
-    serde_json::to_string(columns).map(Value::Text).map_err(|_| DatabaseError::Shape)
-}
-
-/// A text as PostgreSQL can keep it: it has no room for the end of a text in the middle.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-struct Text<'a>(&'a str);
-
-impl Serialize for Text<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        if self.0.contains('\0') {
-            return serializer.serialize_str(&self.0.replace('\0', "\u{fffd}"));
-        }
-        serializer.serialize_str(self.0)
+    const END: &str = r"\u0000";
+    let text = serde_json::to_string(columns).map_err(|_| DatabaseError::Shape)?;
+    if !text.contains(END) {
+        return Ok(Value::Text(text));
     }
-}
-
-fn text(text: &Option<String>) -> Option<Text<'_>> {
-    text.as_deref().map(Text)
-}
-
-#[derive(Serialize)]
-struct RequestColumns<'a> {
-    id: Uuid,
-    arrived_ms: i64,
-    request_id: Text<'a>,
-    tenant: Text<'a>,
-    project: Option<Text<'a>>,
-    key: Option<Text<'a>>,
-    route: Option<Text<'a>>,
-    router: Option<Text<'a>>,
-    decision_us: Option<i64>,
-    candidates: String,
-    model: Option<Text<'a>>,
-    outcome: Text<'a>,
-    code: Option<Text<'a>>,
-    answer_us: Option<i64>,
-    duration_us: i64,
-    artifact: Option<Text<'a>>,
-    cache: Option<Text<'a>>,
-    tags: Option<Text<'a>>,
-    prompt: Option<Text<'a>>,
-}
-
-impl<'a> RequestColumns<'a> {
-    fn of(row: &'a Row) -> Self {
-        Self {
-            id: row.id,
-            arrived_ms: row.arrived_ms,
-            request_id: Text(&row.request_id),
-            tenant: Text(&row.tenant),
-            project: text(&row.project),
-            key: text(&row.key),
-            route: text(&row.route),
-            router: text(&row.router),
-            decision_us: row.decision_us,
-            candidates: serde_json::to_string(&row.candidates).unwrap_or_default(),
-            model: text(&row.model),
-            outcome: Text(&row.outcome),
-            code: text(&row.code),
-            answer_us: row.answer_us,
-            duration_us: row.duration_us,
-            artifact: text(&row.artifact),
-            cache: text(&row.cache),
-            tags: text(&row.tags),
-            prompt: text(&row.prompt),
-        }
-    }
+    // A backslash that is meant stands there twice, and may be before the same letters.
+    let parts: Vec<String> = text.split(r"\\").map(|part| part.replace(END, r"\ufffd")).collect();
+    Ok(Value::Text(parts.join(r"\\")))
 }
 
 #[derive(Serialize)]
 struct CallColumns<'a> {
     request: Uuid,
     position: i64,
-    model: Text<'a>,
+    model: &'a str,
     #[serde(flatten)]
     used: Option<UsedRow>,
 }
@@ -282,57 +223,27 @@ impl<'a> CallColumns<'a> {
         let columns = |(position, call): (usize, &'a Call)| Self {
             request: row.id,
             position: whole(position),
-            model: Text(&call.model),
+            model: &call.model,
             used: call.used,
         };
         row.calls.iter().enumerate().map(columns)
     }
 }
 
-#[derive(Serialize)]
-struct HoldColumns<'a> {
-    request: Uuid,
-    position: i64,
-    instance: Uuid,
-    at_ms: i64,
-    tenant: Text<'a>,
-    project: Option<Text<'a>>,
-    key: Option<Text<'a>>,
-    model: Text<'a>,
-    pico_usd: i64,
-}
-
-impl<'a> HoldColumns<'a> {
-    fn of(hold: &'a HoldRow, instance: Uuid) -> Self {
-        Self {
-            request: hold.request,
-            position: hold.position,
-            instance,
-            at_ms: hold.at_ms,
-            tenant: Text(&hold.tenant),
-            project: text(&hold.project),
-            key: text(&hold.key),
-            model: Text(&hold.model),
-            pico_usd: hold.pico_usd,
-        }
-    }
-}
-
 /// Day, tenant, project, key and model.
 #[derive(Serialize, PartialEq, Eq, PartialOrd, Ord)]
-struct UsageKey<'a>(i64, Text<'a>, Text<'a>, Text<'a>, Text<'a>);
+struct UsageKey<'a>(i64, &'a str, &'a str, &'a str, &'a str);
 
 impl<'a> UsageKey<'a> {
     fn of(row: &'a Row, call: &'a Call) -> Self {
-        let name = |name: &'a Option<String>| Text(name.as_deref().unwrap_or_default());
-        let day = row.arrived_ms.div_euclid(86_400_000);
-        Self(day, Text(&row.tenant), name(&row.project), name(&row.key), Text(&call.model))
+        let name = |name: &'a Option<String>| name.as_deref().unwrap_or_default();
+        Self(day_of(row.arrived_ms), &row.tenant, name(&row.project), name(&row.key), &call.model)
     }
 }
 
 #[derive(Serialize)]
 struct UsageColumns<'a> {
-    key: &'a UsageKey<'a>,
+    key: UsageKey<'a>,
     sums: [i64; 7],
 }
 

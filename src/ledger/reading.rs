@@ -5,12 +5,9 @@ use crate::{
     database::{Cells, DatabaseError, Session, Value},
     ledger::{
         report::{Dimension, Filter, Totals, UsageQuery, UsageRow, day_text},
-        row::{Call, Row, UsedRow},
+        row::{Call, DAY_MS, Row, UsedRow},
     },
 };
-
-/// Milliseconds of a day.
-const DAY_MS: i64 = 86_400_000;
 
 /// The groups of a report, in no order; one more than may be, where there are more.
 pub(super) fn groups(session: &mut dyn Session, query: &UsageQuery) -> Result<Vec<UsageRow>, DatabaseError> {

@@ -149,6 +149,19 @@ pub(crate) fn whole(number: impl TryInto<i64>) -> i64 {
     number.try_into().unwrap_or(i64::MAX)
 }
 
+/// Milliseconds of a day.
+pub(super) const DAY_MS: i64 = 86_400_000;
+
+/// The number of days since 1970 of so many milliseconds since then.
+pub(super) fn day_of(milliseconds: i64) -> i64 {
+    milliseconds.div_euclid(DAY_MS)
+}
+
+/// The moment so many milliseconds after 1970.
+pub(crate) fn moment(milliseconds: i64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_millis(u64::try_from(milliseconds).unwrap_or(0))
+}
+
 /// In milliseconds since 1970.
 #[must_use]
 pub fn milliseconds(at: SystemTime) -> i64 {

@@ -4,7 +4,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
 use super::{
     Record,
-    row::{Call, HoldRow, Row},
+    row::{Call, HoldRow, Row, day_of},
     rows::spent,
 };
 
@@ -122,7 +122,7 @@ fn write_call(
             cost_pico_usd = CAST(cost_pico_usd + excluded.cost_pico_usd AS INTEGER)",
     )?;
     add.execute(params![
-        row.arrived_ms.div_euclid(86_400_000),
+        day_of(row.arrived_ms),
         row.tenant,
         row.project.as_deref().unwrap_or_default(),
         row.key.as_deref().unwrap_or_default(),

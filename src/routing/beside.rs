@@ -10,6 +10,17 @@ use pointsman_routers::artifact::Artifact;
 /// Names the folder of the artefacts that ship beside the binary.
 pub const FOLDER_VARIABLE: &str = "POINTSMAN_ARTIFACTS";
 
+/// An artefact that was found.
+#[derive(Debug)]
+pub struct Beside {
+    /// Its file.
+    pub file: PathBuf,
+    /// What is in it, or in the part of it that was looked for.
+    pub artifact: Artifact,
+    /// The version of the file, as [`Artifact::version`] has it.
+    pub version: Option<String>,
+}
+
 /// There is none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NoneBeside {
@@ -38,7 +49,7 @@ impl std::error::Error for NoneBeside {}
 ///
 /// # Errors
 /// When there is none.
-pub fn find(kind: &str, fingerprint: &str) -> Result<(PathBuf, Artifact), NoneBeside> {
+pub fn find(kind: &str, fingerprint: &str) -> Result<Beside, NoneBeside> {
     let folders = folders();
     let found = folders.iter().find_map(|folder| in_folder(folder, kind, fingerprint));
     found.ok_or_else(|| NoneBeside { kind: kind.to_owned(), folders })
@@ -54,14 +65,16 @@ fn folders() -> Vec<PathBuf> {
 }
 
 /// The first such file of a folder, by name, or the first blend with such a part. What is no artefact is passed over.
-fn in_folder(folder: &Path, kind: &str, fingerprint: &str) -> Option<(PathBuf, Artifact)> {
+fn in_folder(folder: &Path, kind: &str, fingerprint: &str) -> Option<Beside> {
     let entries = std::fs::read_dir(folder).ok()?;
     let mut files: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
     files.retain(|file| file.extension().is_some_and(|extension| extension == "safetensors"));
     files.sort_unstable();
     files.into_iter().find_map(|file| {
-        let artifact = Artifact::from_bytes(&std::fs::read(&file).ok()?, &file.display().to_string()).ok()?;
+        let bytes = std::fs::read(&file).ok()?;
+        let artifact = Artifact::from_bytes(&bytes, &file.display().to_string()).ok()?;
         let of_kind = artifact.of_kind(kind, "").ok()?;
-        (of_kind.embedder_fingerprint() == fingerprint).then(|| (file, of_kind.clone()))
+        let fits = of_kind.embedder_fingerprint() == fingerprint;
+        fits.then(|| Beside { file, artifact: of_kind.clone(), version: Artifact::version(&bytes) })
     })
 }

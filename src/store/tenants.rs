@@ -1,11 +1,11 @@
 //! Tenants that are managed while the gateway runs: each a name and a definition, whose meaning others know.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
-use super::{KeyStore, StoreError};
+use super::{KeyStore, StoreError, count_up};
 use crate::{
-    database::{Cells, DatabaseError, Session, Value, rows},
-    ledger::row::milliseconds,
+    database::{Cells, DatabaseError, Value, rows},
+    ledger::row::{milliseconds, moment},
 };
 
 /// A tenant that is kept.
@@ -74,7 +74,7 @@ impl KeyStore {
     /// # Errors
     /// When the database cannot be written.
     pub fn put_tenants(&self, tenants: &[(&str, &str)]) -> Result<Vec<bool>, StoreError> {
-        self.change_tenants(|session| {
+        self.change("tenants", |session| {
             let now = Value::from(milliseconds(SystemTime::now()));
             let insert = "INSERT INTO tenants VALUES ($1, $2, $3, $3) ON CONFLICT DO NOTHING";
             let update = "UPDATE tenants SET definition = $1, changed_ms = $2 WHERE name = $3";
@@ -96,36 +96,24 @@ impl KeyStore {
     /// # Errors
     /// When the database cannot be written.
     pub fn delete_tenant(&self, name: &str, and_keys: bool) -> Result<bool, StoreError> {
-        self.change_tenants(|session| {
+        self.change("tenants", |session| {
             let deleted = session.execute("DELETE FROM tenants WHERE name = $1", &[name.into()])?;
             if deleted == 1 && and_keys {
                 let revoke = "UPDATE keys SET revoked_ms = $1 WHERE tenant = $2 AND revoked_ms IS NULL";
                 session.execute(revoke, &[milliseconds(SystemTime::now()).into(), name.into()])?;
-                session.execute("UPDATE versions SET number = number + 1 WHERE what = 'keys'", &[])?;
+                count_up(session, "keys")?;
             }
             Ok(deleted == 1)
-        })
-    }
-
-    /// All or nothing, and the version counted up: one change after the other.
-    fn change_tenants<T>(
-        &self,
-        change: impl FnOnce(&mut dyn Session) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
-        self.lock().transaction(|session| {
-            session.execute("UPDATE versions SET number = number + 1 WHERE what = 'tenants'", &[])?;
-            change(session)
         })
     }
 }
 
 fn stored(mut cells: Cells) -> Result<StoredTenant, DatabaseError> {
-    let time = |ms: i64| SystemTime::UNIX_EPOCH + Duration::from_millis(u64::try_from(ms).unwrap_or(0));
     Ok(StoredTenant {
         name: cells.text()?,
         definition: cells.text()?,
-        created: time(cells.integer()?),
-        changed: time(cells.integer()?),
+        created: moment(cells.integer()?),
+        changed: moment(cells.integer()?),
     })
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use faer::Mat;
 use pointsman::config::RouterKind;
-use pointsman::routing::beside;
+use pointsman::routing::beside::{self, Beside};
 use pointsman::routing::embedders::Embedders;
 use pointsman_routers::artifact::Artifact;
 use pointsman_routers::embed::Embedder;
@@ -206,9 +206,9 @@ impl Subjects {
         }
     }
 
-    fn add_beside(&mut self, kind: &str, (file, artifact): &(PathBuf, Artifact)) -> Result<(), Failure> {
-        tracing::info!("{kind} is {}", file.display());
-        self.add_artifact(kind.to_owned(), artifact)
+    fn add_beside(&mut self, kind: &str, found: &Beside) -> Result<(), Failure> {
+        tracing::info!("{kind} is {}", found.file.display());
+        self.add_artifact(kind.to_owned(), &found.artifact)
     }
 
     fn add_artifact(&mut self, name: String, artifact: &Artifact) -> Result<(), Failure> {

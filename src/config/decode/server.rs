@@ -53,7 +53,7 @@ pub(super) fn database(value: &Value<'_>, spill: Option<PathBuf>) -> Option<Data
     if let Some(path) = text.strip_prefix("sqlite:").filter(|path| !path.is_empty()) {
         return Some(DatabaseConfig::In(Database::Sqlite(value.relative(path))));
     }
-    if !PostgresUrl::SCHEMES.iter().any(|scheme| text.starts_with(scheme)) {
+    if !PostgresUrl::is_meant_by(text) {
         value.error(format!("expects {EXPECTED}"), "such as sqlite:pointsman.db".to_owned());
         return None;
     }

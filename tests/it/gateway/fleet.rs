@@ -211,7 +211,8 @@ async fn what_a_server_cannot_keep_is_kept_as_near_as_it_can() {
         ],
     };
     let twice = row("a\0b");
-    let lines = [twice.clone(), twice, row("\\u0000")].map(|row| format!("{}\n", json!({"Request": row})));
+    let lines =
+        [twice.clone(), twice, row("\\u0000\\\0")].map(|row| format!("{}\n", json!({"Request": row})));
     fs::write(&spill, lines.concat()).unwrap();
     let database = Database::Postgres { url: Secret::new(server.url()), spill };
     let opened = tokio::task::spawn_blocking(move || {
@@ -219,7 +220,7 @@ async fn what_a_server_cannot_keep_is_kept_as_near_as_it_can() {
     });
     opened.await.unwrap();
     let ids = server.texts("SELECT request_id FROM requests ORDER BY id").await;
-    assert_eq!(ids, ["a\u{fffd}b", "\\u0000"]);
+    assert_eq!(ids, ["a\u{fffd}b", "\\u0000\\\u{fffd}"]);
     assert_eq!(server.texts("SELECT DISTINCT prompt FROM requests").await, ["a\u{fffd}\u{1f600}"]);
     assert_eq!(server.texts("SELECT tenant FROM usage").await, ["t'\"\\\u{1f600}"]);
     assert_eq!(server.number("SELECT cost_pico_usd FROM usage").await, i64::MAX);
