@@ -1,8 +1,12 @@
 //! Budgets: what a call may cost is held before it is made, and what it did cost is booked when it is over, so that
 //! requests in flight can never spend together what none could spend alone.
 //!
+//! Several processes may spend of one budget: then each spends what it was granted of it, and asks for more; see [`Shares`].
+//!
 //! Pure accounts over the time that they are given; they must not know requests, models or tokens.
 
+mod account;
+mod hold;
 mod period;
 #[cfg(test)]
 mod tests;
@@ -10,11 +14,18 @@ mod tests;
 use std::{
     collections::HashMap,
     fmt,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    future::Future,
+    pin::Pin,
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak},
     time::{Duration, SystemTime},
 };
 
-pub use period::Period;
+use self::account::Line;
+pub use self::{
+    account::{Account, AccountName, Told},
+    hold::{Hold, Lack, Refused},
+    period::Period,
+};
 
 use crate::config::Usd;
 
@@ -40,47 +51,34 @@ pub struct Holder {
 
 /// The accounts of all holders. Kept by identity, so that a reload forgets nothing that was spent.
 #[derive(Debug, Clone, Default)]
-pub struct Budgets(Arc<Mutex<Accounts>>);
+pub struct Budgets(Arc<Book>);
 
-type Accounts = HashMap<(Holder, Period), Arc<Account>>;
-
-/// What one holder has spent in the period that is on.
 #[derive(Debug, Default)]
-struct Account(Mutex<Balance>);
-
-#[derive(Debug, Clone, Copy, Default)]
-struct Balance {
-    /// The number of the period; see [`Period::number`].
-    period: i64,
-    spent: Usd,
-    /// What the calls in flight may still cost.
-    held: Usd,
-    /// What was spent before this process began is in it.
-    is_known: bool,
+struct Book {
+    accounts: Mutex<HashMap<AccountName, Arc<Account>>>,
+    shares: OnceLock<Weak<dyn Shares>>,
 }
 
-impl Balance {
-    /// At the time of this period. Time that goes back is not followed.
-    fn turn_to(&mut self, period: i64) {
-        if period > self.period {
-            *self = Self { period, is_known: self.is_known, ..Self::default() };
-        }
-    }
+/// Who grants this process its shares of budgets that others spend of, too.
+pub trait Shares: fmt::Debug + Send + Sync {
+    /// What was granted may be spent. Not when this process may be taken to be gone.
+    fn are_valid(&self) -> bool;
 
-    fn left(&self, limit: Usd) -> Usd {
-        limit.less(self.spent).less(self.held)
-    }
+    /// Asks for what a hold lacks to be so much `more`.
+    ///
+    /// # Errors
+    /// When it is not to be had, or nobody can be asked.
+    fn ask<'a>(&'a self, hold: &'a Hold, more: Usd) -> Asked<'a>;
 }
+
+/// A question on its way.
+pub type Asked<'a> = Pin<Box<dyn Future<Output = Result<(), OverBudget>> + Send + 'a>>;
 
 /// The budgets that one caller's requests count against.
 #[derive(Debug)]
-pub struct Purse(Vec<Line>);
-
-#[derive(Debug)]
-struct Line {
-    holder: Holder,
-    rule: BudgetRule,
-    account: Arc<Account>,
+pub struct Purse {
+    lines: Vec<Line>,
+    book: Arc<Book>,
 }
 
 /// How a budget stands.
@@ -90,21 +88,32 @@ pub struct Standing {
     pub holder: Holder,
     /// What it allows.
     pub rule: BudgetRule,
-    /// Spent in the period that is on.
+    /// Spent in the period that is on, as far as is known.
     pub spent: Usd,
-    /// Held for calls in flight.
+    /// Held by this process for calls in flight.
     pub held: Usd,
 }
 
 /// Why an amount is not to be had.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OverBudget {
+    /// What is known of it.
+    pub reason: Reason,
     /// Whose budget it would exceed.
     pub of: Scope,
     /// The period of that budget.
     pub per: Period,
     /// When it may be otherwise; never where that is not known.
     pub retry_after: Option<Duration>,
+}
+
+/// What is known of a budget that does not allow an amount.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// It would be exceeded.
+    Exceeded,
+    /// Nothing: others spend of it, too, and cannot be asked.
+    Unknown,
 }
 
 /// What a budget is for, in words for the client.
@@ -132,7 +141,22 @@ impl Scope {
 
 impl OverBudget {
     /// The code of errors that say so.
-    pub const CODE: &'static str = "budget_exceeded";
+    #[must_use]
+    pub const fn code(&self) -> &'static str {
+        match self.reason {
+            Reason::Exceeded => "budget_exceeded",
+            Reason::Unknown => "budget_unavailable",
+        }
+    }
+
+    /// The type of errors that say so.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self.reason {
+            Reason::Exceeded => "insufficient_quota",
+            Reason::Unknown => "server_error",
+        }
+    }
 }
 
 impl fmt::Display for OverBudget {
@@ -142,7 +166,11 @@ impl fmt::Display for OverBudget {
             Period::Month => "monthly ",
             Period::Total => "",
         };
-        write!(formatter, "the {period}budget of your {} does not allow this request", self.of.name())
+        let why = match self.reason {
+            Reason::Exceeded => "does not allow this request",
+            Reason::Unknown => "cannot be checked at the moment",
+        };
+        write!(formatter, "the {period}budget of your {} {why}", self.of.name())
     }
 }
 
@@ -171,33 +199,39 @@ impl Holder {
     }
 }
 
-/// How long calls in flight take to free what they hold, as far as anybody is told.
-const IN_FLIGHT: Duration = Duration::from_secs(1);
-
 impl Budgets {
     /// The purse of a caller with these budgets; `None` where there are none.
     #[must_use]
     pub fn purse(&self, budgets: impl IntoIterator<Item = (Holder, BudgetRule)>) -> Option<Arc<Purse>> {
         let mut accounts = self.lock();
         let open = |(holder, rule): (Holder, BudgetRule)| {
-            let account = Arc::clone(accounts.entry((holder.clone(), rule.per)).or_default());
+            let name = AccountName { holder: holder.clone(), per: rule.per };
+            let account = Arc::clone(accounts.entry(name).or_default());
+            if self.0.shares.get().is_some() {
+                account.share();
+            }
             Line { holder, rule, account }
         };
         let mut lines: Vec<Line> = budgets.into_iter().map(open).collect();
         lines.sort_by(|a, b| (&a.holder, a.rule.per).cmp(&(&b.holder, b.rule.per)));
-        (!lines.is_empty()).then(|| Arc::new(Purse(lines)))
+        (!lines.is_empty()).then(|| Arc::new(Purse { lines, book: Arc::clone(&self.0) }))
     }
 
-    fn lock(&self) -> MutexGuard<'_, Accounts> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Others spend of the same budgets from now on; before anything is held.
+    pub fn share(&self, shares: Weak<dyn Shares>) {
+        let accounts = self.lock();
+        let _ = self.0.shares.set(shares);
+        accounts.values().for_each(|account| account.share());
     }
-}
 
-impl Account {
-    fn at(&self, period: i64) -> MutexGuard<'_, Balance> {
-        let mut balance = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        balance.turn_to(period);
-        balance
+    /// Every account.
+    #[must_use]
+    pub fn accounts(&self) -> Vec<(AccountName, Arc<Account>)> {
+        self.lock().iter().map(|(name, account)| (name.clone(), Arc::clone(account))).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<AccountName, Arc<Account>>> {
+        self.0.accounts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -205,25 +239,62 @@ impl Purse {
     /// Holds an amount in every budget, or in none.
     ///
     /// # Errors
-    /// When one of them does not allow it.
-    pub fn hold(self: &Arc<Self>, amount: Usd, now: SystemTime) -> Result<Hold, OverBudget> {
-        let hold = Hold {
-            purse: Arc::clone(self),
-            state: Mutex::new(Held {
-                amount: Usd::ZERO,
-                periods: vec![i64::MIN; self.0.len()],
-                is_open: true,
-            }),
-        };
+    /// When one of them does not allow it, or a share is too small.
+    pub fn hold(self: &Arc<Self>, amount: Usd, now: SystemTime) -> Result<Hold, Refused> {
+        let hold = Hold::of(self);
         hold.extend(amount, now)?;
         Ok(hold)
+    }
+
+    /// As [`Purse::hold`], and waits for larger shares where that is needed.
+    ///
+    /// # Errors
+    /// When a budget does not allow it, or it cannot be known whether it does.
+    pub async fn secure(self: &Arc<Self>, amount: Usd) -> Result<Hold, OverBudget> {
+        let hold = Hold::of(self);
+        hold.secure(amount).await?;
+        Ok(hold)
+    }
+
+    /// Who grants shares of it; nobody, where no other process spends of it.
+    fn shares(&self) -> Option<Arc<dyn Shares>> {
+        self.book.shares.get().and_then(Weak::upgrade)
+    }
+
+    fn is_valid(&self) -> bool {
+        let granter = self.book.shares.get();
+        granter.is_none_or(|shares| shares.upgrade().is_some_and(|shares| shares.are_valid()))
+    }
+
+    /// Nobody can be asked: so much may be spent of each budget beyond what is granted. Whether that is new of any.
+    pub fn lend(&self, amount: Usd, now: SystemTime) -> bool {
+        let is_valid = self.is_valid();
+        let lend = |line: &Line| line.account.lend(line.number(now), amount, is_valid);
+        self.lines.iter().fold(false, |is_new, line| lend(line) || is_new)
+    }
+
+    /// A refusal by the budget of the largest holder.
+    #[must_use]
+    pub fn over(&self, reason: Reason, retry_after: Option<Duration>) -> OverBudget {
+        let first = self.lines.first().map(|line| (line.holder.scope(), line.rule.per));
+        let (of, per) = first.unwrap_or((Scope::Tenant, Period::Total));
+        OverBudget { reason, of, per, retry_after }
+    }
+
+    /// A refusal by the budget at this place, which would be `lacks` beyond what it allows.
+    #[must_use]
+    pub fn refuse(&self, place: usize, wanted: Usd, now: SystemTime) -> OverBudget {
+        match self.lines.get(place) {
+            Some(line) => line.refuse(&line.account.at(line.number(now)), wanted, now),
+            None => self.over(Reason::Exceeded, None),
+        }
     }
 
     /// A budget of it has less than a tenth left.
     #[must_use]
     pub fn is_low(&self, now: SystemTime) -> bool {
-        self.0.iter().any(|line| {
-            let left = line.account.at(line.rule.per.number(now)).left(line.rule.limit);
+        self.lines.iter().any(|line| {
+            let left = line.account.at(line.number(now)).left(line.rule.limit);
             left.pico().saturating_mul(10) < line.rule.limit.pico()
         })
     }
@@ -232,121 +303,32 @@ impl Purse {
     #[must_use]
     pub fn standing(&self, now: SystemTime) -> Vec<Standing> {
         let one = |line: &Line| {
-            let balance = *line.account.at(line.rule.per.number(now));
+            let balance = *line.account.at(line.number(now));
             Standing {
                 holder: line.holder.clone(),
                 rule: line.rule,
-                spent: balance.spent,
+                spent: balance.spent.plus(balance.elsewhere),
                 held: balance.held,
             }
         };
-        self.0.iter().map(one).collect()
+        self.lines.iter().map(one).collect()
     }
 
     /// Each account of which it is not known what was spent before, with the beginning of its period.
     pub fn unknown(&self, now: SystemTime) -> impl Iterator<Item = Option<SystemTime>> {
-        let is_unknown = move |line: &&Line| !line.account.at(line.rule.per.number(now)).is_known;
-        self.0.iter().filter(is_unknown).map(move |line| line.rule.per.start(now))
+        let is_unknown = move |line: &&Line| !line.account.at(line.number(now)).is_known;
+        self.lines.iter().filter(is_unknown).map(move |line| line.rule.per.start(now))
     }
 
     /// Books what was spent before, where that is not known; `spent` tells it for a holder since a time, all parts of the holder
     /// together.
     pub fn book(&self, now: SystemTime, spent: impl Fn(&Holder, Option<SystemTime>) -> Usd) {
-        for line in &self.0 {
-            let mut balance = line.account.at(line.rule.per.number(now));
+        for line in &self.lines {
+            let mut balance = line.account.at(line.number(now));
             if !balance.is_known {
                 balance.is_known = true;
-                balance.spent = balance.spent.plus(spent(&line.holder, line.rule.per.start(now)));
+                balance.elsewhere = balance.elsewhere.plus(spent(&line.holder, line.rule.per.start(now)));
             }
         }
-    }
-}
-
-/// An amount held for a call. Dropped without having been settled, it counts as spent: money is not given back by accident.
-#[derive(Debug)]
-pub struct Hold {
-    purse: Arc<Purse>,
-    state: Mutex<Held>,
-}
-
-#[derive(Debug)]
-struct Held {
-    amount: Usd,
-    /// For each budget the period that the amount is held in: what is not of the one that is on is no matter there.
-    periods: Vec<i64>,
-    is_open: bool,
-}
-
-impl Hold {
-    /// The amount.
-    #[must_use]
-    pub fn amount(&self) -> Usd {
-        self.lock().amount
-    }
-
-    /// Holds `more` beside what is held, in every budget or in none.
-    ///
-    /// # Errors
-    /// When a budget does not allow it.
-    pub fn extend(&self, more: Usd, now: SystemTime) -> Result<(), OverBudget> {
-        let mut state = self.lock();
-        let Held { amount, periods, .. } = &mut *state;
-        let lines = &self.purse.0;
-        // All at once, in the order that everybody keeps.
-        let mut balances: Vec<_> =
-            lines.iter().map(|line| line.account.at(line.rule.per.number(now))).collect();
-        let wanted =
-            |balance: &Balance, period: i64| if period == balance.period { more } else { amount.plus(more) };
-        for ((line, balance), period) in lines.iter().zip(&balances).zip(&*periods) {
-            let wanted = wanted(balance, *period);
-            if wanted > balance.left(line.rule.limit) {
-                return Err(line.refuse(balance, wanted, now));
-            }
-        }
-        for (balance, period) in balances.iter_mut().zip(&mut *periods) {
-            balance.held = balance.held.plus(wanted(balance, *period));
-            *period = balance.period;
-        }
-        *amount = amount.plus(more);
-        Ok(())
-    }
-
-    /// The call is over and has cost so much; what else was held is free again. Only the first time counts.
-    pub fn settle(&self, cost: Usd) {
-        let mut state = self.lock();
-        if !std::mem::replace(&mut state.is_open, false) {
-            return;
-        }
-        for (line, period) in self.purse.0.iter().zip(&state.periods) {
-            let mut balance = line.account.0.lock().unwrap_or_else(PoisonError::into_inner);
-            if balance.period == *period {
-                balance.held = balance.held.less(state.amount);
-                balance.spent = balance.spent.plus(cost);
-            }
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Held> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Drop for Hold {
-    fn drop(&mut self) {
-        self.settle(self.amount());
-    }
-}
-
-impl Line {
-    fn refuse(&self, balance: &Balance, wanted: Usd, now: SystemTime) -> OverBudget {
-        let is_spent = wanted > self.rule.limit.less(balance.spent);
-        let retry_after = if wanted > self.rule.limit {
-            None
-        } else if is_spent {
-            self.rule.per.until_next(now)
-        } else {
-            Some(IN_FLIGHT)
-        };
-        OverBudget { of: self.holder.scope(), per: self.rule.per, retry_after }
     }
 }

@@ -22,13 +22,18 @@ mod writer;
 
 use std::{
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError, mpsc::RecvTimeoutError},
-    time::{Duration, SystemTime},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+        mpsc::RecvTimeoutError,
+    },
+    time::{Duration, Instant, SystemTime},
 };
 
 use tokio::sync::mpsc::{self, OwnedPermit};
 use uuid::Uuid;
 
+pub use self::rows::By;
 use self::{
     row::{HoldRow, Row},
     rows::Rows,
@@ -97,6 +102,7 @@ pub struct Ledger {
     database: Database,
     /// This process, among those that write to the same database.
     instance: Uuid,
+    heard: Arc<Heard>,
 }
 
 /// What is written.
@@ -147,6 +153,38 @@ impl HeldFor {
     }
 }
 
+/// When something was last heard of.
+#[derive(Debug)]
+pub struct Heard {
+    since: Instant,
+    /// Milliseconds after that.
+    at: AtomicU64,
+}
+
+impl Heard {
+    /// It was heard of now.
+    #[must_use]
+    pub fn now() -> Self {
+        Self { since: Instant::now(), at: AtomicU64::new(0) }
+    }
+
+    /// It is heard of again.
+    pub fn again(&self) {
+        self.at.store(self.elapsed(), Ordering::Release);
+    }
+
+    /// Whether that is no longer ago than this.
+    #[must_use]
+    pub fn is_within(&self, time: Duration) -> bool {
+        let ago = self.elapsed().saturating_sub(self.at.load(Ordering::Acquire));
+        u128::from(ago) <= time.as_millis()
+    }
+
+    fn elapsed(&self) -> u64 {
+        u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+}
+
 /// No place in the queue: the database and the disk are slower than the requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Full;
@@ -184,9 +222,11 @@ impl Ledger {
         if !store.is_shared() {
             warn_of_settled(store.settle_abandoned(SystemTime::now()).map_err(failed)?);
         }
+        let heard = Arc::new(Heard::now());
         let (queue, records) = mpsc::channel(QUEUE_MAX);
         let writer =
-            writer::Writer::new(store, spill, records, retention, metrics).map_err(LedgerError::Thread)?;
+            writer::Writer::new(store, spill, records, (retention, Arc::clone(&heard)), metrics)
+                .map_err(LedgerError::Thread)?;
         let (done, ended) = std::sync::mpsc::sync_channel(1);
         let write = move || {
             writer.run();
@@ -194,7 +234,7 @@ impl Ledger {
         };
         std::thread::Builder::new().name("ledger".to_owned()).spawn(write).map_err(LedgerError::Thread)?;
         let (queue, ended) = (Mutex::new(Some(queue)), Mutex::new(ended));
-        Ok(Arc::new(Self { queue, ended, database: database.clone(), instance }))
+        Ok(Arc::new(Self { queue, ended, database: database.clone(), instance, heard }))
     }
 
     /// Where it is.
@@ -217,9 +257,30 @@ impl Ledger {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub fn spent_since(&self, day: i64) -> Result<Vec<Spent>, LedgerError> {
+    pub fn spent_since(&self, day: i64, by: &By) -> Result<Vec<Spent>, LedgerError> {
         let failed = |source| LedgerError::Database { database: self.database.to_string(), source };
-        Rows::open(&self.database)?.spent_since(day, self.instance).map_err(failed)
+        Rows::open(&self.database)?.spent_since(day, by).map_err(failed)
+    }
+
+    /// The processes that write here and were heard of in the last 15 seconds.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn instances(&self) -> Result<Vec<Uuid>, LedgerError> {
+        let failed = |source| LedgerError::Database { database: self.database.to_string(), source };
+        Rows::open(&self.database)?.instances().map_err(failed)
+    }
+
+    /// This process, among those that write here.
+    #[must_use]
+    pub fn instance(&self) -> Uuid {
+        self.instance
+    }
+
+    /// When the database last heard of this process.
+    #[must_use]
+    pub fn heard(&self) -> &Arc<Heard> {
+        &self.heard
     }
 
     /// Writes what waits, and ends. What comes later is not written.

@@ -17,6 +17,15 @@ fn holder(key: Option<&str>) -> Holder {
     Holder { key: key.map(Arc::from), ..Holder::tenant(&"t".into()) }
 }
 
+/// Why a budget does not allow it.
+fn over<T>(held: Result<T, Refused>) -> OverBudget {
+    match held {
+        Err(Refused::Over(over_budget)) => over_budget,
+        Err(Refused::Short) => panic!("short"),
+        Ok(_) => panic!("held"),
+    }
+}
+
 fn rule(limit: u128, per: Period) -> BudgetRule {
     BudgetRule { limit: usd(limit), per }
 }
@@ -26,18 +35,19 @@ fn what_is_held_cannot_be_held_again_and_what_is_left_over_can() {
     let budgets = Budgets::default();
     let purse = budgets.purse([(holder(None), rule(10, Period::Day))]).unwrap();
     let first = purse.hold(usd(6), start()).unwrap();
-    let refused = purse.hold(usd(5), start()).unwrap_err();
-    assert_eq!(refused, OverBudget { of: Scope::Tenant, per: Period::Day, retry_after: Some(IN_FLIGHT) });
+    let refused = over(purse.hold(usd(5), start()));
+    assert_eq!((refused.of, refused.per), (Scope::Tenant, Period::Day));
+    assert_eq!((refused.reason, refused.retry_after), (Reason::Exceeded, Some(Duration::from_secs(1))));
     first.settle(usd(2));
     first.settle(usd(1));
     let second = purse.hold(usd(8), start()).unwrap();
     assert_eq!(purse.standing(start())[0].held, usd(8));
     drop(second);
     assert_eq!(purse.standing(start())[0].spent, usd(10), "what nobody settled is spent");
-    let spent = purse.hold(usd(1), start() + DAY / 2).unwrap_err();
+    let spent = over(purse.hold(usd(1), start() + DAY / 2));
     assert_eq!(spent.retry_after, Some(DAY / 2), "until midnight");
     assert!(purse.hold(usd(10), start() + DAY).is_ok(), "the next day");
-    assert_eq!(purse.hold(usd(11), start() + DAY).unwrap_err().retry_after, None, "never");
+    assert_eq!(over(purse.hold(usd(11), start() + DAY)).retry_after, None, "never");
 }
 
 #[test]
@@ -45,12 +55,12 @@ fn every_budget_of_a_caller_allows_it_or_none_holds_anything() {
     let budgets = Budgets::default();
     let mine = [(holder(Some("k")), rule(3, Period::Total)), (holder(None), rule(10, Period::Month))];
     let purse = budgets.purse(mine).unwrap();
-    assert_eq!(purse.hold(usd(4), start()).unwrap_err().of, Scope::Key);
+    assert_eq!(over(purse.hold(usd(4), start())).of, Scope::Key);
     assert!(purse.standing(start()).iter().all(|standing| standing.held == Usd::ZERO));
     // Another key of the tenant's.
     let other = budgets.purse([(holder(None), rule(10, Period::Month))]).unwrap();
     let hold = other.hold(usd(9), start()).unwrap();
-    assert_eq!(purse.hold(usd(2), start()).unwrap_err().of, Scope::Tenant);
+    assert_eq!(over(purse.hold(usd(2), start())).of, Scope::Tenant);
     drop(hold);
     assert!(purse.hold(usd(1), start()).is_ok());
 }

@@ -12,6 +12,8 @@ const DECIMALS: usize = 12;
 /// The largest amount that can be written: more than is spent on anything.
 const USD_MAX: u64 = 1_000_000_000_000;
 
+const PICO_PER_MICRO: u128 = 1_000_000;
+
 impl Usd {
     /// Nothing.
     pub const ZERO: Self = Self(0);
@@ -26,6 +28,18 @@ impl Usd {
     #[must_use]
     pub const fn pico(self) -> u128 {
         self.0
+    }
+
+    /// From 10⁻⁶ USD.
+    #[must_use]
+    pub const fn from_micros(micro_usd: u64) -> Self {
+        Self(micro_usd as u128 * PICO_PER_MICRO)
+    }
+
+    /// In 10⁻⁶ USD, rounded up; no amount is as large as the largest.
+    #[must_use]
+    pub fn in_micros(self) -> u64 {
+        u64::try_from(self.0.div_ceil(PICO_PER_MICRO)).unwrap_or(u64::MAX)
     }
 
     /// Reads a decimal number of USD, such as `200` or `0.25`.

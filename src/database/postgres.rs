@@ -110,6 +110,12 @@ const MIGRATIONS: &[&str] = &["
         changed_ms BIGINT NOT NULL
     );
     INSERT INTO versions VALUES ('keys', 0), ('tenants', 0);
+", "
+    -- The process that wrote them: what is spent by those that are there is known elsewhere, and sooner.
+    ALTER TABLE requests ADD COLUMN instance UUID;
+    ALTER TABLE usage ADD COLUMN instance UUID NOT NULL DEFAULT '00000000-0000-0000-0000-000000000000';
+    ALTER TABLE usage DROP CONSTRAINT usage_pkey;
+    ALTER TABLE usage ADD PRIMARY KEY (day, tenant, project, key, model, instance);
 "];
 
 /// Waits for answers; a connection is looked after while somebody waits.

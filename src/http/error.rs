@@ -9,7 +9,7 @@ pub(super) use operator::OperatorFault;
 
 use super::refuse::HeadFault;
 use crate::{
-    budget::OverBudget,
+    budget::{OverBudget, Reason},
     openai::{duration::Shown, error::ErrorBody, request::RequestError},
     resilience::{backoff, breaker::Verdict},
     stream::fault::StreamFault,
@@ -162,7 +162,7 @@ impl AttemptFault {
             Self::RateLimited { .. } => "rate_limit_exceeded",
             Self::Unavailable { .. } => "upstream_unavailable",
             Self::Misconfigured { .. } => "upstream_misconfigured",
-            Self::OverBudget(_) => OverBudget::CODE,
+            Self::OverBudget(over_budget) => over_budget.code(),
             Self::Status { .. } => "upstream_failed",
         }
     }
@@ -273,7 +273,9 @@ impl Failure {
             Self::UnknownModel(_) | Self::UnknownPath | Self::NoLedger => StatusCode::NOT_FOUND,
             Self::Operator(fault) => fault.status(),
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Overloaded | Self::OverBudget(OverBudget { reason: Reason::Unknown, .. }) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
             // RFC 9111, section 5.2.1.7.
             Self::NotCached => StatusCode::GATEWAY_TIMEOUT,
             Self::OverBudget(_) | Self::Limited(_) => StatusCode::TOO_MANY_REQUESTS,
@@ -322,7 +324,7 @@ impl Failure {
                 ("invalid_request_error", Some("request_timeout"), None)
             }
             Self::Overloaded => ("server_error", Some("overloaded"), None),
-            Self::OverBudget(_) => ("insufficient_quota", Some(OverBudget::CODE), None),
+            Self::OverBudget(over_budget) => (over_budget.kind(), Some(over_budget.code()), None),
             Self::Unpriced(_) => ("invalid_request_error", Some("model_without_price"), Some("model")),
             Self::Limited(Exceeded { limit: limit @ Limit::Concurrency, .. }) => {
                 (limit.label(), Some("concurrency_limit_exceeded"), None)

@@ -146,7 +146,7 @@ impl Pursuit {
                 Some(broken) => Some(self.aimed(broken, &model)),
                 None => self.first(),
             };
-            let secured = match self.secure(place, &model, transcript.as_ref()) {
+            let secured = match self.secure(place, &model, transcript.as_ref()).await {
                 Ok(secured) => secured,
                 Err(fault) if self.prefers_cheaper => {
                     self.attempts.out(place);

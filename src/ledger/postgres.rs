@@ -29,7 +29,7 @@ pub(super) fn write(
         })
         .collect();
     if !requests.is_empty() {
-        write_requests(session, &requests)?;
+        write_requests(session, instance, &requests)?;
     }
     // Of a call for which more was held and more again, the most.
     let mut most: BTreeMap<(Uuid, i64), &HoldRow> = BTreeMap::new();
@@ -54,17 +54,21 @@ pub(super) fn write(
     Ok(())
 }
 
-fn write_requests(session: &mut dyn Session, requests: &[&Row]) -> Result<(), DatabaseError> {
+fn write_requests(
+    session: &mut dyn Session,
+    instance: Uuid,
+    requests: &[&Row],
+) -> Result<(), DatabaseError> {
     let ids = json(&requests.iter().map(|row| row.id).collect::<Vec<_>>())?;
     take_back_interrupted(session, &ids)?;
     let new = rows(
         session,
-        "INSERT INTO requests SELECT r.* FROM jsonb_to_recordset($1::text::jsonb) AS r (id uuid, arrived_ms bigint,
+        "INSERT INTO requests SELECT r.*, $2::uuid FROM jsonb_to_recordset($1::text::jsonb) AS r (id uuid, arrived_ms bigint,
             request_id text, tenant text, project text, key text, route text, router text, decision_us bigint, candidates text,
             model text, outcome text, code text, answer_us bigint, duration_us bigint, artifact text, cache text, tags text,
             prompt text)
          ON CONFLICT DO NOTHING RETURNING id",
-        &[json(&requests)?],
+        &[json(&requests)?, Value::Uuid(instance)],
         |mut cells| cells.uuid(),
     )?;
     session.execute(
@@ -84,11 +88,11 @@ fn write_requests(session: &mut dyn Session, requests: &[&Row]) -> Result<(), Da
             reasoning_tokens bigint, audio_completion_tokens bigint, estimated boolean, cost_pico_usd bigint)",
         &[json(&calls)?],
     )?;
-    add_usage(session, &requests)
+    add_usage(session, instance, &requests)
 }
 
 /// Adds up what was used; a sum that is too much for a number is the largest.
-fn add_usage(session: &mut dyn Session, requests: &[&Row]) -> Result<(), DatabaseError> {
+fn add_usage(session: &mut dyn Session, instance: Uuid, requests: &[&Row]) -> Result<(), DatabaseError> {
     // In one order, whoever writes: nobody waits for somebody who waits for them.
     let mut sums: BTreeMap<UsageKey<'_>, [i64; 7]> = BTreeMap::new();
     for row in requests {
@@ -107,16 +111,16 @@ fn add_usage(session: &mut dyn Session, requests: &[&Row]) -> Result<(), Databas
     session.execute(
         "INSERT INTO usage SELECT (u.key->>0)::bigint, u.key->>1, u.key->>2, u.key->>3, u.key->>4, (u.sums->>0)::bigint,
             (u.sums->>1)::bigint, (u.sums->>2)::bigint, (u.sums->>3)::bigint, (u.sums->>4)::bigint, (u.sums->>5)::bigint,
-            (u.sums->>6)::bigint
+            (u.sums->>6)::bigint, $2::uuid
          FROM jsonb_to_recordset($1::text::jsonb) AS u (key jsonb, sums jsonb)
-         ON CONFLICT (day, tenant, project, key, model) DO UPDATE SET
+         ON CONFLICT (day, tenant, project, key, model, instance) DO UPDATE SET
             calls = usage.calls + excluded.calls, estimated = usage.estimated + excluded.estimated,
             prompt_tokens = least(usage.prompt_tokens::numeric + excluded.prompt_tokens, 9223372036854775807)::bigint,
             cached_tokens = least(usage.cached_tokens::numeric + excluded.cached_tokens, 9223372036854775807)::bigint,
             completion_tokens = least(usage.completion_tokens::numeric + excluded.completion_tokens, 9223372036854775807)::bigint,
             reasoning_tokens = least(usage.reasoning_tokens::numeric + excluded.reasoning_tokens, 9223372036854775807)::bigint,
             cost_pico_usd = least(usage.cost_pico_usd::numeric + excluded.cost_pico_usd, 9223372036854775807)::bigint",
-        &[json(&columns)?],
+        &[json(&columns)?, Value::Uuid(instance)],
     )?;
     Ok(())
 }
@@ -125,23 +129,24 @@ fn add_usage(session: &mut dyn Session, requests: &[&Row]) -> Result<(), Databas
 fn take_back_interrupted(session: &mut dyn Session, ids: &Value) -> Result<(), DatabaseError> {
     let taken = rows(
         session,
-        "SELECT r.arrived_ms, r.tenant, r.project, r.key, c.model, c.cost_pico_usd FROM requests r JOIN calls c ON c.request = r.id
+        "SELECT r.arrived_ms, r.tenant, r.project, r.key, c.model, c.cost_pico_usd,
+            coalesce(r.instance, '00000000-0000-0000-0000-000000000000') FROM requests r JOIN calls c ON c.request = r.id
          WHERE r.code = 'interrupted' AND r.id IN (SELECT id::uuid FROM jsonb_array_elements_text($1::text::jsonb) AS id)
          FOR UPDATE OF r",
         std::slice::from_ref(ids),
         |mut cells| {
             let (arrived_ms, tenant) = (cells.integer()?, cells.text()?);
             let (project, key) = (cells.optional_text()?, cells.optional_text()?);
-            Ok((arrived_ms, tenant, project, key, cells.text()?, cells.optional_integer()?))
+            Ok((arrived_ms, tenant, project, key, cells.text()?, cells.optional_integer()?, cells.uuid()?))
         },
     )?;
     if taken.is_empty() {
         return Ok(());
     }
-    for (arrived_ms, tenant, project, key, model, cost) in &taken {
+    for (arrived_ms, tenant, project, key, model, cost, instance) in &taken {
         session.execute(
             "UPDATE usage SET cost_pico_usd = cost_pico_usd - $1, calls = calls - 1, estimated = estimated - 1
-             WHERE day = $2 AND tenant = $3 AND project = $4 AND key = $5 AND model = $6",
+             WHERE day = $2 AND tenant = $3 AND project = $4 AND key = $5 AND model = $6 AND instance = $7",
             &[
                 Value::Integer(cost.unwrap_or(0)),
                 Value::Integer(day_of(*arrived_ms)),
@@ -149,6 +154,7 @@ fn take_back_interrupted(session: &mut dyn Session, ids: &Value) -> Result<(), D
                 project.as_deref().unwrap_or_default().into(),
                 key.as_deref().unwrap_or_default().into(),
                 model.into(),
+                Value::Uuid(*instance),
             ],
         )?;
     }
@@ -160,16 +166,20 @@ fn take_back_interrupted(session: &mut dyn Session, ids: &Value) -> Result<(), D
     Ok(())
 }
 
-/// Takes away what is held for processes that are silent.
-pub(super) fn take_abandoned(session: &mut dyn Session) -> Result<Vec<HoldRow>, DatabaseError> {
+/// Takes away what is held for processes that are silent, by process.
+pub(super) fn take_abandoned(session: &mut dyn Session) -> Result<BTreeMap<Uuid, Vec<HoldRow>>, DatabaseError> {
     let silent = format!(
         "DELETE FROM holds WHERE instance NOT IN (SELECT id FROM instances WHERE seen > now() - {SILENT})
-         RETURNING request, position, at_ms, tenant, project, key, model, pico_usd"
+         RETURNING instance, request, position, at_ms, tenant, project, key, model, pico_usd"
     );
-    let mut holds = rows(session, &silent, &[], read_hold)?;
-    holds.sort_by_key(|hold| (hold.request, hold.position));
+    let holds = rows(session, &silent, &[], |mut cells| Ok((cells.uuid()?, read_hold(cells)?)))?;
+    let mut by_instance: BTreeMap<Uuid, Vec<HoldRow>> = BTreeMap::new();
+    for (instance, hold) in holds {
+        by_instance.entry(instance).or_default().push(hold);
+    }
+    by_instance.values_mut().for_each(|holds| holds.sort_by_key(|hold| (hold.request, hold.position)));
     session.execute("DELETE FROM instances WHERE seen < now() - interval '1 day'", &[])?;
-    Ok(holds)
+    Ok(by_instance)
 }
 
 fn read_hold(mut cells: Cells) -> Result<HoldRow, DatabaseError> {

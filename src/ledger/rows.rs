@@ -18,6 +18,17 @@ use crate::{
 /// Rows that retention deletes in one transaction: others wait no longer than for this.
 const DELETED_AT_ONCE: u32 = 2_000;
 
+/// Whose spending it is. What is held is taken to be spent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum By {
+    /// Everybody's, without what this process holds.
+    AllButHeldBy(Uuid),
+    /// That of all processes but these.
+    AllBut(Vec<Uuid>),
+    /// This process's.
+    One(Uuid),
+}
+
 #[derive(Debug)]
 pub(super) struct Rows {
     connection: Connection,
@@ -56,19 +67,23 @@ impl Rows {
 
     /// What is held for processes that are gone is spent: how many requests those were.
     pub(super) fn settle_abandoned(&mut self, now: SystemTime) -> Result<usize, DatabaseError> {
-        let (now, instance) = (milliseconds(now), self.instance);
+        let now = milliseconds(now);
         match &mut self.connection {
             Connection::Sqlite(connection) => Ok(sqlite::settle_abandoned(connection, now)?),
             shared @ Connection::Postgres(_) => shared.transaction(|session| {
-                let settled = spent(&postgres::take_abandoned(session)?, now);
-                postgres::write(session, instance, &settled)?;
-                Ok(settled.len())
+                let mut requests = 0;
+                for (instance, holds) in postgres::take_abandoned(session)? {
+                    let settled = spent(&holds, now);
+                    postgres::write(session, instance, &settled)?;
+                    requests += settled.len();
+                }
+                Ok(requests)
             }),
         }
     }
 
-    /// What was spent on this day and since; what is held for other processes is taken to be.
-    pub(super) fn spent_since(&mut self, day: i64, instance: Uuid) -> Result<Vec<Spent>, DatabaseError> {
+    /// What was spent on this day and since.
+    pub(super) fn spent_since(&mut self, day: i64, by: &By) -> Result<Vec<Spent>, DatabaseError> {
         let name = |text: Option<String>| text.filter(|text| !text.is_empty()).map(Into::into);
         let read = |mut cells: crate::database::Cells| {
             let tenant = cells.text()?;
@@ -83,12 +98,34 @@ impl Rows {
         let is_shared = self.is_shared();
         let session = self.connection.session();
         let spent = "SELECT tenant, project, key, day, cost_pico_usd FROM usage WHERE day >= $1 AND cost_pico_usd > 0";
-        let mut found = rows(session, spent, &[day.into()], read)?;
-        if is_shared {
-            let held = "SELECT tenant, project, key, at_ms / 86400000, pico_usd FROM holds WHERE at_ms / 86400000 >= $1 AND instance <> $2";
-            found.extend(rows(session, held, &[day.into(), Value::Uuid(instance)], read)?);
+        if !is_shared {
+            return rows(session, spent, &[day.into()], read);
         }
-        Ok(found)
+        let held =
+            "SELECT tenant, project, key, at_ms / 86400000, pico_usd FROM holds WHERE at_ms / 86400000 >= $1";
+        let listed = "(SELECT id::uuid FROM jsonb_array_elements_text($2::text::jsonb) AS id)";
+        let (of_spent, of_held, processes) = match by {
+            By::AllButHeldBy(process) => {
+                (String::new(), format!("AND instance NOT IN {listed}"), std::slice::from_ref(process))
+            }
+            By::AllBut(processes) => {
+                let others = format!("AND instance NOT IN {listed}");
+                (others.clone(), others, &**processes)
+            }
+            By::One(process) => {
+                let this = format!("AND instance IN {listed}");
+                (this.clone(), this, std::slice::from_ref(process))
+            }
+        };
+        let processes = serde_json::to_string(processes).map_err(|_| DatabaseError::Shape)?;
+        let one = format!("{spent} {of_spent} UNION ALL {held} {of_held} AND $2::text IS NOT NULL");
+        rows(session, &one, &[day.into(), Value::Text(processes)], read)
+    }
+
+    /// The processes that were heard of lately.
+    pub(super) fn instances(&mut self) -> Result<Vec<Uuid>, DatabaseError> {
+        let seen = format!("SELECT id FROM instances WHERE seen > now() - {}", postgres::SILENT);
+        rows(self.connection.session(), &seen, &[], |mut cells| cells.uuid())
     }
 
     /// Deletes some of the rows from before a time; whether there may be more.

@@ -20,6 +20,8 @@ fn sqlite(path: &Path) -> Database {
     Database::Sqlite(path.to_owned())
 }
 
+const EVERYBODY: By = By::AllButHeldBy(Uuid::nil());
+
 const ARRIVED_MS: i64 = 20_000 * 86_400_000 + 5;
 
 fn row(id: Uuid, key: Option<&str>, pico: i64) -> Row {
@@ -96,14 +98,14 @@ fn rows_are_written_and_their_cost_is_summed_by_day() {
     assert_eq!(number(&path, query), 20);
     let ledger = open(&path);
     let mut spent: Vec<(bool, u128)> = ledger
-        .spent_since(20_000)
+        .spent_since(20_000, &EVERYBODY)
         .unwrap()
         .iter()
         .map(|spent| (spent.by.key.is_some(), spent.amount.pico()))
         .collect();
     spent.sort_unstable();
     assert_eq!(spent, [(false, 14), (true, 10)]);
-    assert!(ledger.spent_since(20_001).unwrap().is_empty());
+    assert!(ledger.spent_since(20_001, &EVERYBODY).unwrap().is_empty());
 }
 
 /// As an upstream may report that lies.
@@ -116,7 +118,7 @@ fn the_largest_costs_are_as_large_as_numbers_are() {
         write(&ledger, None, i64::MAX);
     }
     ledger.end();
-    let spent = open(&path).spent_since(0).unwrap();
+    let spent = open(&path).spent_since(0, &EVERYBODY).unwrap();
     assert_eq!(spent[0].amount.pico(), u128::try_from(i64::MAX).unwrap());
 }
 
@@ -142,7 +144,7 @@ fn what_is_held_when_a_process_ends_is_spent() {
         assert!(begun.elapsed() < Duration::from_secs(10));
         std::thread::yield_now();
     }
-    let spent = open(&path).spent_since(0).unwrap();
+    let spent = open(&path).spent_since(0, &EVERYBODY).unwrap();
     assert_eq!(spent.iter().map(|spent| spent.amount.pico()).sum::<u128>(), 55);
     let left = "SELECT count(*) FROM requests WHERE code = 'interrupted' AND outcome = 'gateway_error'";
     assert_eq!((number(&path, left), number(&path, "SELECT count(*) FROM holds")), (1, 0));

@@ -11,7 +11,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use super::{Record, row::milliseconds, rows::Rows, spill::Spill, warn_of_settled};
+use super::{Heard, Record, row::milliseconds, rows::Rows, spill::Spill, warn_of_settled};
 use crate::telemetry::metrics::Metrics;
 
 /// How long rows are gathered for one transaction: what is older than twice this is written.
@@ -36,6 +36,8 @@ pub(super) struct Writer {
     failed_at: Option<Instant>,
     /// Where several write: since when the database takes this one's word without a break, and when it last did.
     heard: Option<(Instant, Instant)>,
+    /// For others to see when it last did.
+    told: Arc<Heard>,
     forgot_at: Option<Instant>,
     /// For waiting alone: the database is waited for outside of it.
     runtime: Runtime,
@@ -46,12 +48,12 @@ impl Writer {
         store: Rows,
         spill: Spill,
         records: Receiver<Record>,
-        retention: Option<Duration>,
+        (retention, told): (Option<Duration>, Arc<Heard>),
         metrics: Arc<Metrics>,
     ) -> std::io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
         let (failed_at, heard, forgot_at) = (None, None, None);
-        Ok(Self { store, spill, records, retention, metrics, failed_at, heard, forgot_at, runtime })
+        Ok(Self { store, spill, records, retention, metrics, failed_at, heard, told, forgot_at, runtime })
     }
 
     /// Until nobody can bring another row. Its thread is its own: the database blocks nobody else.
@@ -121,7 +123,10 @@ impl Writer {
             false => Ok(0),
         });
         match done {
-            Ok(settled) => warn_of_settled(settled),
+            Ok(settled) => {
+                self.told.again();
+                warn_of_settled(settled);
+            }
             Err(error) => {
                 self.heard = None;
                 self.failed_at.get_or_insert(now);

@@ -63,7 +63,7 @@ impl StreamFault {
             Self::Rejected(_) => "upstream_refused",
             Self::Failed => "upstream_answer_failed",
             Self::NotAnAnswer(_) => "upstream_not_an_answer",
-            Self::OverBudget(_) => OverBudget::CODE,
+            Self::OverBudget(over_budget) => over_budget.code(),
             Self::TooLong => "upstream_event_too_long",
         }
     }

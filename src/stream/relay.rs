@@ -77,6 +77,10 @@ pub struct Relay<B> {
     silence: Pin<Box<Sleep>>,
     /// What it is when that is over.
     silence_is: StreamFault,
+    /// The step to take once the answer is paid for so far.
+    next: Option<Step>,
+    /// It has come further since that was looked at.
+    has_grown: bool,
     has_content: bool,
     /// An event of the answer has come since that was set.
     has_moved: bool,
@@ -101,6 +105,8 @@ impl<B: Body<Data = Bytes>> Relay<B> {
             progress: Progress::new(settings.dialect, settings.choices),
             silence: Box::pin(tokio::time::sleep_until(due)),
             silence_is,
+            next: None,
+            has_grown: false,
             has_content: false,
             has_moved: false,
             settings,
@@ -118,19 +124,29 @@ impl<B: Body<Data = Bytes>> Relay<B> {
     /// The next step. After [`Step::Whole`] or [`Step::Broken`] there is none.
     pub fn poll_step(&mut self, context: &mut Context<'_>) -> Poll<Step> {
         loop {
+            if self.has_grown {
+                let covered = self.settings.meter.poll_cover(context, self.progress.characters());
+                if let Err(over_budget) = ready!(covered) {
+                    return Poll::Ready(self.broken(StreamFault::OverBudget(over_budget)));
+                }
+                self.has_grown = false;
+            }
+            if let Some(step) = self.next.take() {
+                return Poll::Ready(step);
+            }
             match self.decoder.next_event() {
                 Err(_) => return Poll::Ready(self.broken(StreamFault::TooLong)),
-                Ok(Some(event)) => match self.take(&event) {
-                    Some(Step::Broken(fault)) => return Poll::Ready(self.broken(fault)),
-                    Some(step) => return Poll::Ready(step),
-                    None => continue,
-                },
+                Ok(Some(event)) => {
+                    self.next = match self.take(&event) {
+                        Some(Step::Broken(fault)) => return Poll::Ready(self.broken(fault)),
+                        step => step,
+                    };
+                    continue;
+                }
                 Ok(None) if self.ended => return Poll::Ready(self.end()),
                 Ok(None) => {}
             }
-            if let Some(step) = ready!(self.poll_more(context)) {
-                return Poll::Ready(step);
-            }
+            self.next = ready!(self.poll_more(context));
         }
     }
 
@@ -249,9 +265,7 @@ impl<B: Body<Data = Bytes>> Relay<B> {
         // A role alone may come of an answer that never begins.
         if self.progress.characters() > 0 {
             self.note_written();
-            if let Err(over_budget) = self.settings.meter.cover(self.progress.characters()) {
-                return Some(Step::Broken(StreamFault::OverBudget(over_budget)));
-            }
+            self.has_grown = true;
         }
         self.has_content |= seen.content || seen.terminal;
         self.has_moved = true;

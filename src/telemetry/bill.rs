@@ -1,14 +1,18 @@
 //! What the calls of one request have cost: a meter for each, read at the end, however it comes.
 
 use std::{
+    fmt,
+    future::Future,
+    pin::Pin,
     sync::{Arc, Mutex, OnceLock, PoisonError},
+    task::{Context, Poll},
     time::SystemTime,
 };
 
 use uuid::Uuid;
 
 use crate::{
-    budget::{Hold, OverBudget},
+    budget::{Hold, OverBudget, Refused},
     config::{Price, Usd},
     ledger::HeldFor,
     money,
@@ -69,11 +73,30 @@ pub struct Meter {
 /// What is held for a call.
 #[derive(Debug)]
 struct Secured {
-    hold: Hold,
-    /// The tokens of an answer without a bound that the hold is for so far.
-    covered: Option<Mutex<u64>>,
+    hold: Arc<Hold>,
+    /// Of an answer without a bound.
+    covered: Option<Mutex<Covered>>,
     /// Where it is written down what is held.
     written: Option<HeldFor>,
+}
+
+/// How much of an answer without a bound is held for.
+#[derive(Debug)]
+struct Covered {
+    tokens: u64,
+    growing: Option<Growing>,
+}
+
+/// A hold that others are asked for, and the tokens that it is for.
+struct Growing {
+    tokens: u64,
+    asked: Pin<Box<dyn Future<Output = Result<(), OverBudget>> + Send>>,
+}
+
+impl fmt::Debug for Growing {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Growing").field("tokens", &self.tokens).finish_non_exhaustive()
+    }
 }
 
 /// Tokens of an answer that nothing bounds, for which money is held at a time.
@@ -138,29 +161,60 @@ impl Meter {
     /// The call is paid for out of this; for each of `answers` that nothing bounds, a first step is in it.
     /// Where it is written down, it is anew with every further step.
     pub fn secure(&self, hold: Hold, unbounded_answers: Option<u64>, written: Option<HeldFor>) {
-        let covered = unbounded_answers.map(|answers| Mutex::new(answers.saturating_mul(STEP_TOKENS)));
-        let _ = self.secured.set(Secured { hold, covered, written });
+        let covered = unbounded_answers.map(|answers| {
+            Mutex::new(Covered { tokens: answers.saturating_mul(STEP_TOKENS), growing: None })
+        });
+        let _ = self.secured.set(Secured { hold: Arc::new(hold), covered, written });
     }
 
-    /// Holds more for an answer that nothing bounds, once half of the last step is written.
+    /// Holds more for an answer that nothing bounds, once half of the last step is written. Waits only if more is written than is held
+    /// for.
     ///
     /// # Errors
     /// When a budget does not allow it: the answer must end.
-    pub fn cover(&self, characters: u64) -> Result<(), OverBudget> {
+    pub fn poll_cover(&self, context: &mut Context<'_>, characters: u64) -> Poll<Result<(), OverBudget>> {
         let Some(Secured { hold, covered: Some(covered), written }) = self.secured.get() else {
-            return Ok(());
+            return Poll::Ready(Ok(()));
         };
-        let Some(price) = &self.price else { return Ok(()) };
+        let Some(price) = &self.price else { return Poll::Ready(Ok(())) };
         let mut covered = covered.lock().unwrap_or_else(PoisonError::into_inner);
-        let needed = characters::tokens(characters).saturating_add(STEP_TOKENS / 2);
-        if needed > *covered {
-            let steps = (needed - *covered).div_ceil(STEP_TOKENS).saturating_mul(STEP_TOKENS);
-            hold.extend(money::answer_at_most(price, steps), SystemTime::now())?;
-            *covered = covered.saturating_add(steps);
+        let so_far = characters::tokens(characters);
+        let needed = so_far.saturating_add(STEP_TOKENS / 2);
+        while needed > covered.tokens {
+            let is_covered = so_far <= covered.tokens;
+            let tokens = match &mut covered.growing {
+                None => {
+                    let tokens = (needed - covered.tokens).div_ceil(STEP_TOKENS).saturating_mul(STEP_TOKENS);
+                    let amount = money::answer_at_most(price, tokens);
+                    match hold.extend(amount, SystemTime::now()) {
+                        Ok(()) => tokens,
+                        Err(Refused::Over(over_budget)) => return Poll::Ready(Err(over_budget)),
+                        Err(Refused::Short) => {
+                            let hold = Arc::clone(hold);
+                            let asked = Box::pin(async move { hold.secure(amount).await });
+                            covered.growing = Some(Growing { tokens, asked });
+                            continue;
+                        }
+                    }
+                }
+                Some(growing) => match growing.asked.as_mut().poll(context) {
+                    Poll::Pending if is_covered => return Poll::Ready(Ok(())),
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(asked) => {
+                        let tokens = growing.tokens;
+                        covered.growing = None;
+                        if let Err(over_budget) = asked {
+                            return Poll::Ready(Err(over_budget));
+                        }
+                        tokens
+                    }
+                },
+            };
+            covered.tokens = covered.tokens.saturating_add(tokens);
             // Where there is no place for it, what was written before holds: the answer does not end for that.
             let _ = written.as_ref().map(|written| written.write(hold.amount()));
         }
-        Ok(())
+        Poll::Ready(Ok(()))
     }
 
     /// The call is over: what it has cost is spent, and what else was held for it is free.

@@ -8,7 +8,7 @@ use std::{
 use super::App;
 use crate::{
     config::Usd,
-    ledger::{self, Spent},
+    ledger::{self, By, Spent},
     snapshot::Snapshot,
     store::StoreError,
 };
@@ -60,7 +60,7 @@ impl App {
         let day = |start: Option<SystemTime>| start.map_or(i64::MIN, ledger::day);
         let purses = || snapshot.callers().filter_map(|caller| caller.purse.as_ref());
         let Some(since) = purses().flat_map(|purse| purse.unknown(now)).map(day).min() else { return Ok(()) };
-        let spent = ledger.spent_since(since)?;
+        let spent = ledger.spent_since(since, &By::AllButHeldBy(ledger.instance()))?;
         for purse in purses() {
             purse.book(now, |holder, start| {
                 let counts = |spent: &&Spent| spent.day >= day(start) && holder.covers(&spent.by);

@@ -35,9 +35,22 @@ impl Pursuit {
             return first.await;
         }
         let Ok(passage) = self.admit(place, &model) else { return first.await };
-        let Ok(secured) = self.secure(place, &model, None) else {
-            self.attempts.put_back(place);
-            return first.await;
+        let secured = {
+            let securing = Box::pin(self.secure(place, &model, None));
+            match select(&mut first, securing).await {
+                Either::Left((tried, _)) => Err(Some(tried)),
+                Either::Right((secured, _)) => secured.map_err(|_| None),
+            }
+        };
+        let secured = match secured {
+            Ok(secured) => secured,
+            Err(tried) => {
+                self.attempts.put_back(place);
+                return match tried {
+                    Some(tried) => tried,
+                    None => first.await,
+                };
+            }
         };
         let second = Box::pin(self.ask((place, Arc::clone(&model), passage), secured, self.first()));
         let tried = match select(first, second).await {

@@ -34,7 +34,7 @@ const UNSTREAMED_TOKENS: u64 = 4096;
 
 impl Pursuit {
     /// Holds what a call of the model at `place` may cost; nothing, where there is no budget.
-    pub(super) fn secure(
+    pub(super) async fn secure(
         &self,
         place: usize,
         model: &Model,
@@ -65,7 +65,7 @@ impl Pursuit {
         let answers = money::answer_at_most(price, tokens.saturating_mul(bounds.answers));
         let amount = money::prompt_at_most(price, prompt).plus(answers);
         let now = SystemTime::now();
-        let hold = purse.hold(amount, now).map_err(AttemptFault::OverBudget)?;
+        let hold = purse.secure(amount).await.map_err(AttemptFault::OverBudget)?;
         let written = self.written_down(model, now);
         if written.as_ref().is_some_and(|written| written.write(amount).is_err()) {
             hold.settle(Usd::ZERO);

@@ -1,0 +1,234 @@
+//! What one holder has spent and holds in the period that is on.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant, SystemTime},
+};
+
+use super::{BudgetRule, Holder, OverBudget, Period, Reason};
+use crate::config::Usd;
+
+/// How long calls in flight take to free what they hold, as far as anybody is told.
+pub(super) const IN_FLIGHT: Duration = Duration::from_secs(1);
+
+/// How long it is not asked again for what was not to be had.
+const DRY: Duration = Duration::from_millis(200);
+
+/// What one holder has spent in the period that is on.
+#[derive(Debug, Default)]
+pub struct Account(Mutex<Balance>);
+
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Balance {
+    /// The number of the period; see [`Period::number`].
+    pub(super) period: i64,
+    /// By this process.
+    pub(super) spent: Usd,
+    /// What the calls in flight may still cost.
+    pub(super) held: Usd,
+    /// What others have spent, and this process's predecessors.
+    pub(super) elsewhere: Usd,
+    /// What was spent before this process began is in it.
+    pub(super) is_known: bool,
+    /// Where several processes spend of the budget: what this one may.
+    pub(super) share: Option<Share>,
+}
+
+/// What of a budget was granted to this process.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Share {
+    /// In the period, with what of it is spent by now.
+    granted: Usd,
+    /// What may be spent beyond it while nobody can be asked.
+    lent: Usd,
+    /// Somebody held some of it since that was looked at.
+    is_used: bool,
+    /// What the others were told: what was granted, and spent.
+    told: Option<(Usd, Usd)>,
+    /// When more than this was not to be had.
+    dry: Option<(Instant, Usd)>,
+}
+
+/// How a shared account stands in this process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Told {
+    /// The number of the period.
+    pub number: i64,
+    /// What was granted to this process in it.
+    pub granted: Usd,
+    /// What of that is spent.
+    pub spent: Usd,
+}
+
+impl Balance {
+    /// At the time of this period. Time that goes back is not followed.
+    fn turn_to(&mut self, period: i64) {
+        if period > self.period {
+            let share = self.share.map(|_| Share::default());
+            *self = Self { period, is_known: self.is_known, share, ..Self::default() };
+        }
+    }
+
+    pub(super) fn left(&self, limit: Usd) -> Usd {
+        limit.less(self.elsewhere).less(self.used())
+    }
+
+    /// Spent or held by this process.
+    fn used(&self) -> Usd {
+        self.spent.plus(self.held)
+    }
+
+    /// What of `wanted` this process may not hold without asking; a share that has lost its `validity` holds nothing but what was lent.
+    pub(super) fn lacks(&self, wanted: Usd, is_valid: bool) -> Usd {
+        let Some(share) = self.share.filter(|_| wanted > Usd::ZERO) else { return Usd::ZERO };
+        if !is_valid && share.lent == Usd::ZERO {
+            return wanted;
+        }
+        self.used().plus(wanted).less(share.granted.plus(share.lent))
+    }
+
+    /// It was asked for as much a moment ago, in vain.
+    pub(super) fn is_dry(&self, lacks: Usd) -> bool {
+        let dry = self.share.and_then(|share| share.dry);
+        dry.is_some_and(|(at, left)| lacks > left && at.elapsed() < DRY)
+    }
+
+    pub(super) fn hold(&mut self, more: Usd) {
+        self.held = self.held.plus(more);
+        if let Some(share) = &mut self.share {
+            share.is_used = true;
+        }
+    }
+
+    pub(super) fn told(&self) -> Told {
+        let granted = self.share.map_or(Usd::ZERO, |share| share.granted);
+        Told { number: self.period, granted, spent: self.spent }
+    }
+}
+
+impl Account {
+    /// How it stands in the period of this number.
+    pub(super) fn at(&self, period: i64) -> MutexGuard<'_, Balance> {
+        let mut balance = self.lock();
+        balance.turn_to(period);
+        balance
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, Balance> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Others spend of it from now on: nothing is granted yet.
+    pub(super) fn share(&self) {
+        self.lock().share.get_or_insert_default();
+    }
+
+    /// Nothing is granted beyond what is spent and held: that is all that may be said of it to who knows nothing.
+    pub fn anew(&self, period: i64) -> Told {
+        let mut balance = self.at(period);
+        let used = Usd::from_micros(balance.used().in_micros());
+        if let Some(share) = &mut balance.share {
+            *share = Share { granted: used, is_used: share.is_used, ..Share::default() };
+        }
+        balance.told()
+    }
+
+    /// What is to be told of it: all of it, or only what is new. What nobody has used for a while is given back.
+    pub fn tell(&self, period: i64, all: bool) -> Option<Told> {
+        let mut balance = self.at(period);
+        let used = Usd::from_micros(balance.used().in_micros());
+        let share = balance.share.as_mut()?;
+        if !std::mem::take(&mut share.is_used) {
+            share.granted = share.granted.min(used);
+        }
+        let told = balance.told();
+        let share = balance.share.as_mut()?;
+        let before = share.told.replace((told.granted, told.spent));
+        (all || before != Some((told.granted, told.spent))).then_some(told)
+    }
+
+    /// Of this period so much is granted, all that was before among it, and so much is spent by others.
+    pub fn grant(&self, period: i64, granted: Usd, elsewhere: Usd) {
+        let mut balance = self.lock();
+        if balance.period == period
+            && let Some(share) = &mut balance.share
+        {
+            share.granted = granted;
+            share.dry = None;
+            balance.elsewhere = elsewhere;
+        }
+    }
+
+    /// Others have spent so much.
+    pub fn hear(&self, period: i64, elsewhere: Usd) {
+        let mut balance = self.lock();
+        if balance.period == period {
+            balance.elsewhere = elsewhere;
+        }
+    }
+
+    /// No more than this is left to be granted now.
+    pub fn is_dry_at(&self, period: i64, left: Usd) {
+        let mut balance = self.lock();
+        if balance.period == period
+            && let Some(share) = &mut balance.share
+        {
+            share.dry = Some((Instant::now(), left));
+        }
+    }
+
+    /// Nobody can be asked: so much may be spent beyond what is granted, or, where that may not be spent any more, beyond what is spent and
+    /// held. Whether that is new.
+    pub(super) fn lend(&self, period: i64, amount: Usd, is_valid: bool) -> bool {
+        let mut balance = self.at(period);
+        let used = balance.used();
+        let Some(share) = &mut balance.share else { return false };
+        if share.lent != Usd::ZERO {
+            return false;
+        }
+        if !is_valid {
+            share.granted = share.granted.min(used);
+        }
+        share.lent = amount;
+        true
+    }
+}
+
+/// A budget that a caller's requests count against.
+#[derive(Debug)]
+pub(super) struct Line {
+    pub(super) holder: Holder,
+    pub(super) rule: BudgetRule,
+    pub(super) account: Arc<Account>,
+}
+
+impl Line {
+    pub(super) fn number(&self, now: SystemTime) -> i64 {
+        self.rule.per.number(now)
+    }
+
+    pub(super) fn refuse(&self, balance: &Balance, wanted: Usd, now: SystemTime) -> OverBudget {
+        let is_spent = wanted > self.rule.limit.less(balance.elsewhere).less(balance.spent);
+        let retry_after = if wanted > self.rule.limit {
+            None
+        } else if is_spent {
+            self.rule.per.until_next(now)
+        } else {
+            Some(IN_FLIGHT)
+        };
+        self.over(Reason::Exceeded, retry_after)
+    }
+
+    pub(super) fn over(&self, reason: Reason, retry_after: Option<Duration>) -> OverBudget {
+        OverBudget { reason, of: self.holder.scope(), per: self.rule.per, retry_after }
+    }
+}
+
+/// A shared account, as all who share it call it.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct AccountName {
+    /// Whose it is.
+    pub holder: Holder,
+    /// For which periods.
+    pub per: Period,
+}

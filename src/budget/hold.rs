@@ -1,0 +1,170 @@
+//! Money held for one call.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::SystemTime,
+};
+
+use super::{
+    OverBudget, Purse, Reason,
+    account::{Account, AccountName, IN_FLIGHT, Told},
+};
+use crate::config::Usd;
+
+/// An amount held for a call. Dropped without having been settled, it counts as spent: money is not given back by accident.
+#[derive(Debug)]
+pub struct Hold {
+    purse: Arc<Purse>,
+    state: Mutex<Held>,
+}
+
+#[derive(Debug)]
+struct Held {
+    amount: Usd,
+    /// For each budget the period that the amount is held in: what is not of the one that is on is no matter there.
+    periods: Vec<i64>,
+    is_open: bool,
+}
+
+/// Why an amount is not held.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refused {
+    /// A budget does not allow it.
+    Over(OverBudget),
+    /// This process has too small a share of a budget: more may be had by [`Hold::secure`].
+    Short,
+}
+
+/// What a hold lacks of a shared account.
+#[derive(Debug)]
+pub struct Lack {
+    /// Whose.
+    pub name: AccountName,
+    /// The account.
+    pub account: Arc<Account>,
+    /// How it stands.
+    pub told: Told,
+    /// What the budget allows.
+    pub limit: Usd,
+    /// What is lacking; nothing, where this account has enough and another has not.
+    pub lacks: Usd,
+}
+
+/// How often a share is asked for that others use up meanwhile.
+const ASKED_MAX: usize = 16;
+
+impl Hold {
+    pub(super) fn of(purse: &Arc<Purse>) -> Self {
+        let periods = vec![i64::MIN; purse.lines.len()];
+        let state = Mutex::new(Held { amount: Usd::ZERO, periods, is_open: true });
+        Self { purse: Arc::clone(purse), state }
+    }
+
+    /// The budgets that it is of.
+    #[must_use]
+    pub fn purse(&self) -> &Arc<Purse> {
+        &self.purse
+    }
+
+    /// The amount.
+    #[must_use]
+    pub fn amount(&self) -> Usd {
+        self.lock().amount
+    }
+
+    /// Holds `more` beside what is held, in every budget or in none.
+    ///
+    /// # Errors
+    /// When a budget does not allow it, or a share is too small.
+    pub fn extend(&self, more: Usd, now: SystemTime) -> Result<(), Refused> {
+        let mut state = self.lock();
+        let Held { amount, periods, .. } = &mut *state;
+        let lines = &self.purse.lines;
+        let is_valid = self.purse.is_valid();
+        // All at once, in the order that everybody keeps.
+        let mut balances: Vec<_> = lines.iter().map(|line| line.account.at(line.number(now))).collect();
+        let mut is_short = false;
+        for ((line, balance), period) in lines.iter().zip(&balances).zip(&*periods) {
+            let wanted = if *period == balance.period { more } else { amount.plus(more) };
+            let lacks = balance.lacks(wanted, is_valid);
+            if wanted > balance.left(line.rule.limit) || (is_valid && balance.is_dry(lacks)) {
+                return Err(Refused::Over(line.refuse(balance, wanted, now)));
+            }
+            is_short |= lacks > Usd::ZERO;
+        }
+        if is_short {
+            return Err(Refused::Short);
+        }
+        for (balance, period) in balances.iter_mut().zip(&mut *periods) {
+            let wanted = if *period == balance.period { more } else { amount.plus(more) };
+            balance.hold(wanted);
+            *period = balance.period;
+        }
+        *amount = amount.plus(more);
+        Ok(())
+    }
+
+    /// Holds `more`, and waits for larger shares where that is needed.
+    ///
+    /// # Errors
+    /// When a budget does not allow it, or it cannot be known whether it does.
+    pub async fn secure(&self, more: Usd) -> Result<(), OverBudget> {
+        for _ in 0..ASKED_MAX {
+            match self.extend(more, SystemTime::now()) {
+                Ok(()) => return Ok(()),
+                Err(Refused::Over(over_budget)) => return Err(over_budget),
+                Err(Refused::Short) => {}
+            }
+            match self.purse.shares() {
+                Some(shares) => shares.ask(self, more).await?,
+                None => break,
+            }
+        }
+        Err(self.purse.over(Reason::Exceeded, Some(IN_FLIGHT)))
+    }
+
+    /// What it lacks of each account to be `more`; nothing at all where it lacks nothing.
+    #[must_use]
+    pub fn lacks(&self, more: Usd, now: SystemTime) -> Vec<Lack> {
+        let state = self.lock();
+        let is_valid = self.purse.is_valid();
+        let lack = |(line, period): (&super::account::Line, &i64)| {
+            let balance = line.account.at(line.number(now));
+            let wanted = if *period == balance.period { more } else { state.amount.plus(more) };
+            Lack {
+                name: AccountName { holder: line.holder.clone(), per: line.rule.per },
+                account: Arc::clone(&line.account),
+                told: balance.told(),
+                limit: line.rule.limit,
+                lacks: balance.lacks(wanted, is_valid),
+            }
+        };
+        let lacks: Vec<Lack> = self.purse.lines.iter().zip(&state.periods).map(lack).collect();
+        if lacks.iter().all(|lack| lack.lacks == Usd::ZERO) { Vec::new() } else { lacks }
+    }
+
+    /// The call is over and has cost so much; what else was held is free again. Only the first time counts.
+    pub fn settle(&self, cost: Usd) {
+        let mut state = self.lock();
+        if !std::mem::replace(&mut state.is_open, false) {
+            return;
+        }
+        for (line, period) in self.purse.lines.iter().zip(&state.periods) {
+            let mut balance = line.account.lock();
+            if balance.period == *period {
+                balance.held = balance.held.less(state.amount);
+                balance.spent = balance.spent.plus(cost);
+            }
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Held> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.settle(self.amount());
+    }
+}
