@@ -13,6 +13,7 @@ mod hub;
 mod logs;
 mod operator;
 mod postgres;
+mod redis;
 mod router;
 mod schema;
 mod soak;
