@@ -18,6 +18,7 @@ mod node;
 mod path;
 pub mod price;
 pub mod probability;
+pub mod redis;
 mod report;
 pub mod route;
 mod scalars;
@@ -45,6 +46,7 @@ pub use managed::ManagedTenant;
 pub use model::{ClientIdentity, FeatureSet, ModelConfig, Provider, ResponseModel, UpstreamTls, UsageMode};
 pub use price::{Price, TokenPrice};
 pub use probability::Probability;
+pub use redis::{OnStoreLoss, RedisConfig, RedisUrl};
 pub use route::{EmbedderConfig, RouteChoice, RouteConfig, RoutedConfig, RouterKind, RoutingText, Selection};
 pub use server::{AccessLogTarget, AlertsConfig, ListenerTls, ServerLimits};
 pub use source::Source;
@@ -72,6 +74,8 @@ pub struct Config {
     pub alerts: AlertsConfig,
     /// Where the ledger is; where the program likes when absent.
     pub database: Option<DatabaseConfig>,
+    /// What gateways share at every moment, where they do.
+    pub redis: Option<RedisConfig>,
     /// How long rows of the ledger are kept; for ever when absent.
     pub retention: Option<Duration>,
     /// Who may sign tokens in place of keys; no two of one issuer.
@@ -145,6 +149,7 @@ impl Config {
             admin_keys: Vec::new(),
             alerts: AlertsConfig::default(),
             database: None,
+            redis: None,
             retention: None,
             jwt: Vec::new(),
             server: ServerLimits::default(),

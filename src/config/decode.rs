@@ -5,6 +5,7 @@
 mod delivery;
 mod jwt;
 mod model;
+mod redis;
 mod route;
 mod server;
 pub(super) mod tenant;
@@ -40,7 +41,8 @@ pub(super) fn config(root: &Value<'_>, source: Source) -> Option<Config> {
     let alerts = fields.read("alerts", server::alerts).unwrap_or_default();
     let database = fields.take("database");
     let spill = fields.read("spill", server::spill);
-    let database = database.and_then(|value| server::database(&value, spill));
+    let database = database.map(|value| server::database(&value, spill));
+    let redis = redis::read(&mut fields);
     let retention = fields.read("retention", server::retention);
     let jwt = fields.read("jwt", jwt::issuers).unwrap_or_default();
     let server = fields.read("server", server::limits).unwrap_or_else(ServerLimits::default);
@@ -56,7 +58,7 @@ pub(super) fn config(root: &Value<'_>, source: Source) -> Option<Config> {
     });
 
     // Where operators can put tenants, all may come from them.
-    let may_come_later = !admin_keys.is_empty() && database != Some(DatabaseConfig::Off);
+    let may_come_later = !admin_keys.is_empty() && database != Some(Some(DatabaseConfig::Off));
     let tenants = if may_come_later {
         fields.take("tenants")
     } else {
@@ -70,6 +72,7 @@ pub(super) fn config(root: &Value<'_>, source: Source) -> Option<Config> {
             tenant::tenants(&tenants, &names)
         })
         .unwrap_or_default();
+    let redis = redis.map(|redis| redis.beside(database.as_ref(), &tenants));
     fields.finish();
     let files = BTreeSet::new();
     Some(Config {
@@ -79,7 +82,8 @@ pub(super) fn config(root: &Value<'_>, source: Source) -> Option<Config> {
         access_log,
         admin_keys,
         alerts,
-        database,
+        database: database.flatten(),
+        redis,
         retention,
         jwt,
         server,

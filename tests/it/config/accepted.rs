@@ -10,8 +10,8 @@ use pointsman::admission::QueueRules;
 use pointsman::cache::CacheRules;
 use pointsman::config::{
     ClientIdentity, Config, EmbedderConfig, FeatureSet, HttpBaseUrl, Input, KeyConfig, KeyDigest,
-    ModelConfig, Probability, ResponseModel, RouteChoice, RouteConfig, RouterKind, RoutingText, Scheme,
-    Selection, ServerLimits, TenantLimits, Timeouts, TokenPrice, UsageMode,
+    ModelConfig, OnStoreLoss, Probability, ResponseModel, RouteChoice, RouteConfig, RouterKind, RoutingText,
+    Scheme, Selection, ServerLimits, TenantLimits, Timeouts, TokenPrice, UsageMode, Usd,
 };
 use pointsman::secret::Secret;
 
@@ -191,6 +191,23 @@ tenants: {t: {open: true, pool: [a]}}
         Some(expected),
         "no answer is longer than all of them together"
     );
+}
+
+#[test]
+fn what_gateways_share() {
+    assert_eq!(accept(LEAST).redis, None);
+    let redis = |more: &str| accept(&format!("{LEAST}{more}")).redis.unwrap();
+    let plain = redis("redis: redis://localhost\n");
+    assert_eq!(
+        (plain.url.to_string(), plain.on_store_loss),
+        ("redis://localhost:6379/0".to_owned(), OnStoreLoss::Refuse)
+    );
+    let written = redis("redis: 'rediss://me:${CI_KEY}@r.example:7000/2'\non_store_loss: allow(5.25)\n");
+    assert_eq!(written.url.login.password(), Some("very-secret-tenant-key"));
+    assert_eq!(written.url.to_string(), "rediss://me@r.example:7000/2");
+    assert_eq!(written.on_store_loss, OnStoreLoss::Allow(Usd::parse("5.25").unwrap()));
+    let (debug, again) = (format!("{written:?}"), redis("redis: 'rediss://me:other@r.example:7000/2'\n"));
+    assert!(!debug.contains("very-secret") && again.url != written.url, "{debug}");
 }
 
 #[test]

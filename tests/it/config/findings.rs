@@ -191,6 +191,76 @@ fn caches() {
 }
 
 #[test]
+fn what_gateways_share() {
+    let shared = |more: &str| findings(&with(more)).join("\n");
+    for allowed in [
+        "redis: redis://10.0.0.7\n",
+        "redis: rediss://me:${CI_KEY}@redis.internal:7000/3\non_store_loss: refuse\n",
+        "redis: redis://:p@127.0.0.1:1/0\non_store_loss: allow(0.50)\n",
+    ] {
+        assert_eq!(shared(allowed), "", "{allowed}");
+    }
+    assert_eq!(
+        shared("redis: redis://:${CI_KEY}@redis.internal\n"),
+        "3:8: warning: redis: its password goes over the network for all to read; rediss:// speaks to it by TLS"
+    );
+    assert_eq!(
+        shared("redis: ${CI_KEY}\n"),
+        "3:8: error: redis: is no URL of Redis: it begins with neither redis:// nor rediss://; \
+         expects `redis://user:password@host:6379/0`, or rediss:// for TLS"
+    );
+    assert_eq!(
+        shared("on_store_loss: refuse\n"),
+        "3:1: error: on_store_loss: means nothing without `redis`; it says what becomes of budgets while Redis is away"
+    );
+    let lost = |lost: &str| shared(&format!("redis: redis://localhost\non_store_loss: {lost}\n"));
+    assert_eq!(
+        lost("allow"),
+        "4:16: error: on_store_loss: `allow` is not allowed here; `refuse`, or `allow(5)` with an amount in USD"
+    );
+    for (amount, why) in [
+        ("-1", "is negative"),
+        ("", "is not a decimal number of USD"),
+        ("0.0000000000001", "has more than 12 decimals"),
+    ] {
+        assert_eq!(
+            lost(&format!("allow({amount})")),
+            format!(
+                "4:16: error: on_store_loss: the amount of `allow({amount})` {why}; `refuse`, or `allow(5)` with an amount in USD"
+            )
+        );
+    }
+}
+
+#[test]
+fn shared_budgets_need_a_shared_ledger() {
+    let budget = "budget: {usd: 1, per: day}";
+    let priced = "models: {a: {price: {input: 1, output: 1}}}";
+    for tenant in [
+        format!("{{open: true, pool: [a], {budget}}}"),
+        format!("{{keys: [{{key: k, name: n, {budget}}}], pool: [a]}}"),
+        format!("{{projects: {{p: {{keys: [{{key: k, name: n}}], {budget}}}}}, pool: [a]}}"),
+    ] {
+        let with = |database: &str| {
+            let text = format!("{priced}\ntenants: {{t: {tenant}}}\nredis: redis://localhost\n{database}");
+            findings(&text).join("\n")
+        };
+        for lacking in ["", "database: none\n", "database: sqlite:x.db\n"] {
+            let found = with(lacking);
+            assert!(
+                found.starts_with("3:1: error: redis: budgets are shared here, and their ledger is not; add `database: postgres://…`"),
+                "{found}"
+            );
+            assert!(found.ends_with("(tenant `t` has a budget)"), "{found}");
+        }
+        assert_eq!(with("database: postgres://localhost/x\n"), "");
+        let found = with("database: postgres://\n");
+        assert!(found.starts_with("4:11: error: database: ") && !found.contains('\n'), "{found}");
+    }
+    assert_eq!(findings(&with("redis: redis://localhost\ndatabase: none\n")), Vec::<String>::new());
+}
+
+#[test]
 fn addresses() {
     let wrong = |url: &str| {
         let found = finding(&format!(

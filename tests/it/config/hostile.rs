@@ -170,6 +170,9 @@ fn piece() -> impl Strategy<Value = String> {
         "\0",
         "true",
         "openai",
+        "redis",
+        "redis://:p@h",
+        "allow(",
     ];
     prop_oneof![4 => prop::sample::select(words.to_vec()).prop_map(str::to_owned), 1 => any::<String>()]
 }

@@ -84,6 +84,8 @@ fn no_error_shows_the_value_of_a_variable() {
         "routes: {r: {router: '${CI_KEY}', threshold: '${CI_KEY}', timeout: '${CI_KEY}'}, s: {models: ['${CI_KEY}']}}",
         "models: {m: {}}\ntenants: {t: {keys: [{hash: '${CI_KEY}'}, {key: '${CI_KEY} '}], pool: ['${CI_KEY}'], \
          default_route: '${CI_KEY}', default_model: '${CI_KEY}'}}",
+        "models: {m: {}}\nredis: '${CI_KEY}'\non_store_loss: '${CI_KEY}'",
+        "models: {m: {}}\nredis: 'redis://:p@host:${CI_KEY}/0'\non_store_loss: 'allow(${CI_KEY})'",
         "a: &a '${CI_KEY}'\n*a : 1\n",
         "models: {? &a '${CI_KEY}' : {}, *a : {}}",
     ];
