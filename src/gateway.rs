@@ -18,9 +18,10 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     budget::Budgets,
     config::{
-        AccessLogTarget, Config, Database, DatabaseConfig, Diagnostics, EmbedderConfig, RoutedConfig,
-        RouterKind,
+        AccessLogTarget, Config, Database, DatabaseConfig, Diagnostics, EmbedderConfig, RedisConfig,
+        RoutedConfig, RouterKind,
     },
+    fleet::{Fleet, link::Link},
     http::{
         Face,
         app::{App, Watcher},
@@ -40,6 +41,9 @@ use crate::{
 
 /// How often it is looked whether tenants or keys have changed: a revoked one is of no use within a second.
 const STORE_INTERVAL: Duration = Duration::from_millis(250);
+
+/// How long other gateways are waited for at the start.
+const FLEET_MAX: Duration = Duration::from_secs(3);
 
 /// Why a gateway cannot start.
 #[derive(Debug, thiserror::Error)]
@@ -164,6 +168,24 @@ fn keep_ledger(app: &App, database: &Database, retention: Option<Duration>) -> R
     app.refresh_stored()
 }
 
+/// Shares with other gateways from now on what they have to agree on.
+fn join_fleet(app: &App, redis: &RedisConfig) -> Result<(), StartError> {
+    let link = Link::open(&redis.url, Arc::clone(&app.metrics))?;
+    // A file is this gateway's own: others know nothing of what is in it.
+    let ledger = app.books.ledger().filter(|ledger| ledger.database().file().is_none());
+    let fleet = Fleet::join(link, ledger.map(Arc::clone), app.budgets.clone(), redis.on_store_loss);
+    let _ = app.fleet.set(fleet);
+    Ok(())
+}
+
+/// Says again and again how this gateway stands among others.
+async fn tend_fleet(app: Arc<App>) {
+    match app.fleet.get() {
+        Some(fleet) => fleet.run().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Looks again and again whether the store's tenants or keys have changed, by this process or another.
 async fn watch_store(app: Arc<App>) {
     if app.store.get().is_none() {
@@ -235,6 +257,9 @@ impl Gateway {
             let kept = TaskTracker::new().spawn_blocking(move || keep_ledger(&app, &database, retention));
             kept.await.map_err(|_| StartError::Interrupted)??;
         }
+        if let Some(redis) = &config.redis {
+            join_fleet(&app, redis)?;
+        }
         let listener = |socket, has_tls, face| Listener {
             socket,
             has_tls,
@@ -285,7 +310,6 @@ impl Gateway {
         let admin_stop = CancellationToken::new();
         let app = self.app;
         app.start_checks();
-        app.set_ready(true);
         let no_more = CancellationToken::new();
         let delay = self.public.limits.drain_delay;
         let unready = async {
@@ -304,12 +328,23 @@ impl Gateway {
                 listener.serve(admin_stop.clone()).await;
             }
         };
-        let serving = async { tokio::join!(public, admin).0 };
-        tokio::select! {
+        let serving = async {
+            if let Some(fleet) = app.fleet.get() {
+                fleet.ready(FLEET_MAX).await;
+            }
+            app.set_ready(true);
+            tokio::join!(public, admin).0
+        };
+        let cut = tokio::select! {
             cut = serving => cut,
             () = watch_store(Arc::clone(&app)) => 0,
             () = alerts::watch(Arc::clone(&app)) => 0,
+            () = tend_fleet(Arc::clone(&app)) => 0,
+        };
+        if let Some(fleet) = app.fleet.get() {
+            fleet.leave().await;
         }
+        cut
     }
 }
 

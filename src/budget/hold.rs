@@ -48,6 +48,8 @@ pub struct Lack {
     pub limit: Usd,
     /// What is lacking; nothing, where this account has enough and another has not.
     pub lacks: Usd,
+    /// It was asked for a moment ago, in vain.
+    pub is_dry: bool,
 }
 
 /// How often a share is asked for that others use up meanwhile.
@@ -131,12 +133,14 @@ impl Hold {
         let lack = |(line, period): (&super::account::Line, &i64)| {
             let balance = line.account.at(line.number(now));
             let wanted = if *period == balance.period { more } else { state.amount.plus(more) };
+            let lacks = balance.lacks(wanted, is_valid);
             Lack {
                 name: AccountName { holder: line.holder.clone(), per: line.rule.per },
                 account: Arc::clone(&line.account),
                 told: balance.told(),
                 limit: line.rule.limit,
-                lacks: balance.lacks(wanted, is_valid),
+                lacks,
+                is_dry: balance.is_dry(lacks),
             }
         };
         let lacks: Vec<Lack> = self.purse.lines.iter().zip(&state.periods).map(lack).collect();

@@ -22,6 +22,7 @@ use crate::{
     admission::Admission,
     budget::Budgets,
     cache::Caches,
+    fleet::Fleet,
     resilience::{budget::RetryBudgets, health::Health},
     snapshot::Snapshot,
     store::{KeyStore, Versions},
@@ -41,6 +42,8 @@ pub struct App {
     pub budgets: Budgets,
     /// The tenants and keys that are managed while the gateway runs, where there is a database.
     pub store: OnceLock<Arc<KeyStore>>,
+    /// What is shared with other gateways, where there is a Redis.
+    pub fleet: OnceLock<Arc<Fleet>>,
     /// Held by whoever puts another snapshot in force, and the versions of what is in force of the store.
     pub changing: Mutex<Versions>,
     /// The answers that are kept.
@@ -108,6 +111,7 @@ impl App {
             metrics,
             budgets,
             store: OnceLock::new(),
+            fleet: OnceLock::new(),
             changing: Mutex::default(),
             admission,
             ready: AtomicBool::new(false),

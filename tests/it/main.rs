@@ -16,6 +16,7 @@ mod postgres;
 mod redis;
 mod router;
 mod schema;
+mod shares;
 mod soak;
 mod stand;
 mod upstream;

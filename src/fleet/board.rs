@@ -1,0 +1,341 @@
+//! What gateways tell each other in Redis: names, scripts and replies.
+//!
+//! All of it is of one *epoch*: it begins when a server has none of our data, and every gateway that may have spent is heard before anything
+//! is granted in it. Whatever a script changes it changes as a whole.
+
+use std::{
+    sync::{Arc, LazyLock},
+    time::{Duration, SystemTime},
+};
+
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use redis::{FromRedisValue, Script, ScriptInvocation, Value, from_redis_value};
+
+use super::link::{Link, Live};
+use crate::{
+    budget::{AccountName, Period, Told},
+    config::Usd,
+};
+
+/// Why nothing came of a question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Trouble {
+    /// Nobody answers.
+    Away,
+    /// This process is no member of the epoch, or there is no such epoch: it must join.
+    Outside,
+    /// The data of the epoch are lost in part.
+    Lost,
+    /// Others have not told yet what they have spent.
+    Settling,
+    /// What was spent before is to be looked up.
+    Base,
+}
+
+/// An epoch that this process is a member of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Epoch {
+    pub(super) id: String,
+    /// When it began, by the server's clock.
+    pub(super) since: SystemTime,
+}
+
+/// What is known of an epoch when a process has said that it is there.
+#[derive(Debug)]
+pub(super) struct Heard {
+    pub(super) epoch: Epoch,
+    pub(super) is_member: bool,
+    /// Processes that have not told yet what they have spent.
+    pub(super) waiting: u64,
+    /// Processes that are there.
+    pub(super) processes: u64,
+}
+
+/// An account, and how it stands in this process.
+#[derive(Debug, Clone)]
+pub(super) struct Entry {
+    pub(super) name: AccountName,
+    pub(super) told: Told,
+    pub(super) limit: Usd,
+    pub(super) lacks: Usd,
+}
+
+/// An account after that was told.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Granted {
+    pub(super) granted: Usd,
+    /// What others have spent, where that is known.
+    pub(super) elsewhere: Option<Usd>,
+    /// What is left to be granted.
+    pub(super) left: Usd,
+}
+
+/// What is done with accounts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Deed {
+    Join,
+    Tell,
+    Ask,
+}
+
+const EPOCH: &str = "pointsman:epoch";
+const MEMBERS: &str = "pointsman:members";
+const WAITING: &str = "pointsman:waiting";
+const LIVE: &str = "pointsman:live";
+
+/// Accounts that one script is given.
+pub(super) const AT_ONCE: usize = 500;
+
+/// The largest amount that scripts count exactly, in 10⁻⁶ USD: 2⁵³.
+const MICROS_MAX: u64 = 1 << 53;
+
+/// How long an account is kept after its period, and one for ever after it was last used.
+const DAY: Duration = Duration::from_secs(86_400);
+const KEPT: Duration = Duration::from_secs(400 * 86_400);
+
+macro_rules! script {
+    ($name:ident, $file:literal) => {
+        static $name: LazyLock<Script> = LazyLock::new(|| Script::new(include_str!($file)));
+    };
+}
+
+script!(BEAT, "scripts/beat.lua");
+script!(BEGIN, "scripts/begin.lua");
+script!(ENTER, "scripts/enter.lua");
+script!(ACCOUNTS, "scripts/accounts.lua");
+script!(BASE, "scripts/base.lua");
+script!(GONE, "scripts/gone.lua");
+script!(SETTLE, "scripts/settle.lua");
+script!(LEAVE, "scripts/leave.lua");
+
+/// Where gateways tell each other, for one of them.
+#[derive(Debug)]
+pub(super) struct Board {
+    link: Arc<Link>,
+    /// This process.
+    me: String,
+}
+
+impl Board {
+    pub(super) fn new(link: Arc<Link>, me: String) -> Self {
+        Self { link, me }
+    }
+
+    /// A connection; none while there is no server.
+    pub(super) fn live(&self) -> Result<Live, Trouble> {
+        self.link.connection().ok_or(Trouble::Away)
+    }
+
+    async fn call<T: FromRedisValue>(&self, invocation: &ScriptInvocation<'_>) -> Result<T, Trouble> {
+        let Live { mut connection, generation, .. } = self.live()?;
+        match invocation.invoke_async::<T>(&mut connection).await {
+            Ok(reply) => Ok(reply),
+            Err(error) => {
+                tracing::debug!("redis: {error}");
+                self.link.failed(generation);
+                Err(Trouble::Away)
+            }
+        }
+    }
+
+    /// This process is there; none where the server has no data of an epoch.
+    pub(super) async fn beat(&self) -> Result<Option<Heard>, Trouble> {
+        let run = self.live()?.run_id;
+        let mut beat = BEAT.key(EPOCH);
+        beat.key(MEMBERS).key(WAITING).key(LIVE).arg(&*run).arg(&self.me);
+        let reply: Vec<String> = self.call(&beat).await?;
+        let [id, since, state, waiting, processes] = reply.as_slice() else { return Ok(None) };
+        let number = |text: &str| text.parse::<u64>().unwrap_or(0);
+        Ok(Some(Heard {
+            epoch: Epoch {
+                id: id.clone(),
+                since: SystemTime::UNIX_EPOCH + Duration::from_secs(number(since)),
+            },
+            is_member: state == "there",
+            waiting: number(waiting),
+            processes: number(processes),
+        }))
+    }
+
+    /// Begins an epoch in which nobody is granted anything before all of `waited_for` are members; unless there is one by now,
+    /// other than the one that is `lost`.
+    pub(super) async fn begin(&self, lost: Option<&str>, waited_for: &[String]) -> Result<(), Trouble> {
+        let run = self.live()?.run_id;
+        let mut begin = BEGIN.key(EPOCH);
+        begin.key(MEMBERS).key(WAITING).key(LIVE);
+        begin.arg(&*run).arg(uuid::Uuid::now_v7().to_string()).arg(lost.unwrap_or_default()).arg(waited_for);
+        self.call::<Value>(&begin).await.map(drop)
+    }
+
+    /// All is told: this process is a member.
+    pub(super) async fn enter(&self, epoch: &Epoch) -> Result<(), Trouble> {
+        let mut enter = ENTER.key(EPOCH);
+        enter.key(MEMBERS).key(WAITING).arg(&epoch.id).arg(&self.me);
+        if self.call(&enter).await? { Ok(()) } else { Err(Trouble::Outside) }
+    }
+
+    /// Tells how accounts stand, at most [`AT_ONCE`] of them, and asks for what they lack. Whether that is granted, all of it; and how
+    /// they stand then.
+    pub(super) async fn accounts(
+        &self,
+        epoch: &Epoch,
+        deed: Deed,
+        entries: &[Entry],
+    ) -> Result<(bool, Vec<Granted>), Trouble> {
+        let now = SystemTime::now();
+        let mut accounts = ACCOUNTS.key(EPOCH);
+        accounts.key(MEMBERS).key(WAITING).key(LIVE).arg(&epoch.id).arg(&self.me).arg(match deed {
+            Deed::Join => "join",
+            Deed::Tell => "tell",
+            Deed::Ask => "ask",
+        });
+        for Entry { name, told, limit, lacks } in entries {
+            accounts.key(key(epoch, name, told.number)).arg(keep_seconds(name.per, now));
+            accounts.arg(micros(told.granted)).arg(micros(told.spent));
+            // What is below the smallest unit is not to be had.
+            let limit = u64::try_from(limit.pico() / 1_000_000).unwrap_or(u64::MAX).min(MICROS_MAX);
+            accounts.arg(limit).arg(micros(*lacks));
+            accounts.arg(u8::from(name.per.start(now).is_some_and(|start| start > epoch.since)));
+        }
+        let (state, numbers): (String, Vec<i64>) = self.call(&accounts).await?;
+        let granted = |numbers: &[i64]| {
+            let amount = |number: &i64| u64::try_from(*number).ok().map(Usd::from_micros);
+            match numbers {
+                [granted, elsewhere, left] => Granted {
+                    granted: amount(granted).unwrap_or_default(),
+                    elsewhere: amount(elsewhere),
+                    left: amount(left).unwrap_or_default(),
+                },
+                _ => Granted { granted: Usd::ZERO, elsewhere: None, left: Usd::ZERO },
+            }
+        };
+        let granted: Vec<Granted> = numbers.chunks_exact(3).map(granted).collect();
+        match state.as_str() {
+            "ok" if granted.len() == entries.len() => Ok((true, granted)),
+            "refused" if granted.len() == entries.len() => Ok((false, granted)),
+            "lost" => Err(Trouble::Lost),
+            "settling" => Err(Trouble::Settling),
+            "base" => Err(Trouble::Base),
+            _ => Err(Trouble::Outside),
+        }
+    }
+
+    /// All who are or were members.
+    pub(super) async fn members(&self) -> Result<Vec<(String, String)>, Trouble> {
+        let Live { mut connection, generation, .. } = self.live()?;
+        let members = redis::cmd("HGETALL").arg(MEMBERS).query_async::<Value>(&mut connection).await;
+        let read = members.and_then(|members| Ok(from_redis_value::<Vec<(String, String)>>(members)?));
+        read.map_err(|_| {
+            self.link.failed(generation);
+            Trouble::Away
+        })
+    }
+
+    /// Those who have not told what they have spent.
+    pub(super) async fn waiting(&self) -> Result<Vec<String>, Trouble> {
+        let Live { mut connection, generation, .. } = self.live()?;
+        let waiting = redis::cmd("SMEMBERS").arg(WAITING).query_async(&mut connection).await;
+        waiting.map_err(|_| {
+            self.link.failed(generation);
+            Trouble::Away
+        })
+    }
+
+    /// What nobody of so many members has spent of these accounts; whether there are still as many.
+    pub(super) async fn base(
+        &self,
+        epoch: &Epoch,
+        members: usize,
+        accounts: &[(AccountName, i64, Usd)],
+    ) -> Result<bool, Trouble> {
+        let now = SystemTime::now();
+        for some in accounts.chunks(AT_ONCE) {
+            let mut base = BASE.key(EPOCH);
+            base.key(MEMBERS).arg(&epoch.id).arg(members);
+            for (name, number, spent) in some {
+                base.key(key(epoch, name, *number)).arg(keep_seconds(name.per, now)).arg(micros(*spent));
+            }
+            if !self.call::<bool>(&base).await? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// A process has been silent for so long: whether that is so here, too, and what it was granted is to be settled.
+    pub(super) async fn gone(&self, epoch: &Epoch, process: &str, silence: Duration) -> Result<bool, Trouble> {
+        let mut gone = GONE.key(EPOCH);
+        gone.key(MEMBERS).key(WAITING).key(LIVE).arg(&epoch.id).arg(process).arg(silence.as_secs());
+        self.call(&gone).await
+    }
+
+    /// What a process that is gone has spent of these accounts, all that there are.
+    pub(super) async fn settle(
+        &self,
+        epoch: &Epoch,
+        process: &str,
+        accounts: &[(AccountName, i64, Usd)],
+    ) -> Result<(), Trouble> {
+        self.close(&SETTLE, &[], epoch, process, accounts).await
+    }
+
+    /// This process ends, and has spent so much of these accounts, all that there are.
+    pub(super) async fn leave(
+        &self,
+        epoch: &Epoch,
+        accounts: &[(AccountName, i64, Usd)],
+    ) -> Result<(), Trouble> {
+        self.close(&LEAVE, &[WAITING, LIVE], epoch, &self.me, accounts).await
+    }
+
+    async fn close(
+        &self,
+        script: &Script,
+        more_keys: &[&str],
+        epoch: &Epoch,
+        process: &str,
+        accounts: &[(AccountName, i64, Usd)],
+    ) -> Result<(), Trouble> {
+        let mut left = accounts;
+        loop {
+            let (some, others) = left.split_at(left.len().min(AT_ONCE));
+            let mut close = script.key(EPOCH);
+            close.key(MEMBERS).key(more_keys).arg(&epoch.id).arg(process).arg(u8::from(others.is_empty()));
+            for (name, number, spent) in some {
+                close.key(key(epoch, name, *number)).arg(micros(*spent));
+            }
+            self.call::<Value>(&close).await?;
+            if others.is_empty() {
+                return Ok(());
+            }
+            left = others;
+        }
+    }
+}
+
+fn micros(amount: Usd) -> u64 {
+    amount.in_micros().min(MICROS_MAX)
+}
+
+fn keep_seconds(per: Period, now: SystemTime) -> u64 {
+    per.until_next(now).map_or(KEPT, |left| left + DAY).as_secs()
+}
+
+/// The name of an account's hash. Its fields: `b`, what was spent by nobody of the epoch; `l`, by those who have left; of each
+/// process `g`, what was granted to it, and `s`, what of that it has spent.
+fn key(epoch: &Epoch, name: &AccountName, number: i64) -> String {
+    let AccountName { holder, per } = name;
+    let part = |mark: &str, part: Option<&str>| {
+        part.map_or_else(String::new, |part| {
+            format!(":{mark}={}", utf8_percent_encode(part, NON_ALPHANUMERIC))
+        })
+    };
+    format!(
+        "pointsman:{}:budget:{}:{number}{}{}{}",
+        epoch.id,
+        per.name(),
+        part("tenant", Some(&holder.tenant)),
+        part("project", holder.project.as_deref()),
+        part("key", holder.key.as_deref()),
+    )
+}
