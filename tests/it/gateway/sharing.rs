@@ -1,0 +1,294 @@
+//! Three gateways that share a budget by Redis, on one ledger: never more is spent than it allows, whatever fails.
+
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+use tokio::task::JoinSet;
+
+use crate::{
+    answers::{answer, chat, chat_stream, done, finish, usage, word},
+    client::{Client, KEY, get, post},
+    postgres, redis,
+    stand::{Setup, Stand, values},
+    upstream::{Gate, PATIENCE, Script, Upstream},
+};
+
+/// A million tokens of an answer cost a USD, those of a prompt nothing.
+const PRICE: &str = "price: {input: 0, output: 1}";
+
+/// How long a server is away.
+const AWAY: Duration = Duration::from_secs(20);
+
+async fn servers() -> Option<(postgres::Server, redis::Server)> {
+    Some((postgres::Server::start().await?, redis::Server::start().await?))
+}
+
+fn setup(upstream: &Upstream, servers: (&postgres::Server, &redis::Server), folder: &Path, name: &str) -> Setup {
+    let (database, store) = servers;
+    Setup::new()
+        .model("m", &upstream.base_url(), PRICE)
+        .top(&format!("database: {}\nspill: {}", database.url(), folder.join(name).display()))
+        .top(&format!("redis: {}", store.url()))
+}
+
+/// Three of them, with a budget of so many millionths of a USD.
+async fn three(
+    upstream: &Upstream,
+    servers: (&postgres::Server, &redis::Server),
+    folder: &Path,
+    (micros, on_store_loss): (u64, &str),
+) -> Vec<Stand> {
+    let mut stands = Vec::new();
+    for name in ["a", "b", "c"] {
+        let tenant = format!(
+            "{{t: {{keys: [{{key: {KEY}}}], pool: [m], budget: {{usd: 0.{micros:06}, per: total}}}}}}"
+        );
+        let setup = setup(upstream, servers, folder, name).top(&format!("on_store_loss: {on_store_loss}"));
+        stands.push(setup.tenants(&tenant).start().await);
+    }
+    for stand in &stands {
+        stand.eventually("the gateway serves", || stand.app.is_ready()).await;
+    }
+    stands
+}
+
+/// As [`chat`], with an answer of three tokens at most.
+fn bounded(request: &str) -> String {
+    request.replace("\"messages\"", "\"max_tokens\":3,\"messages\"")
+}
+
+/// What a request came to: its status and error code.
+async fn ask(client: Client, body: String) -> (u16, String) {
+    let mut reply = client.last(post("/v1/chat/completions", body)).await;
+    let status = reply.status.as_u16();
+    let text = reply.text().await;
+    let error: Value = serde_json::from_str(&text).unwrap_or_default();
+    (status, error["error"]["code"].as_str().unwrap_or_default().to_owned())
+}
+
+/// Asks each in turn until nothing is left for a request of three tokens.
+async fn spend_all(stands: &[Stand]) {
+    let begun = Instant::now();
+    let mut refused = 0;
+    while refused < 3 {
+        refused = 0;
+        for stand in stands {
+            let reply = stand.chat(bounded(&chat("m"))).await;
+            refused += usize::from(reply.status.as_u16() == 429 && reply.header("retry-after").is_none());
+        }
+        assert!(begun.elapsed() < PATIENCE * 2, "there is always more");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Waits until every gateway and the ledger agree on what was spent, in millionths of a USD, and nothing is held.
+async fn agreed(stands: &[Stand], database: &postgres::Server) -> i64 {
+    let begun = Instant::now();
+    loop {
+        let sum = "SELECT coalesce(sum(cost_pico_usd), 0)::bigint / 1000000 FROM calls";
+        let by_rows = database.number(sum).await;
+        let by_days = database.number(&sum.replace("calls", "usage")).await;
+        let mut all = vec![by_rows, by_days];
+        for stand in stands {
+            let text = Client::connect(stand.admin).await.last(get("/metrics")).await.text().await;
+            let value = |name: &str| values(&text, name, &[])[0].parse::<f64>().unwrap() * 1e6;
+            #[expect(clippy::cast_possible_truncation, reason = "small whole numbers")]
+            all.push(value("pointsman_budget_spent_usd").round() as i64);
+            if value("pointsman_budget_held_usd") != 0.0 {
+                all.push(-1);
+            }
+        }
+        if all.iter().all(|spent| *spent == by_rows) {
+            return by_rows;
+        }
+        assert!(begun.elapsed() < PATIENCE, "they do not agree: {all:?}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Whole answers, streams with usage and without, failures, and streams that do not end before their client leaves; what is reported is
+/// billed.
+async fn mixed() -> (Upstream, Arc<AtomicU64>, Arc<AtomicUsize>) {
+    let (billed, asked) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicUsize::new(0)));
+    let (bill, number_of, never) = (Arc::clone(&billed), Arc::clone(&asked), Gate::default());
+    let upstream = Upstream::playing(move |request| {
+        let number = number_of.fetch_add(1, Ordering::Relaxed);
+        let pay = || {
+            bill.fetch_add(3, Ordering::Relaxed);
+        };
+        if request.text().contains("leaves") {
+            return Script::stream().chunk(word("four")).wait(&never).end();
+        }
+        match (request.text().contains("\"stream\""), number % 3) {
+            (_, 0) => Script::json(500, "{}"),
+            (true, 1) => Script::events(&[word("x"), finish(0), done()]),
+            (true, _) => {
+                pay();
+                Script::events(&[word("x"), finish(0), usage(7, 3), done()])
+            }
+            (false, _) => {
+                pay();
+                Script::json(200, &answer("x"))
+            }
+        }
+    })
+    .await;
+    (upstream, billed, asked)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_thousand_at_once_on_three_do_not_overrun_a_budget_for_a_hundred() {
+    let Some((database, store)) = servers().await else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let (upstream, billed, asked) = mixed().await;
+    let stands = three(&upstream, (&database, &store), folder.path(), (300, "refuse")).await;
+    let mut requests = JoinSet::new();
+    for number in 0..1000 {
+        let client = stands[number % 3].client().await;
+        requests.spawn(async move {
+            match number / 3 % 4 {
+                0 => ask(client, bounded(&chat_stream("m"))).await,
+                1 => {
+                    let body = bounded(&chat_stream("m")).replace("\"model\"", "\"user\":\"leaves\",\"model\"");
+                    let mut reply = client.last(post("/v1/chat/completions", body)).await;
+                    if reply.status.as_u16() == 200 {
+                        reply.until("four").await;
+                    }
+                    (reply.status.as_u16(), String::new())
+                }
+                _ => ask(client, bounded(&chat("m"))).await,
+            }
+        });
+    }
+    let mut told = BTreeMap::new();
+    for came in requests.join_all().await {
+        *told.entry(came).or_insert(0_usize) += 1;
+    }
+    let let_in = asked.load(Ordering::Relaxed);
+    for (status, code) in told.keys() {
+        let is_known = match status {
+            200 => code.is_empty(),
+            429 => code == "budget_exceeded" || code.is_empty(),
+            502 => code == "upstream_failed",
+            _ => false,
+        };
+        assert!(is_known, "{told:?}");
+    }
+    assert!(let_in >= 100, "{let_in} of {told:?}");
+    spend_all(&stands).await;
+    let spent = agreed(&stands, &database).await;
+    assert!((298..=300).contains(&spent), "{spent}");
+    let reported = "SELECT sum(cost_pico_usd)::bigint / 1000000 FROM calls WHERE NOT estimated";
+    assert_eq!(database.number(reported).await, i64::try_from(billed.load(Ordering::Relaxed)).unwrap());
+    // One token each, whatever was read of them.
+    let estimated = "SELECT count(*) - sum(cost_pico_usd)::bigint / 1000000 FROM calls WHERE estimated";
+    assert_eq!(database.number(estimated).await, 0);
+}
+
+/// What came of requests, some a second on each of the gateways, until it is told to end.
+struct Load {
+    told: Arc<std::sync::Mutex<BTreeMap<(u16, String), usize>>>,
+    asking: JoinSet<()>,
+}
+
+impl Load {
+    fn begin(stands: &[Stand]) -> Self {
+        let told = Arc::<std::sync::Mutex<BTreeMap<_, _>>>::default();
+        let mut asking = JoinSet::new();
+        for stand in stands {
+            let (address, told) = (stand.address, Arc::clone(&told));
+            asking.spawn(async move {
+                for number in 0_u32.. {
+                    let body = if number % 2 == 0 { chat("m") } else { chat_stream("m") };
+                    let came = ask(Client::connect(address).await, bounded(&body)).await;
+                    *told.lock().unwrap().entry(came).or_insert(0) += 1;
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            });
+        }
+        Self { told, asking }
+    }
+
+    /// What came since this was asked last.
+    fn since(&self) -> BTreeMap<(u16, String), usize> {
+        std::mem::take(&mut *self.told.lock().unwrap())
+    }
+
+    async fn end(mut self) {
+        self.asking.shutdown().await;
+    }
+}
+
+/// Three tokens each, as reported.
+async fn paid() -> Upstream {
+    Upstream::playing(|request| match request.text().contains("\"stream\"") {
+        true => Script::events(&[word("x"), finish(0), usage(7, 3), done()]),
+        false => Script::json(200, &answer("x")),
+    })
+    .await
+}
+
+fn came(status: u16, code: &str) -> (u16, String) {
+    (status, code.to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_redis_is_away_shares_are_spent_and_no_more_than_is_allowed() {
+    let Some((database, mut store)) = servers().await else { return };
+    for (on_store_loss, beyond) in [("refuse", 0), ("allow(0.00003)", 10)] {
+        let folder = tempfile::tempdir().unwrap();
+        let upstream = paid().await;
+        store.flush().await;
+        database.texts("TRUNCATE requests, calls, usage, holds").await;
+        let stands = three(&upstream, (&database, &store), folder.path(), (9000, on_store_loss)).await;
+        let load = Load::begin(&stands);
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        let before = load.since();
+        assert_eq!(before.keys().collect::<Vec<_>>(), [&came(200, "")], "{before:?}");
+        store.stop();
+        tokio::time::sleep(AWAY).await;
+        let meanwhile = load.since();
+        store.resume().await;
+        assert!(
+            meanwhile.keys().all(|one| [came(200, ""), came(503, "budget_unavailable")].contains(one)),
+            "{meanwhile:?}"
+        );
+        // Each had a twelfth of what was left, at most, and then what is allowed.
+        let (let_in, refused) = (meanwhile[&came(200, "")], meanwhile[&came(503, "budget_unavailable")]);
+        assert!(let_in <= 3 * (250 + beyond) && refused > 100, "{meanwhile:?}");
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        load.end().await;
+        spend_all(&stands).await;
+        assert_eq!(agreed(&stands, &database).await, 9000, "{on_store_loss}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_the_ledger_is_away_shares_are_granted_as_before() {
+    let Some((mut database, store)) = servers().await else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let upstream = paid().await;
+    let stands = three(&upstream, (&database, &store), folder.path(), (20_000, "refuse")).await;
+    let load = Load::begin(&stands);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    database.stop();
+    tokio::time::sleep(AWAY).await;
+    database.resume().await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let told = load.since();
+    load.end().await;
+    assert_eq!(told.keys().collect::<Vec<_>>(), [&came(200, "")], "{told:?}");
+    let spent = 3 * i64::try_from(upstream.requests()).unwrap();
+    assert!(spent > 3000);
+    assert_eq!(agreed(&stands, &database).await, spent);
+    let rows = i64::try_from(upstream.requests()).unwrap();
+    assert_eq!(database.number("SELECT count(*) FROM requests WHERE outcome = 'ok'").await, rows);
+}
