@@ -6,6 +6,7 @@ pub mod cache;
 pub mod config;
 pub mod database;
 pub mod demo;
+pub mod fleet;
 pub mod gateway;
 pub mod http;
 pub mod hub;

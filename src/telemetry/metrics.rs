@@ -3,6 +3,8 @@
 //! Labels come from the configuration or from closed vocabularies, so that no client can make a series. No
 //! histogram has a tenant label: buckets times tenants would outgrow everything else.
 
+mod redis;
+
 use prometheus::{
     CounterVec, Encoder, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
     IntGauge, IntGaugeVec, Opts, Registry, TextEncoder, core::Collector,
@@ -10,6 +12,7 @@ use prometheus::{
 
 use std::sync::Arc;
 
+pub use self::redis::RedisMetrics;
 use crate::{budget::Standing, cache::Fill};
 
 use super::outcome::{CacheUse, Estimated, FailOpen, Limit, Outcome};
@@ -183,6 +186,8 @@ pub struct Metrics {
     pub access_log_lost: IntCounter,
     /// What the ledger does.
     pub ledger: LedgerMetrics,
+    /// How the connection to Redis stands.
+    pub redis: RedisMetrics,
     /// `pointsman_connections`: open client connections.
     pub connections: IntGauge,
     /// `pointsman_connections_refused_total{reason}`: connections that did not end in good order, requests that
@@ -267,6 +272,7 @@ impl Metrics {
             cache: CacheMetrics::new(&registry)?,
             access_log_lost: count("access_log_lost_total", "Lines of the access log not written")?,
             ledger: LedgerMetrics::new(&registry)?,
+            redis: RedisMetrics::new(&registry)?,
             connections: gauge("connections", "Open client connections")?,
             connections_refused: counter(
                 "connections_refused_total",

@@ -1,0 +1,3 @@
+//! What several gateways share at every moment, by Redis.
+
+pub mod link;
