@@ -169,13 +169,12 @@ fn keep_ledger(app: &App, database: &Database, retention: Option<Duration>) -> R
 }
 
 /// Shares with other gateways from now on what they have to agree on.
-fn join_fleet(app: &App, redis: &RedisConfig) -> Result<(), StartError> {
-    let link = Link::open(&redis.url, Arc::clone(&app.metrics))?;
+fn join_fleet(app: &App, redis: &RedisConfig) {
+    let link = Link::open(&redis.url, Arc::clone(&app.metrics));
     // A file is this gateway's own: others know nothing of what is in it.
     let ledger = app.books.ledger().filter(|ledger| ledger.database().file().is_none());
     let fleet = Fleet::join(link, ledger.map(Arc::clone), app.budgets.clone(), redis.on_store_loss);
     let _ = app.fleet.set(fleet);
-    Ok(())
 }
 
 /// Says again and again how this gateway stands among others.
@@ -258,7 +257,7 @@ impl Gateway {
             kept.await.map_err(|_| StartError::Interrupted)??;
         }
         if let Some(redis) = &config.redis {
-            join_fleet(&app, redis)?;
+            join_fleet(&app, redis);
         }
         let listener = |socket, has_tls, face| Listener {
             socket,

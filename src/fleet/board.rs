@@ -9,9 +9,9 @@ use std::{
 };
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-use redis::{FromRedisValue, Script, ScriptInvocation, Value, from_redis_value};
+use redis::{FromRedisValue, RedisError, Script, ScriptInvocation, Value};
 
-use super::link::{Link, Live};
+use super::link::{Link, Live, is_lost_by};
 use crate::{
     budget::{AccountName, Period, Told},
     config::Usd,
@@ -127,15 +127,8 @@ impl Board {
     }
 
     async fn call<T: FromRedisValue>(&self, invocation: &ScriptInvocation<'_>) -> Result<T, Trouble> {
-        let Live { mut connection, generation, .. } = self.live()?;
-        match invocation.invoke_async::<T>(&mut connection).await {
-            Ok(reply) => Ok(reply),
-            Err(error) => {
-                tracing::debug!("redis: {error}");
-                self.link.failed(generation);
-                Err(Trouble::Away)
-            }
-        }
+        let mut connection = self.live()?.connection;
+        invocation.invoke_async::<T>(&mut connection).await.map_err(away)
     }
 
     /// This process is there; none where the server has no data of an epoch.
@@ -222,23 +215,14 @@ impl Board {
 
     /// All who are or were members.
     pub(super) async fn members(&self) -> Result<Vec<(String, String)>, Trouble> {
-        let Live { mut connection, generation, .. } = self.live()?;
-        let members = redis::cmd("HGETALL").arg(MEMBERS).query_async::<Value>(&mut connection).await;
-        let read = members.and_then(|members| Ok(from_redis_value::<Vec<(String, String)>>(members)?));
-        read.map_err(|_| {
-            self.link.failed(generation);
-            Trouble::Away
-        })
+        let mut connection = self.live()?.connection;
+        redis::cmd("HGETALL").arg(MEMBERS).query_async(&mut connection).await.map_err(away)
     }
 
     /// Those who have not told what they have spent.
     pub(super) async fn waiting(&self) -> Result<Vec<String>, Trouble> {
-        let Live { mut connection, generation, .. } = self.live()?;
-        let waiting = redis::cmd("SMEMBERS").arg(WAITING).query_async(&mut connection).await;
-        waiting.map_err(|_| {
-            self.link.failed(generation);
-            Trouble::Away
-        })
+        let mut connection = self.live()?.connection;
+        redis::cmd("SMEMBERS").arg(WAITING).query_async(&mut connection).await.map_err(away)
     }
 
     /// What nobody of so many members has spent of these accounts; whether there are still as many.
@@ -311,6 +295,15 @@ impl Board {
             left = others;
         }
     }
+}
+
+/// What a server has against a script is not for those who asked.
+#[expect(clippy::needless_pass_by_value, reason = "as `map_err` gives it")]
+fn away(error: RedisError) -> Trouble {
+    if !is_lost_by(&error) {
+        tracing::error!("redis: {error}");
+    }
+    Trouble::Away
 }
 
 fn micros(amount: Usd) -> u64 {

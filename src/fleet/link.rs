@@ -1,77 +1,136 @@
-//! The connection to Redis: made in the background, and anew when it breaks.
+//! The connection to Redis, one for all who need it: made in the background, and anew when it breaks.
+//!
+//! Nobody waits for it: there is one, or there is none. Must not know what is kept there.
+
+mod connection;
 
 use std::{
-    io,
-    sync::{Arc, Weak},
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
-use redis::{AsyncConnectionConfig, RedisError, aio::MultiplexedConnection};
-use rustls::pki_types::ServerName;
+use redis::RedisError;
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::TcpStream,
-    sync::watch,
-    time::{sleep, timeout},
+    sync::{Notify, watch},
+    time::{Instant, sleep, timeout},
 };
-use tokio_rustls::TlsConnector;
-use tokio_util::task::TaskTracker;
+use tokio_util::{
+    sync::{CancellationToken, DropGuard},
+    task::TaskTracker,
+};
 
+pub use self::connection::{Connection, is_lost_by};
+use self::connection::{Made, Server};
 use crate::{
-    config::{RedisUrl, UpstreamTls},
-    telemetry::metrics::Metrics,
-    upstream::tls::{self, TlsError},
+    config::RedisUrl, resilience::backoff::full_jitter, telemetry::metrics::Metrics, upstream::tls::TlsError,
 };
 
-/// How long a connection may take to be made.
+/// How long a connection may take to be made, its server to tell of itself.
 const CONNECT_MAX: Duration = Duration::from_secs(1);
-/// How long an answer may take: no request waits longer for one.
-const ANSWER_MAX: Duration = Duration::from_millis(500);
-/// How long it is waited after one that could not be made: the first time, and at most.
+
+/// How long a command may take, before its connection is taken to be of no use.
+const COMMAND_MAX: Duration = Duration::from_millis(500);
+
+/// After how long without a command, and how often then, it is seen whether the other machine is still there.
+const KEEPALIVE: Duration = Duration::from_secs(15);
+
+/// Waits between connections that could not be made: the first at most, and any at most.
 const PAUSE: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 
-/// A connection that all who need one share.
+/// Keeps one connection to a server for as long as somebody has the link.
 #[derive(Debug)]
 pub struct Link {
     live: watch::Sender<Option<Live>>,
-    metrics: Arc<Metrics>,
+    state: Arc<State>,
+    _end: DropGuard,
 }
 
-/// A connection as it stands.
+/// A connection that is there.
 #[derive(Clone)]
 pub struct Live {
-    /// For commands; cheap to clone.
-    pub connection: MultiplexedConnection,
-    /// The server's process: with another one, data may be gone.
+    /// For commands. It is cheap to clone, and none takes longer than half a second.
+    pub connection: Connection,
+    /// The server's process: with another one, what was kept may be gone.
     pub run_id: Arc<str>,
-    /// Which of this link's connections it is.
+    /// Which of the link's connections it is.
     pub generation: u64,
 }
 
-impl std::fmt::Debug for Live {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { run_id, generation, .. } = self;
-        formatter
-            .debug_struct("Live")
-            .field("run_id", run_id)
-            .field("generation", generation)
-            .finish_non_exhaustive()
+impl fmt::Debug for Live {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "Live(connection {} to {})", self.generation, self.run_id)
     }
 }
 
+/// What the link and its connections know of each other.
+#[derive(Debug)]
+struct State {
+    metrics: Arc<Metrics>,
+    /// The latest connection that has failed.
+    failed: AtomicU64,
+    /// Wakes whoever keeps the connection.
+    has_failed: Notify,
+}
+
+impl State {
+    fn failed(&self, generation: u64) {
+        self.failed.fetch_max(generation, Ordering::AcqRel);
+        self.has_failed.notify_one();
+    }
+
+    fn has_failed(&self, generation: u64) -> bool {
+        self.failed.load(Ordering::Acquire) >= generation
+    }
+}
+
+/// Why there is no connection.
+#[derive(Debug, thiserror::Error)]
+enum LinkError {
+    #[error("{0}")]
+    Connect(#[from] std::io::Error),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    #[error("{0}")]
+    Redis(#[from] RedisError),
+    #[error("it has not answered within {CONNECT_MAX:?}")]
+    Late,
+    #[error("it is another server's replica, where nothing can be written")]
+    Replica,
+    #[error("it is one of a cluster: what is shared must be in one place")]
+    Cluster,
+    #[error("it is still reading what it has kept")]
+    Loading,
+    #[error("it does not say who it is")]
+    Strange,
+}
+
 impl Link {
-    /// Connects to a server in the background, for as long as somebody has the link. Waits for nothing.
-    ///
-    /// # Errors
-    /// When the authorities of its certificate cannot be read.
-    pub fn open(url: &RedisUrl, metrics: Arc<Metrics>) -> Result<Arc<Self>, TlsError> {
-        let trust = UpstreamTls { ca_file: url.root_certificate.clone(), client: None };
-        let tls = url.has_tls.then(|| tls::client_config(&trust)).transpose()?;
-        let way = Way { url: url.clone(), tls: tls.map(|config| TlsConnector::from(Arc::new(config))) };
-        let link = Arc::new(Self { live: watch::Sender::new(None), metrics });
-        TaskTracker::new().spawn(keep(Arc::downgrade(&link), link.live.subscribe(), way));
-        Ok(link)
+    /// Connects to a server in the background. Waits for nothing; must be called within a runtime.
+    #[must_use]
+    pub fn open(url: &RedisUrl, metrics: Arc<Metrics>) -> Arc<Self> {
+        let state = Arc::new(State { metrics, failed: AtomicU64::new(0), has_failed: Notify::new() });
+        let (live, end) = (watch::Sender::new(None), CancellationToken::new());
+        let keeper = Keeper {
+            server: Server::new(url.clone()),
+            live: live.clone(),
+            state: Arc::clone(&state),
+            was_up: None,
+        };
+        let until = end.clone();
+        TaskTracker::new().spawn(async move { until.run_until_cancelled(keeper.keep()).await });
+        Arc::new(Self { live, state, _end: end.drop_guard() })
+    }
+
+    /// The connection, where there is one that has not failed.
+    #[must_use]
+    pub fn connection(&self) -> Option<Live> {
+        let live = self.live.borrow().clone();
+        live.filter(|live| !self.state.has_failed(live.generation))
     }
 
     /// Waits for a connection, and no longer than this.
@@ -80,25 +139,9 @@ impl Link {
         let _ = timeout(at_most, changed.wait_for(Option::is_some)).await;
     }
 
-    /// The connection, if there is one.
-    #[must_use]
-    pub fn connection(&self) -> Option<Live> {
-        let live = self.live.borrow().clone();
-        if live.is_some() {
-            self.metrics.redis.commands.inc();
-        }
-        live
-    }
-
-    /// The connection of that generation has failed: another one is made.
+    /// That connection is of no use: it is dropped, and another one made. Commands that fail by [`is_lost_by`] tell so themselves.
     pub fn failed(&self, generation: u64) {
-        self.live.send_if_modified(|live| {
-            let is_this = live.as_ref().is_some_and(|live| live.generation == generation);
-            if is_this {
-                *live = None;
-            }
-            is_this
-        });
+        self.state.failed(generation);
     }
 
     /// Tells of every change: there is another connection, or none.
@@ -108,85 +151,63 @@ impl Link {
     }
 }
 
-/// Keeps a connection until nobody has the link any more.
-async fn keep(link: Weak<Link>, mut changed: watch::Receiver<Option<Live>>, way: Way) {
-    let (mut pause, mut is_lost) = (PAUSE, false);
-    for generation in 1.. {
-        let made = timeout(CONNECT_MAX, way.connect()).await.unwrap_or(Err(LinkError::Timeout));
-        let Some(link) = link.upgrade() else { return };
-        match made {
-            Ok((connection, run_id)) => {
-                if is_lost {
-                    tracing::info!("redis: connected again");
+/// Makes connections, one after the other.
+struct Keeper {
+    server: Server,
+    live: watch::Sender<Option<Live>>,
+    state: Arc<State>,
+    /// What was last told to people.
+    was_up: Option<bool>,
+}
+
+impl Keeper {
+    async fn keep(mut self) {
+        let mut tries = 0;
+        for generation in 1.. {
+            match timeout(CONNECT_MAX, self.server.connect(generation, &self.state)).await {
+                Ok(Ok(made)) => {
+                    let begun = Instant::now();
+                    self.while_it_lasts(made).await;
+                    // One that breaks at once is no better than none.
+                    tries = if begun.elapsed() > PAUSE_MAX { 0 } else { tries };
                 }
-                (pause, is_lost) = (PAUSE, false);
-                link.metrics.redis.up.set(1);
-                link.live.send_replace(Some(Live { connection, run_id, generation }));
-                drop(link);
-                if changed.wait_for(Option::is_none).await.is_err() {
-                    return;
-                }
-                changed.mark_unchanged();
-                continue;
+                Ok(Err(error)) => self.tell_down(&error.to_string()),
+                Err(_) => self.tell_down(&LinkError::Late.to_string()),
             }
-            Err(error) if !is_lost => {
-                is_lost = true;
-                tracing::error!("redis: no connection to {}: {error}", way.url);
-            }
-            Err(_) => {}
+            sleep(full_jitter(PAUSE, PAUSE_MAX, tries, fastrand::f64())).await;
+            tries = tries.saturating_add(1);
         }
-        link.metrics.redis.up.set(0);
-        drop(link);
-        // Not all gateways at once.
-        sleep(pause.mul_f64(0.5 + fastrand::f64())).await;
-        pause = (pause * 2).min(PAUSE_MAX);
     }
-}
 
-/// How a server is connected to.
-#[derive(Clone)]
-struct Way {
-    url: RedisUrl,
-    tls: Option<TlsConnector>,
-}
-
-impl Way {
-    async fn connect(&self) -> Result<(MultiplexedConnection, Arc<str>), LinkError> {
-        let RedisUrl { host, port, .. } = &self.url;
-        let stream = TcpStream::connect((host.as_str(), *port)).await?;
-        stream.set_nodelay(true)?;
-        let mut connection = match &self.tls {
-            None => self.speak(stream).await?,
-            Some(tls) => {
-                let name = ServerName::try_from(host.clone())
-                    .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
-                self.speak(tls.connect(name, stream).await?).await?
+    async fn while_it_lasts(&mut self, Made { live, driver }: Made) {
+        let generation = live.generation;
+        // Told before anybody uses it.
+        self.tell_up();
+        self.live.send_replace(Some(live));
+        let has_failed = async {
+            while !self.state.has_failed(generation) {
+                self.state.has_failed.notified().await;
             }
         };
-        let told: String = redis::cmd("INFO").arg("server").query_async(&mut connection).await?;
-        let run_id = told.lines().find_map(|line| line.strip_prefix("run_id:")).unwrap_or_default();
-        Ok((connection, run_id.trim().into()))
+        tokio::select! {
+            () = has_failed => {}
+            _ = driver => self.state.failed(generation),
+        }
+        self.live.send_replace(None);
+        self.tell_down("the connection broke, or the server was silent");
     }
 
-    async fn speak(
-        &self,
-        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    ) -> Result<MultiplexedConnection, LinkError> {
-        let config = AsyncConnectionConfig::new().set_response_timeout(Some(ANSWER_MAX));
-        let login = &self.url.login;
-        let (connection, driver) = MultiplexedConnection::new_with_config(login, stream, config).await?;
-        TaskTracker::new().spawn(driver);
-        Ok(connection)
+    fn tell_up(&mut self) {
+        self.state.metrics.redis.up.set(1);
+        if self.was_up.replace(true) != Some(true) {
+            tracing::info!("redis: connected to {}", self.server.url);
+        }
     }
-}
 
-/// Why there is no connection.
-#[derive(Debug, thiserror::Error)]
-enum LinkError {
-    #[error("{0}")]
-    Stream(#[from] io::Error),
-    #[error("{0}")]
-    Redis(#[from] RedisError),
-    #[error("nothing was answered in time")]
-    Timeout,
+    fn tell_down(&mut self, why: &str) {
+        self.state.metrics.redis.up.set(0);
+        if self.was_up.replace(false) != Some(false) {
+            tracing::error!("redis: no connection to {}: {why}", self.server.url);
+        }
+    }
 }

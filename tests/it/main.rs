@@ -10,6 +10,7 @@ mod container;
 mod encoder;
 mod gateway;
 mod hub;
+mod link;
 mod logs;
 mod operator;
 mod postgres;

@@ -46,7 +46,7 @@ impl Process {
         let budgets = Budgets::default();
         let rule = BudgetRule { limit: usd(100), per: Period::Total };
         let purse = budgets.purse([(Holder::tenant(&"t".into()), rule)]).unwrap();
-        let link = Link::open(&RedisUrl::parse(&store.url()).unwrap(), Arc::clone(&metrics)).unwrap();
+        let link = Link::open(&RedisUrl::parse(&store.url()).unwrap(), Arc::clone(&metrics));
         let fleet = Fleet::join(link, Some(Arc::clone(&ledger)), budgets, on_loss);
         let mut running = JoinSet::new();
         let tended = Arc::clone(&fleet);
