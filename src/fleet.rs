@@ -70,7 +70,7 @@ struct Turn {
     waiting: u64,
     /// Processes that were heard of a moment ago.
     processes: u64,
-    /// When others had not told yet what they have spent.
+    /// When it was last found that something stands in everybody's way: others who have not told yet what they have spent.
     settling: Option<Instant>,
 }
 
@@ -147,8 +147,10 @@ impl Fleet {
                 }
                 Trouble::Base if rounds < ROUNDS_MAX => {
                     let epoch = turn.member_of.clone();
+                    turn.settling = Some(Instant::now());
                     drop(turn);
                     self.look_up(epoch).await;
+                    self.turn.lock().await.settling = None;
                 }
                 // It may be that a connection was lost a moment ago.
                 Trouble::Away if rounds == 0 => {

@@ -224,9 +224,8 @@ impl Ledger {
         }
         let heard = Arc::new(Heard::now());
         let (queue, records) = mpsc::channel(QUEUE_MAX);
-        let writer =
-            writer::Writer::new(store, spill, records, (retention, Arc::clone(&heard)), metrics)
-                .map_err(LedgerError::Thread)?;
+        let writer = writer::Writer::new(store, spill, records, (retention, Arc::clone(&heard)), metrics)
+            .map_err(LedgerError::Thread)?;
         let (done, ended) = std::sync::mpsc::sync_channel(1);
         let write = move || {
             writer.run();

@@ -18,7 +18,11 @@ pub(super) enum LogFormat {
 /// Starts logging: `info` and above, or what RUST_LOG says.
 pub(super) fn start(format: LogFormat) {
     let filter = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into()).from_env_lossy();
-    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // Where nobody reads stderr any more a line is lost, and nothing else: to say so there would be a panic.
+    let lines = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .log_internal_errors(false)
+        .with_writer(std::io::stderr);
     // A second start, which only tests in one process could make, changes nothing.
     let _ = match format {
         LogFormat::Text => lines.with_ansi(std::io::stderr().is_terminal()).try_init(),

@@ -24,7 +24,8 @@ pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);
 const MIGRATION_LOCK: i64 = 0x706f_696e_7473_6d61;
 
 /// What makes each version of its predecessor; the number of them is the version that this program knows.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE requests (
         id UUID PRIMARY KEY,
         arrived_ms BIGINT NOT NULL,
@@ -110,13 +111,15 @@ const MIGRATIONS: &[&str] = &["
         changed_ms BIGINT NOT NULL
     );
     INSERT INTO versions VALUES ('keys', 0), ('tenants', 0);
-", "
+",
+    "
     -- The process that wrote them: what is spent by those that are there is known elsewhere, and sooner.
     ALTER TABLE requests ADD COLUMN instance UUID;
     ALTER TABLE usage ADD COLUMN instance UUID NOT NULL DEFAULT '00000000-0000-0000-0000-000000000000';
     ALTER TABLE usage DROP CONSTRAINT usage_pkey;
     ALTER TABLE usage ADD PRIMARY KEY (day, tenant, project, key, model, instance);
-"];
+",
+];
 
 /// Waits for answers; a connection is looked after while somebody waits.
 struct Waiter(Option<Runtime>);

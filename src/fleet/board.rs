@@ -247,7 +247,12 @@ impl Board {
     }
 
     /// A process has been silent for so long: whether that is so here, too, and what it was granted is to be settled.
-    pub(super) async fn gone(&self, epoch: &Epoch, process: &str, silence: Duration) -> Result<bool, Trouble> {
+    pub(super) async fn gone(
+        &self,
+        epoch: &Epoch,
+        process: &str,
+        silence: Duration,
+    ) -> Result<bool, Trouble> {
         let mut gone = GONE.key(EPOCH);
         gone.key(MEMBERS).key(WAITING).key(LIVE).arg(&epoch.id).arg(process).arg(silence.as_secs());
         self.call(&gone).await

@@ -54,11 +54,7 @@ pub(super) fn write(
     Ok(())
 }
 
-fn write_requests(
-    session: &mut dyn Session,
-    instance: Uuid,
-    requests: &[&Row],
-) -> Result<(), DatabaseError> {
+fn write_requests(session: &mut dyn Session, instance: Uuid, requests: &[&Row]) -> Result<(), DatabaseError> {
     let ids = json(&requests.iter().map(|row| row.id).collect::<Vec<_>>())?;
     take_back_interrupted(session, &ids)?;
     let new = rows(
@@ -72,7 +68,7 @@ fn write_requests(
         |mut cells| cells.uuid(),
     )?;
     session.execute(
-        "DELETE FROM holds WHERE request IN (SELECT id::uuid FROM jsonb_array_elements_text($1::text::jsonb) AS id)",
+        "DELETE FROM holds WHERE request IN (SELECT listed.id::uuid FROM jsonb_array_elements_text($1::text::jsonb) AS listed (id))",
         &[ids],
     )?;
     let mut new: BTreeSet<Uuid> = new.into_iter().collect();
@@ -131,7 +127,7 @@ fn take_back_interrupted(session: &mut dyn Session, ids: &Value) -> Result<(), D
         session,
         "SELECT r.arrived_ms, r.tenant, r.project, r.key, c.model, c.cost_pico_usd,
             coalesce(r.instance, '00000000-0000-0000-0000-000000000000') FROM requests r JOIN calls c ON c.request = r.id
-         WHERE r.code = 'interrupted' AND r.id IN (SELECT id::uuid FROM jsonb_array_elements_text($1::text::jsonb) AS id)
+         WHERE r.code = 'interrupted' AND r.id IN (SELECT listed.id::uuid FROM jsonb_array_elements_text($1::text::jsonb) AS listed (id))
          FOR UPDATE OF r",
         std::slice::from_ref(ids),
         |mut cells| {
@@ -160,14 +156,16 @@ fn take_back_interrupted(session: &mut dyn Session, ids: &Value) -> Result<(), D
     }
     session.execute(
         "DELETE FROM requests
-         WHERE code = 'interrupted' AND id IN (SELECT id::uuid FROM jsonb_array_elements_text($1::text::jsonb) AS id)",
+         WHERE code = 'interrupted' AND id IN (SELECT listed.id::uuid FROM jsonb_array_elements_text($1::text::jsonb) AS listed (id))",
         std::slice::from_ref(ids),
     )?;
     Ok(())
 }
 
 /// Takes away what is held for processes that are silent, by process.
-pub(super) fn take_abandoned(session: &mut dyn Session) -> Result<BTreeMap<Uuid, Vec<HoldRow>>, DatabaseError> {
+pub(super) fn take_abandoned(
+    session: &mut dyn Session,
+) -> Result<BTreeMap<Uuid, Vec<HoldRow>>, DatabaseError> {
     let silent = format!(
         "DELETE FROM holds WHERE instance NOT IN (SELECT id FROM instances WHERE seen > now() - {SILENT})
          RETURNING instance, request, position, at_ms, tenant, project, key, model, pico_usd"

@@ -103,7 +103,8 @@ impl Rows {
         }
         let held =
             "SELECT tenant, project, key, at_ms / 86400000, pico_usd FROM holds WHERE at_ms / 86400000 >= $1";
-        let listed = "(SELECT id::uuid FROM jsonb_array_elements_text($2::text::jsonb) AS id)";
+        let listed =
+            "(SELECT listed.id::uuid FROM jsonb_array_elements_text($2::text::jsonb) AS listed (id))";
         let (of_spent, of_held, processes) = match by {
             By::AllButHeldBy(process) => {
                 (String::new(), format!("AND instance NOT IN {listed}"), std::slice::from_ref(process))

@@ -41,8 +41,9 @@ impl Process {
         let database = Database::Postgres { url: Secret::new(database.url()), spill: folder.join(name) };
         let metrics = Arc::new(Metrics::new().unwrap());
         let of_ledger = Arc::clone(&metrics);
-        let ledger =
-            tokio::task::spawn_blocking(move || Ledger::open(&database, None, of_ledger).unwrap()).await.unwrap();
+        let ledger = tokio::task::spawn_blocking(move || Ledger::open(&database, None, of_ledger).unwrap())
+            .await
+            .unwrap();
         let budgets = Budgets::default();
         let rule = BudgetRule { limit: usd(100), per: Period::Total };
         let purse = budgets.purse([(Holder::tenant(&"t".into()), rule)]).unwrap();
