@@ -1,6 +1,6 @@
 //! A kept answer as bytes, for whoever keeps it outside of this process.
 //!
-//! What is read may be anybody's: bytes that were not written by [`write`] for that very key, of that version, are no answer. Must not know
+//! What is read may be anybody's: bytes that were not written by [`write()`] for that very key, of that version, are no answer. Must not know
 //! where they are kept.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};

@@ -54,7 +54,7 @@ impl Answers {
         })
     }
 
-    /// The answer of that key, and for how much longer it may be given. Takes one round trip, and no longer than [`WAIT_MAX`].
+    /// The answer of that key, and for how much longer it may be given. Takes one round trip, and 50 ms at most.
     pub async fn get(self: &Arc<Self>, key: &Key, rules: &CacheRules) -> Option<(Kept, Duration)> {
         let live = self.link.connection().filter(|_| !self.is_in_doubt.load(Ordering::Acquire))?;
         // Not all of it, where it is longer than any answer that was put there by these rules.
