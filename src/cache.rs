@@ -4,6 +4,7 @@
 //! whether an answer may be kept.
 
 pub mod control;
+pub mod stored;
 
 use std::{
     collections::BTreeMap,
@@ -44,7 +45,7 @@ pub struct Kept {
     /// Where that model was, and what it was called there: another one may have its name by now.
     pub origin: Arc<str>,
     /// The router that chose the model.
-    pub router: Option<&'static str>,
+    pub router: Option<HeaderValue>,
     /// Its `content-type`.
     pub content_type: Option<HeaderValue>,
     /// All of its body.
@@ -159,9 +160,9 @@ impl Cache {
         self.kept.get(key).map(|(kept, _)| kept)
     }
 
-    /// Keeps an answer for `ttl`, in place of one that was kept before.
-    pub fn keep(&self, key: Key, kept: Kept, ttl: Duration) {
-        self.kept.insert(key, (Arc::new(kept), ttl));
+    /// Keeps an answer for `ttl` from now, in place of one that was kept before.
+    pub fn keep(&self, key: Key, kept: impl Into<Arc<Kept>>, ttl: Duration) {
+        self.kept.insert(key, (kept.into(), ttl));
     }
 
     fn fill(&self) -> Fill {

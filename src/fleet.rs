@@ -3,6 +3,7 @@
 //! Each gateway is granted a share of a budget before it spends of it, and gives back what it does not use; most requests ask nobody.
 //! The ledger is the truth: whatever Redis has lost is made anew from it and from what every gateway knows of itself.
 
+pub mod answers;
 mod board;
 mod limiting;
 pub mod link;

@@ -21,7 +21,7 @@ use crate::{
         AccessLogTarget, Config, Database, DatabaseConfig, Diagnostics, EmbedderConfig, RedisConfig,
         RoutedConfig, RouterKind,
     },
-    fleet::{Fleet, link::Link},
+    fleet::{Fleet, answers::Answers, link::Link},
     http::{
         Face,
         app::{App, Watcher},
@@ -171,6 +171,7 @@ fn keep_ledger(app: &App, database: &Database, retention: Option<Duration>) -> R
 /// Shares with other gateways from now on what they have to agree on.
 fn join_fleet(app: &App, redis: &RedisConfig) {
     let link = Link::open(&redis.url, Arc::clone(&app.metrics));
+    let _ = app.answers.set(Answers::over(Arc::clone(&link)));
     // A file is this gateway's own: others know nothing of what is in it.
     let ledger = app.books.ledger().filter(|ledger| ledger.database().file().is_none());
     let fleet =

@@ -22,7 +22,7 @@ use crate::{
     admission::Admission,
     budget::Budgets,
     cache::Caches,
-    fleet::Fleet,
+    fleet::{Fleet, answers::Answers},
     resilience::{budget::RetryBudgets, health::Health},
     snapshot::Snapshot,
     store::{KeyStore, Versions},
@@ -48,6 +48,8 @@ pub struct App {
     pub changing: Mutex<Versions>,
     /// The answers that are kept.
     pub caches: Caches,
+    /// Those that other gateways find, too, where there is a Redis.
+    pub answers: OnceLock<Arc<Answers>>,
     /// Who is let in: a place for each request in flight.
     pub admission: Arc<Admission>,
     ready: AtomicBool,
@@ -102,6 +104,7 @@ impl App {
         caches.hold(snapshot.caches());
         Self {
             caches,
+            answers: OnceLock::new(),
             snapshot: ArcSwap::from_pointee(snapshot),
             version: AtomicU64::new(1),
             checks: Mutex::default(),

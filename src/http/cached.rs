@@ -5,7 +5,7 @@ mod recording;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Response, header};
+use http::{HeaderMap, Response, header};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 use sha2::{Digest, Sha256};
@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     cache::{CacheRules, Caches, Kept, Key, control::Wishes},
+    fleet::answers::Answers,
     openai::{canonical::Canonical, endpoint::Endpoint},
     routing::plan::Plan,
     snapshot::Tenant,
@@ -36,17 +37,24 @@ const HEADERS_THAT_COUNT: &str = "openai-";
 #[derive(Debug)]
 pub(super) struct Recorder {
     caches: Caches,
+    /// Where other gateways find it, too.
+    shared: Option<Arc<Answers>>,
     route: Box<str>,
     key: Key,
     rules: CacheRules,
 }
 
 impl Exchange<'_> {
-    /// The kept answer to the request, where there is one that it may have. Else its own answer will be kept, where it may be.
+    /// The kept answer to the request, where there is one that it may have: in memory, or where other gateways have put it. Else its own
+    /// answer will be kept, where it may be.
     ///
     /// # Errors
     /// When there is none and it wants no other.
-    pub(super) fn kept(&mut self, target: &Target, rules: CacheRules) -> Result<Option<Arc<Kept>>, Failure> {
+    pub(super) async fn kept(
+        &mut self,
+        target: &Target,
+        rules: CacheRules,
+    ) -> Result<Option<Arc<Kept>>, Failure> {
         let wishes = Wishes::of(&self.call.headers);
         let (tenant, account) = (self.tenant, &mut self.guards.account);
         let route = account.route().unwrap_or_default();
@@ -58,15 +66,27 @@ impl Exchange<'_> {
             CacheUse::Bypass
         });
         let caches = &self.app.caches;
-        let found = key.and_then(|key| caches.of(&cache_route)?.get(&key));
-        let may_have = |kept: &Arc<Kept>| {
-            wishes.are_met_at(kept.age(), rules.ttl) && still_answers(tenant, target, kept)
-        };
-        match (found.filter(may_have), key) {
+        let shared = self.app.answers.get();
+        let may_have =
+            |kept: &Kept| wishes.are_met_at(kept.age(), rules.ttl) && still_answers(tenant, target, kept);
+        let mut found = key.and_then(|key| caches.of(&cache_route)?.get(&key)).filter(|kept| may_have(kept));
+        if let (None, Some(key), Some(shared)) = (&found, &key, shared)
+            && wishes.can_be_met()
+            && let Some((kept, left)) = shared.get(key, &rules).await
+            && may_have(&kept)
+        {
+            let kept = Arc::new(kept);
+            if let Some(cache) = caches.of(&cache_route) {
+                cache.keep(*key, Arc::clone(&kept), left);
+            }
+            found = Some(kept);
+        }
+        match (found, key) {
             (Some(kept), _) => return Ok(Some(kept)),
             _ if wishes.only_if_cached => return Err(Failure::NotCached),
             (None, Some(key)) => {
-                let recorder = Recorder { caches: caches.clone(), route: cache_route, key, rules };
+                let (caches, shared) = (caches.clone(), shared.map(Arc::clone));
+                let recorder = Recorder { caches, shared, route: cache_route, key, rules };
                 self.guards.recorder = Some(Box::new(recorder));
             }
             (None, None) => {}
@@ -88,8 +108,8 @@ impl Exchange<'_> {
         }
         headers.insert(header::AGE, kept.age().as_secs().into());
         headers.extend(trail(&account));
-        if let Some(router) = kept.router {
-            headers.insert("x-pointsman-router", HeaderValue::from_static(router));
+        if let Some(router) = &kept.router {
+            headers.insert("x-pointsman-router", router.clone());
         }
         if is_stream {
             say_event_stream(&mut response);

@@ -34,7 +34,7 @@ pub(super) async fn chat(mut exchange: Exchange<'_>) -> Response<ResponseBody> {
     exchange.guards.account.set_route(&route);
     let delivery = exchange.tenant.delivery(&route);
     if let Some(rules) = delivery.cache {
-        match exchange.kept(&target, rules) {
+        match exchange.kept(&target, rules).await {
             Ok(Some(kept)) => return exchange.replay(&kept),
             Ok(None) => {}
             Err(failure) => return exchange.fail(&failure),

@@ -27,6 +27,7 @@ mod recovery;
 mod reload;
 mod routing;
 mod secrets;
+mod shared_cache;
 mod sharing;
 mod shipped;
 mod smuggling;

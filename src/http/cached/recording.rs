@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, StatusCode, header};
+use http::{HeaderMap, HeaderValue, StatusCode, header};
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 
@@ -59,7 +59,7 @@ impl Recording {
             kept: Kept {
                 model: Arc::clone(&model.name),
                 origin: Arc::clone(&model.origin),
-                router: guards.account.decision().map(|(router, _)| router),
+                router: guards.account.decision().map(|(router, _)| HeaderValue::from_static(router)),
                 content_type: content_type(&answer.head.headers),
                 body: Bytes::new(),
                 events: is_stream.then(Box::default),
@@ -99,12 +99,16 @@ impl Recording {
 
     fn keep(self) {
         let is_finished = if self.kept.events.is_some() { self.events_finish() } else { self.finishes() };
-        let Recorder { caches, route, key, rules } = self.recorder;
+        let Recorder { caches, shared, route, key, rules } = self.recorder;
         // By the configuration in force now, it may have none.
         let Some(cache) = caches.of(&route).filter(|_| is_finished) else { return };
         let events = self.kept.events.map(|_| self.ends.into_boxed_slice());
         let kept =
             Kept { body: self.body.into_boxed_slice().into(), events, at: Instant::now(), ..self.kept };
+        let kept = Arc::new(kept);
+        if let Some(shared) = shared {
+            shared.keep(key, &kept, rules);
+        }
         cache.keep(key, kept, rules.ttl);
     }
 
