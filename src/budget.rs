@@ -149,6 +149,12 @@ impl OverBudget {
         }
     }
 
+    /// It is known that it would be exceeded.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        self.reason == Reason::Exceeded
+    }
+
     /// The type of errors that say so.
     #[must_use]
     pub const fn kind(&self) -> &'static str {
@@ -270,7 +276,7 @@ impl Purse {
     pub fn lend(&self, amount: Usd, now: SystemTime) -> bool {
         let is_valid = self.is_valid();
         let lend = |line: &Line| line.account.lend(line.number(now), amount, is_valid);
-        self.lines.iter().fold(false, |is_new, line| lend(line) || is_new)
+        self.lines.iter().filter(|line| lend(line)).count() > 0
     }
 
     /// A refusal by the budget of the largest holder.

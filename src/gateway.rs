@@ -1,6 +1,7 @@
 //! The assembly: configuration, routers, upstreams and listeners put together, run, and taken down.
 
 mod alerts;
+mod fleet;
 pub mod reload;
 
 use std::{
@@ -18,10 +19,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use crate::{
     budget::Budgets,
     config::{
-        AccessLogTarget, Config, Database, DatabaseConfig, Diagnostics, EmbedderConfig, RedisConfig,
-        RoutedConfig, RouterKind,
+        AccessLogTarget, Config, Database, DatabaseConfig, Diagnostics, EmbedderConfig, RoutedConfig,
+        RouterKind,
     },
-    fleet::{Fleet, answers::Answers, link::Link},
     http::{
         Face,
         app::{App, Watcher},
@@ -168,25 +168,6 @@ fn keep_ledger(app: &App, database: &Database, retention: Option<Duration>) -> R
     app.refresh_stored()
 }
 
-/// Shares with other gateways from now on what they have to agree on.
-fn join_fleet(app: &App, redis: &RedisConfig) {
-    let link = Link::open(&redis.url, Arc::clone(&app.metrics));
-    let _ = app.answers.set(Answers::over(Arc::clone(&link)));
-    // A file is this gateway's own: others know nothing of what is in it.
-    let ledger = app.books.ledger().filter(|ledger| ledger.database().file().is_none());
-    let fleet =
-        Fleet::join(link, ledger.map(Arc::clone), (app.budgets.clone(), &app.limiters), redis.on_store_loss);
-    let _ = app.fleet.set(fleet);
-}
-
-/// Says again and again how this gateway stands among others.
-async fn tend_fleet(app: Arc<App>) {
-    match app.fleet.get() {
-        Some(fleet) => fleet.run().await,
-        None => std::future::pending().await,
-    }
-}
-
 /// Looks again and again whether the store's tenants or keys have changed, by this process or another.
 async fn watch_store(app: Arc<App>) {
     if app.store.get().is_none() {
@@ -259,7 +240,7 @@ impl Gateway {
             kept.await.map_err(|_| StartError::Interrupted)??;
         }
         if let Some(redis) = &config.redis {
-            join_fleet(&app, redis);
+            fleet::join(&app, redis);
         }
         let listener = |socket, has_tls, face| Listener {
             socket,
@@ -340,7 +321,7 @@ impl Gateway {
             cut = serving => cut,
             () = watch_store(Arc::clone(&app)) => 0,
             () = alerts::watch(Arc::clone(&app)) => 0,
-            () = tend_fleet(Arc::clone(&app)) => 0,
+            () = fleet::tend(Arc::clone(&app)) => 0,
         };
         if let Some(fleet) = app.fleet.get() {
             fleet.leave().await;

@@ -9,7 +9,7 @@ pub(super) use operator::OperatorFault;
 
 use super::refuse::HeadFault;
 use crate::{
-    budget::{OverBudget, Reason},
+    budget::OverBudget,
     openai::{duration::Shown, error::ErrorBody, request::RequestError},
     resilience::{backoff, breaker::Verdict},
     stream::fault::StreamFault,
@@ -257,7 +257,8 @@ impl Failure {
     /// Its status.
     pub(super) fn status(&self) -> StatusCode {
         match self {
-            Self::Auth(AuthError::Unverifiable) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Auth(AuthError::Unverifiable) | Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
+            Self::OverBudget(over_budget) if !over_budget.is_known() => StatusCode::SERVICE_UNAVAILABLE,
             Self::Auth(_) => StatusCode::UNAUTHORIZED,
             Self::Request(_)
             | Self::BodyBroken
@@ -273,9 +274,6 @@ impl Failure {
             Self::UnknownModel(_) | Self::UnknownPath | Self::NoLedger => StatusCode::NOT_FOUND,
             Self::Operator(fault) => fault.status(),
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Overloaded | Self::OverBudget(OverBudget { reason: Reason::Unknown, .. }) => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
             // RFC 9111, section 5.2.1.7.
             Self::NotCached => StatusCode::GATEWAY_TIMEOUT,
             Self::OverBudget(_) | Self::Limited(_) => StatusCode::TOO_MANY_REQUESTS,
