@@ -5,6 +5,7 @@
 
 pub mod answers;
 mod board;
+mod limiting;
 pub mod link;
 mod tending;
 
@@ -24,6 +25,7 @@ use crate::{
     budget::{Asked, Budgets, Hold, Lack, OverBudget, Reason, Shares, Told},
     config::{OnStoreLoss, Usd},
     ledger::{Heard, Ledger},
+    tenancy::limits::{Limiters, shared::LimitShares},
 };
 
 /// How often this process says that it is there, and how it stands. What is not used for as long is given back.
@@ -53,6 +55,7 @@ pub struct Fleet {
     /// Where all of them write what was spent; without it budgets are not shared.
     ledger: Option<Arc<Ledger>>,
     budgets: Budgets,
+    limiters: Weak<Limiters>,
     on_store_loss: OnStoreLoss,
     heard: Heard,
     /// Whoever has it speaks for this process: it must not say two things at once of what it was granted.
@@ -75,11 +78,11 @@ struct Turn {
 }
 
 impl Fleet {
-    /// One of those that connect so. Where they write one ledger, budgets are shared from now on.
+    /// One of those that connect so. Limits are shared from now on, and budgets, where all write one ledger.
     pub fn join(
         link: Arc<Link>,
         ledger: Option<Arc<Ledger>>,
-        budgets: Budgets,
+        (budgets, limiters): (Budgets, &Arc<Limiters>),
         on_store_loss: OnStoreLoss,
     ) -> Arc<Self> {
         let me = ledger.as_ref().map_or_else(Uuid::now_v7, |ledger| ledger.instance());
@@ -91,11 +94,14 @@ impl Fleet {
             link,
             ledger,
             budgets: budgets.clone(),
+            limiters: Arc::downgrade(limiters),
             on_store_loss,
             heard: Heard::now(),
             turn,
             base,
         });
+        let granter: Weak<dyn LimitShares> = Arc::downgrade(&fleet) as _;
+        limiters.share(granter);
         if has_ledger {
             let shares: Weak<dyn Shares> = Arc::downgrade(&fleet) as _;
             budgets.share(shares);
@@ -216,6 +222,7 @@ impl Fleet {
             turn.member_of = None;
             self.tell_anew(&heard.epoch).await?;
             self.board.enter(&heard.epoch).await?;
+            self.tell_limits(&heard.epoch, true).await?;
             turn.waiting = turn.waiting.saturating_sub(1);
             tracing::info!(processes = heard.processes, "redis: budgets are shared");
             turn.member_of = Some(heard.epoch);

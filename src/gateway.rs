@@ -174,7 +174,8 @@ fn join_fleet(app: &App, redis: &RedisConfig) {
     let _ = app.answers.set(Answers::over(Arc::clone(&link)));
     // A file is this gateway's own: others know nothing of what is in it.
     let ledger = app.books.ledger().filter(|ledger| ledger.database().file().is_none());
-    let fleet = Fleet::join(link, ledger.map(Arc::clone), app.budgets.clone(), redis.on_store_loss);
+    let fleet =
+        Fleet::join(link, ledger.map(Arc::clone), (app.budgets.clone(), &app.limiters), redis.on_store_loss);
     let _ = app.fleet.set(fleet);
 }
 

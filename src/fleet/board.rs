@@ -15,6 +15,8 @@ use super::link::{Link, Live, is_lost_by};
 use crate::{
     budget::{AccountName, Period, Told},
     config::Usd,
+    telemetry::outcome::Limit,
+    tenancy::{gcra, limits},
 };
 
 /// Why nothing came of a question.
@@ -70,6 +72,25 @@ pub(super) struct Granted {
     pub(super) left: Usd,
 }
 
+/// A limit, and what this process has of it.
+#[derive(Debug)]
+pub(super) struct LimitEntry<'a> {
+    pub(super) tenant: &'a str,
+    pub(super) limit: Limit,
+    pub(super) allowed: u64,
+    pub(super) told: limits::shared::Told,
+    pub(super) lacks: u64,
+}
+
+/// A limit after that was told.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct LimitGranted {
+    pub(super) given: u64,
+    pub(super) left: u64,
+    /// What it lacks more than was left.
+    pub(super) missing: u64,
+}
+
 /// What is done with accounts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Deed {
@@ -103,6 +124,7 @@ script!(BEAT, "scripts/beat.lua");
 script!(BEGIN, "scripts/begin.lua");
 script!(ENTER, "scripts/enter.lua");
 script!(ACCOUNTS, "scripts/accounts.lua");
+script!(LIMITS, "scripts/limits.lua");
 script!(BASE, "scripts/base.lua");
 script!(GONE, "scripts/gone.lua");
 script!(SETTLE, "scripts/settle.lua");
@@ -209,6 +231,37 @@ impl Board {
             "lost" => Err(Trouble::Lost),
             "settling" => Err(Trouble::Settling),
             "base" => Err(Trouble::Base),
+            _ => Err(Trouble::Outside),
+        }
+    }
+
+    /// Tells what was used of limits, at most [`AT_ONCE`] of them, and asks for what is lacking. Whether that is granted, all of it; and
+    /// how they stand then.
+    pub(super) async fn limits(
+        &self,
+        epoch: &Epoch,
+        entries: &[LimitEntry<'_>],
+    ) -> Result<(bool, Vec<LimitGranted>), Trouble> {
+        let mut limits = LIMITS.key(EPOCH);
+        limits.key(MEMBERS).key(LIVE).arg(&epoch.id).arg(&self.me);
+        for LimitEntry { tenant, limit, allowed, told, lacks } in entries {
+            let (kind, capacity) = match limit {
+                Limit::Concurrency => ("count", *allowed),
+                Limit::Requests | Limit::Tokens => ("rate", gcra::CAPACITY / 1000),
+            };
+            let tenant = utf8_percent_encode(tenant, NON_ALPHANUMERIC);
+            limits.key(format!("pointsman:{}:limit:{}:tenant={tenant}", epoch.id, limit.label()));
+            limits.arg(kind).arg(told.held).arg(told.used).arg(capacity.min(MICROS_MAX)).arg(lacks);
+        }
+        let (state, numbers): (String, Vec<u64>) = self.call(&limits).await?;
+        let granted = |numbers: &[u64]| match *numbers {
+            [given, left, missing] => LimitGranted { given, left, missing },
+            _ => LimitGranted { given: 0, left: 0, missing: 0 },
+        };
+        let granted: Vec<LimitGranted> = numbers.chunks_exact(3).map(granted).collect();
+        match state.as_str() {
+            "ok" if granted.len() == entries.len() => Ok((true, granted)),
+            "refused" if granted.len() == entries.len() => Ok((false, granted)),
             _ => Err(Trouble::Outside),
         }
     }

@@ -60,6 +60,7 @@ impl Fleet {
     /// Tells how accounts stand: all of them, or those that have changed.
     async fn tell(&self, turn: &Turn, all: bool) -> Result<(), Trouble> {
         let epoch = turn.member_of.as_ref().ok_or(Trouble::Outside)?;
+        self.tell_limits(epoch, false).await?;
         let now = SystemTime::now();
         let told = |(name, account): (AccountName, Arc<Account>)| {
             let told = account.tell(name.per.number(now), all)?;

@@ -63,7 +63,7 @@ pub struct App {
     /// What each route has left for retries.
     pub(super) retry_budgets: RetryBudgets,
     /// What is counted against tenants' limits.
-    pub(super) limiters: Limiters,
+    pub(crate) limiters: Arc<Limiters>,
     /// What operators ask of the ledger.
     pub(super) reports: Reports,
 }
@@ -120,7 +120,7 @@ impl App {
             ready: AtomicBool::new(false),
             watcher,
             retry_budgets: RetryBudgets::default(),
-            limiters: Limiters::new(Instant::now()),
+            limiters: Arc::new(Limiters::new(Instant::now())),
             reports: Reports::default(),
         }
     }

@@ -64,7 +64,7 @@ async fn choose(
             PROMPT_CHARACTERS_MAX,
         ));
     }
-    exchange.guards.reserve(exchange.app, exchange.tenant, &exchange.call)?;
+    exchange.guards.reserve(exchange.app, exchange.tenant, &exchange.call).await?;
     let asked = Asked { messages: &messages, needs: &needs };
     let pool = &exchange.tenant.plans.models;
     let mut decision = match target {

@@ -24,7 +24,7 @@ pub(super) async fn forward(mut exchange: Exchange<'_>) -> Response<ResponseBody
         }
     }
     exchange.call.prompt_tokens = exchange.call.request.input_tokens();
-    if let Err(failure) = exchange.guards.reserve(exchange.app, exchange.tenant, &exchange.call) {
+    if let Err(failure) = exchange.guards.reserve(exchange.app, exchange.tenant, &exchange.call).await {
         return exchange.fail(&failure);
     }
     let ranking = match target {

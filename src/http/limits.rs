@@ -35,17 +35,17 @@ impl Held {
     ///
     /// # Errors
     /// With the limit that refuses it.
-    pub(super) fn enter(limited: &Limited, bill: Arc<Bill>) -> Result<Self, Exceeded> {
-        Ok(Self { lease: limited.enter(Instant::now())?, bill })
+    pub(super) async fn enter(limited: &Limited, bill: Arc<Bill>) -> Result<Self, Exceeded> {
+        Ok(Self { lease: limited.admit(Instant::now()).await?, bill })
     }
 
     /// Takes the tokens that a call is expected to use: its prompt, and the longest answer that it asks for.
     ///
     /// # Errors
     /// When there are not that many.
-    pub(super) fn reserve(&mut self, call: &Call) -> Result<(), Exceeded> {
+    pub(super) async fn reserve(&mut self, call: &Call) -> Result<(), Exceeded> {
         let tokens = call.prompt_tokens.saturating_add(call.request.answer_tokens(call.endpoint));
-        self.lease.reserve(tokens, Instant::now())
+        self.lease.reserve_shared(tokens, Instant::now()).await
     }
 
     /// The gateway has no place for it: it does not count.

@@ -42,9 +42,9 @@ pub(super) struct Guards {
 
 impl Guards {
     /// Takes what a call is expected to use of its tenant's tokens, where they are limited.
-    pub(super) fn reserve(&mut self, app: &App, tenant: &Tenant, call: &Call) -> Result<(), Failure> {
+    pub(super) async fn reserve(&mut self, app: &App, tenant: &Tenant, call: &Call) -> Result<(), Failure> {
         let Some(held) = &mut self.held else { return Ok(()) };
-        held.reserve(call).map_err(|exceeded| limits::refused(&app.metrics, &tenant.name, exceeded))
+        held.reserve(call).await.map_err(|exceeded| limits::refused(&app.metrics, &tenant.name, exceeded))
     }
 }
 

@@ -203,7 +203,10 @@ async fn enter(
     (tenant, limited): (&Tenant, Option<&Limited>),
     bill: Arc<Bill>,
 ) -> Result<(Permit, Option<Held>), Failure> {
-    let held = limited.map(|limited| Held::enter(limited, bill)).transpose();
+    let held = match limited {
+        None => Ok(None),
+        Some(limited) => Held::enter(limited, bill).await.map(Some),
+    };
     let held = held.map_err(|exceeded| limits::refused(&app.metrics, &tenant.name, exceeded))?;
     match app.admission.enter(&tenant.name, queue).await {
         Ok(permit) => Ok((permit, held)),

@@ -54,6 +54,9 @@ pub enum Limit {
 }
 
 impl Limit {
+    /// Every limit.
+    pub const ALL: [Self; 3] = [Self::Requests, Self::Tokens, Self::Concurrency];
+
     /// Its label; the `type` of the error object, too.
     #[must_use]
     pub const fn label(self) -> &'static str {

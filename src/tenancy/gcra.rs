@@ -11,7 +11,7 @@ use std::{
 };
 
 /// How long an empty bucket takes to fill: a minute's worth is what it holds.
-const CAPACITY: u64 = 60_000_000_000;
+pub const CAPACITY: u64 = 60_000_000_000;
 
 /// The longest that a bucket takes to fill, however much more than foreseen was used: what an upstream reports may be nonsense, and
 /// must not shut a tenant out for good.
@@ -69,14 +69,22 @@ impl Rate {
         Self(units)
     }
 
-    /// How long so many units take to come back, rounded up.
-    fn cost(self, units: u64) -> u64 {
+    /// One of so many equal parts of it, at least one unit a minute.
+    #[must_use]
+    pub fn part(self, parts: u64) -> Self {
+        Self(NonZeroU64::new(self.0.get() / parts.max(1)).unwrap_or(NonZeroU64::MIN))
+    }
+
+    /// How long so many units take to come back, rounded up, in nanoseconds.
+    #[must_use]
+    pub fn cost(self, units: u64) -> u64 {
         let cost = (u128::from(units) * u128::from(CAPACITY)).div_ceil(u128::from(self.0.get()));
         u64::try_from(cost).unwrap_or(u64::MAX)
     }
 
-    /// How many whole units come back within `time`.
-    fn units(self, time: u64) -> u64 {
+    /// How many whole units come back within `time` nanoseconds.
+    #[must_use]
+    pub fn units(self, time: u64) -> u64 {
         let units = u128::from(time) * u128::from(self.0.get()) / u128::from(CAPACITY);
         u64::try_from(units).unwrap_or(u64::MAX)
     }
@@ -102,25 +110,43 @@ impl Bucket {
         Ok(Taken { cost, ends_at, returned: state.returned })
     }
 
+    /// One that is full after so much time.
+    #[must_use]
+    pub fn full_in(time: u64, now: u64) -> Self {
+        Self(Mutex::new(State { full_at: now.saturating_add(time), returned: 0 }))
+    }
+
+    /// Takes so many units, there or not.
+    pub fn force(&self, rate: Rate, units: u64, now: u64) -> Taken {
+        let cost = rate.cost(units);
+        let mut state = self.state();
+        let ends_at = state.full_at.max(now).saturating_add(cost).min(now.saturating_add(DEBT_MAX));
+        state.full_at = ends_at;
+        Taken { cost, ends_at, returned: state.returned }
+    }
+
     /// So many units were used of what was taken, at the rate at which it was. The rest is given back, as far as it has not come back by
     /// itself; what was used beyond it is taken now, there or not.
     ///
     /// A stretch that is given back moves all that follow it, so that they end sooner than they say. Which of those that were
     /// given back since lay before this one is not known: all are taken to. That may give back too little, never too much.
+    ///
+    /// By how much more than was taken was used, or below zero, how much is given back, in nanoseconds.
     #[expect(clippy::needless_pass_by_value, reason = "it can be settled once")]
-    pub fn settle(&self, taken: Taken, rate: Rate, units: u64, now: u64) {
+    pub fn settle(&self, taken: Taken, rate: Rate, units: u64, now: u64) -> i64 {
         let used = rate.cost(units);
         let mut state = self.state();
         if let Some(more) = used.checked_sub(taken.cost) {
             let full_at = state.full_at.max(now).saturating_add(more);
             state.full_at = state.full_at.max(full_at.min(now.saturating_add(DEBT_MAX)));
-            return;
+            return i64::try_from(more.min(DEBT_MAX)).unwrap_or(i64::MAX);
         }
         let moved = state.returned.saturating_sub(taken.returned);
         let left = taken.ends_at.saturating_sub(moved).saturating_sub(now);
         let back = taken.cost.saturating_sub(used).min(left);
         state.full_at = state.full_at.saturating_sub(back);
         state.returned = state.returned.saturating_add(back);
+        i64::try_from(back).map_or(i64::MIN, |back| -back)
     }
 
     /// How it stands.

@@ -1,13 +1,16 @@
 //! What a tenant may do: requests and tokens a minute, and requests at a time.
 //!
 //! Counts are kept by the tenant's name and outlive configurations; the limits come with each request. Everything is decided by
-//! [`Limited`] and [`Lease`], which know neither HTTP nor the clock.
+//! [`Limited`] and [`Lease`], which know neither HTTP nor the clock. Several processes may share limits; see [`shared`].
+
+pub mod shared;
+mod sharing;
 
 use std::{
     collections::HashMap,
     num::NonZeroU64,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc, Mutex, OnceLock, PoisonError, Weak,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
@@ -15,6 +18,7 @@ use std::{
 
 use tokio::time::Instant;
 
+use self::shared::{LimitShares, Share};
 use super::gcra::{Bucket, Level, Rate, Short, Taken};
 use crate::{config::TenantLimits, telemetry::outcome::Limit};
 
@@ -26,6 +30,7 @@ const CONCURRENCY_WAIT: Duration = Duration::from_secs(1);
 pub struct Limiters {
     since: Instant,
     by_tenant: Mutex<HashMap<Arc<str>, Arc<Counts>>>,
+    granter: OnceLock<Weak<dyn LimitShares>>,
 }
 
 #[derive(Debug)]
@@ -35,6 +40,8 @@ struct Counts {
     requests: Bucket,
     tokens: Bucket,
     in_flight: AtomicU64,
+    /// What this process has of limits that it shares, by their places in [`Limit::ALL`].
+    shares: [Share; 3],
 }
 
 /// A tenant's limits, and what is counted against them.
@@ -42,6 +49,9 @@ struct Counts {
 pub struct Limited {
     limits: TenantLimits,
     counts: Arc<Counts>,
+    tenant: Arc<str>,
+    /// Who grants shares, where the limits are shared.
+    granter: Option<Arc<dyn LimitShares>>,
 }
 
 /// What a request holds of its tenant's limits: its place among those in flight until it is dropped, and what it took.
@@ -50,6 +60,8 @@ pub struct Lease {
     of: Limited,
     request: Option<Taken>,
     tokens: Option<Taken>,
+    /// Where limits are shared, whether its place among those in flight was granted, or else taken alone.
+    place: Option<bool>,
 }
 
 /// A limit that a request would exceed.
@@ -80,23 +92,25 @@ impl Limiters {
     /// Nothing is counted yet.
     #[must_use]
     pub fn new(now: Instant) -> Self {
-        Self { since: now, by_tenant: Mutex::default() }
+        Self { since: now, by_tenant: Mutex::default(), granter: OnceLock::new() }
     }
 
     /// A tenant under these limits.
     pub fn of(&self, tenant: &Arc<str>, limits: TenantLimits) -> Limited {
         let mut by_tenant = self.by_tenant.lock().unwrap_or_else(PoisonError::into_inner);
+        let granter = self.granter.get().and_then(Weak::upgrade);
         if let Some(counts) = by_tenant.get(tenant) {
-            return Limited { limits, counts: Arc::clone(counts) };
+            return Limited { limits, counts: Arc::clone(counts), tenant: Arc::clone(tenant), granter };
         }
         let counts = Arc::new(Counts {
             since: self.since,
             requests: Bucket::default(),
             tokens: Bucket::default(),
             in_flight: AtomicU64::new(0),
+            shares: Default::default(),
         });
         by_tenant.insert(Arc::clone(tenant), Arc::clone(&counts));
-        Limited { limits, counts }
+        Limited { limits, counts, tenant: Arc::clone(tenant), granter }
     }
 
     /// The requests in flight of every tenant that has had limits.
@@ -123,16 +137,9 @@ impl Limited {
         let most = self.limits.concurrency.map_or(u64::MAX, NonZeroU64::get);
         let another = |in_flight| (in_flight < most).then_some(in_flight + 1);
         if self.counts.in_flight.fetch_update(Ordering::AcqRel, Ordering::Acquire, another).is_err() {
-            let wait = Some(CONCURRENCY_WAIT);
-            return Err(Exceeded {
-                limit: Limit::Concurrency,
-                allowed: most,
-                remaining: 0,
-                requested: 1,
-                wait,
-            });
+            return Err(Exceeded::by_concurrency(most));
         }
-        let mut lease = Lease { of: self.clone(), request: None, tokens: None };
+        let mut lease = Lease { of: self.clone(), request: None, tokens: None, place: None };
         lease.request = self.take(Limit::Requests, self.limits.rpm, 1, now)?;
         Ok(lease)
     }
@@ -151,7 +158,10 @@ impl Limited {
 
     fn standing(&self, allowed: Option<NonZeroU64>, bucket: &Bucket, now: Instant) -> Option<Standing> {
         let allowed = allowed?;
-        let level = bucket.level(Rate::per_minute(allowed), self.counts.at(now));
+        let level = match self.granter {
+            None => bucket.level(Rate::per_minute(allowed), self.counts.at(now)),
+            Some(_) => self.level_for_all(bucket, allowed, now),
+        };
         Some(Standing { allowed: allowed.get(), level })
     }
 
@@ -203,21 +213,35 @@ impl Lease {
     /// So many tokens were used.
     pub fn settle(&mut self, tokens: u64, now: Instant) {
         if let (Some(taken), Some(tpm)) = (self.tokens.take(), self.of.limits.tpm) {
-            self.of.counts.tokens.settle(taken, Rate::per_minute(tpm), tokens, self.of.counts.at(now));
+            let at = self.of.counts.at(now);
+            let more = self.of.counts.tokens.settle(taken, Rate::per_minute(tpm), tokens, at);
+            self.of.note(Limit::Tokens, more);
         }
     }
 
     /// The request was refused for another reason than its own: it does not count.
     pub fn give_back(&mut self, now: Instant) {
         if let (Some(taken), Some(rpm)) = (self.request.take(), self.of.limits.rpm) {
-            self.of.counts.requests.settle(taken, Rate::per_minute(rpm), 0, self.of.counts.at(now));
+            let more =
+                self.of.counts.requests.settle(taken, Rate::per_minute(rpm), 0, self.of.counts.at(now));
+            self.of.note(Limit::Requests, more);
         }
+    }
+}
+
+impl Exceeded {
+    fn by_concurrency(allowed: u64) -> Self {
+        let wait = Some(CONCURRENCY_WAIT);
+        Self { limit: Limit::Concurrency, allowed, remaining: 0, requested: 1, wait }
     }
 }
 
 impl Drop for Lease {
     fn drop(&mut self) {
         self.of.counts.in_flight.fetch_sub(1, Ordering::AcqRel);
+        if let Some(was_granted) = self.place {
+            self.of.leave(was_granted);
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Several processes that spend of one budget, on a real PostgreSQL and a real Redis: never more than it allows, whatever is lost.
 
 use std::{
+    num::NonZeroU64,
     path::Path,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
@@ -8,11 +9,12 @@ use std::{
 
 use pointsman::{
     budget::{BudgetRule, Budgets, Hold, Holder, Period, Purse, Reason},
-    config::{Database, OnStoreLoss, RedisUrl, Usd},
+    config::{Database, OnStoreLoss, RedisUrl, TenantLimits, Usd},
     fleet::{Fleet, link::Link},
     ledger::Ledger,
     secret::Secret,
-    telemetry::metrics::Metrics,
+    telemetry::{metrics::Metrics, outcome::Limit},
+    tenancy::limits::{Exceeded, Lease, Limiters},
 };
 use tokio::task::JoinSet;
 
@@ -25,6 +27,7 @@ struct Process {
     ledger: Arc<Ledger>,
     _running: JoinSet<()>,
     metrics: Arc<Metrics>,
+    limiters: Arc<Limiters>,
 }
 
 fn usd(usd: u64) -> Usd {
@@ -47,13 +50,14 @@ impl Process {
         let budgets = Budgets::default();
         let rule = BudgetRule { limit: usd(100), per: Period::Total };
         let purse = budgets.purse([(Holder::tenant(&"t".into()), rule)]).unwrap();
+        let limiters = Arc::new(Limiters::new(tokio::time::Instant::now()));
         let link = Link::open(&RedisUrl::parse(&store.url()).unwrap(), Arc::clone(&metrics));
-        let fleet = Fleet::join(link, Some(Arc::clone(&ledger)), budgets, on_loss);
+        let fleet = Fleet::join(link, Some(Arc::clone(&ledger)), (budgets, &limiters), on_loss);
         let mut running = JoinSet::new();
         let tended = Arc::clone(&fleet);
         running.spawn(async move { tended.run().await });
         fleet.ready(PATIENCE).await;
-        Self { fleet, purse, ledger, _running: running, metrics }
+        Self { fleet, purse, ledger, _running: running, metrics, limiters }
     }
 
     async fn spend(&self, amount: Usd) -> bool {
@@ -229,4 +233,123 @@ async fn without_a_server_what_was_granted_is_spent_and_what_is_allowed_beyond_i
         drop(process);
         tokio::task::spawn_blocking(move || ledger.end()).await.unwrap();
     }
+}
+
+fn limits(rpm: u64, tpm: u64, concurrency: u64) -> TenantLimits {
+    let [rpm, tpm, concurrency] = [rpm, tpm, concurrency].map(NonZeroU64::new);
+    TenantLimits { rpm, tpm, concurrency }
+}
+
+/// How many of so many requests on each process are let in at once, and what refused the others.
+async fn let_in(processes: &[Process], limits: TenantLimits, each: usize) -> (Vec<Lease>, Vec<Exceeded>) {
+    let mut all = JoinSet::new();
+    for place in 0..each * processes.len() {
+        let limited = processes[place % processes.len()].limiters.of(&"t".into(), limits);
+        all.spawn(async move { limited.admit(tokio::time::Instant::now()).await });
+    }
+    let (mut leases, mut refused) = (Vec::new(), Vec::new());
+    for admitted in all.join_all().await {
+        match admitted {
+            Ok(lease) => leases.push(lease),
+            Err(exceeded) => refused.push(exceeded),
+        }
+    }
+    (leases, refused)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn limits_hold_for_all_of_them_together() {
+    let Some((database, store)) = servers().await else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let processes = three((&database, &store), folder.path(), OnStoreLoss::Refuse).await;
+    // Requests in flight.
+    let ten = limits(0, 0, 10);
+    let (leases, refused) = let_in(&processes, ten, 100).await;
+    assert_eq!((leases.len(), refused.len()), (10, 290));
+    assert!(refused.iter().all(|refused| refused.limit == Limit::Concurrency && refused.allowed == 10));
+    drop(leases);
+    let begun = Instant::now();
+    loop {
+        // All ten on one of them, once the others have given back what they do not use.
+        let (leases, _) = let_in(&processes[..1], ten, 20).await;
+        if leases.len() == 10 {
+            break;
+        }
+        assert!(leases.len() < 10 && begun.elapsed() < PATIENCE);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    // Requests a minute: one more comes back every half a second.
+    let (begun, minute) = (Instant::now(), limits(120, 0, 0));
+    let (leases, refused) = let_in(&processes, minute, 100).await;
+    let more = usize::try_from(begun.elapsed().as_millis() / 500).unwrap() + 1;
+    assert!((100..=120 + more).contains(&leases.len()), "{}", leases.len());
+    assert!(refused.iter().all(|refused| refused.limit == Limit::Requests && refused.wait.is_some()));
+    let mut all = leases.len();
+    while begun.elapsed() < Duration::from_secs(4) {
+        all += let_in(&processes, minute, 10).await.0.len();
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let regained = usize::try_from(begun.elapsed().as_millis() / 500).unwrap() + 1;
+    assert!((120 + regained - 4..=120 + regained).contains(&all), "{all} of 120 and {regained}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn tokens_are_settled_for_all_of_them_together() {
+    let Some((database, store)) = servers().await else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let processes = three((&database, &store), folder.path(), OnStoreLoss::Refuse).await;
+    let few = limits(0, 600, 0);
+    let reserve = async |process: &Process, tokens| {
+        let now = tokio::time::Instant::now();
+        let mut lease = process.limiters.of(&"t".into(), few).admit(now).await.unwrap();
+        lease.reserve_shared(tokens, now).await.map(|()| lease)
+    };
+    let mut first = reserve(&processes[0], 500).await.unwrap();
+    let refused = reserve(&processes[1], 200).await.unwrap_err();
+    assert_eq!((refused.limit, refused.allowed, refused.requested), (Limit::Tokens, 600, 200));
+    assert!(refused.wait.is_some() && refused.remaining <= 101, "{refused:?}");
+    assert_eq!(reserve(&processes[1], 601).await.unwrap_err().wait, None, "never");
+    // What was not used is there for another, once it is given back.
+    first.settle(100, tokio::time::Instant::now());
+    let begun = Instant::now();
+    let mut second = loop {
+        if let Ok(second) = reserve(&processes[1], 450).await {
+            break second;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(10), "400 were given back");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
+    // What was used beyond it is owed by all.
+    second.settle(1450, tokio::time::Instant::now());
+    tokio::time::sleep(Duration::from_millis(2500)).await;
+    let refused = reserve(&processes[2], 10).await.unwrap_err();
+    assert!(refused.wait.unwrap() > Duration::from_secs(60), "{refused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_server_each_keeps_to_its_part_of_limits() {
+    let Some((database, mut store)) = servers().await else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let processes = three((&database, &store), folder.path(), OnStoreLoss::Refuse).await;
+    // Each has heard of the others.
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    store.stop();
+    let (leases, refused) = let_in(&processes, limits(120, 0, 0), 100).await;
+    assert!((120..=126).contains(&leases.len()) && !refused.is_empty(), "{}", leases.len());
+    drop(leases);
+    let (leases, _) = let_in(&processes, limits(0, 0, 9), 100).await;
+    assert_eq!(leases.len(), 9, "three each");
+    store.resume().await;
+    let begun = Instant::now();
+    while processes.iter().any(|process| process.metrics.redis.up.get() == 0) {
+        assert!(begun.elapsed() < PATIENCE);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    // What was used meanwhile is told.
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    let (more, _) = let_in(&processes, limits(120, 0, 0), 100).await;
+    assert!(more.len() < 20, "{}", more.len());
+    let (more, _) = let_in(&processes, limits(0, 0, 10), 100).await;
+    assert_eq!(more.len(), 1, "nine are in flight");
+    drop(leases);
 }
