@@ -113,6 +113,7 @@ impl Link {
     /// Connects to a server in the background. Waits for nothing; must be called within a runtime.
     #[must_use]
     pub fn open(url: &RedisUrl, metrics: Arc<Metrics>) -> Arc<Self> {
+        metrics.show_redis();
         let state = Arc::new(State { metrics, failed: AtomicU64::new(0), has_failed: Notify::new() });
         let (live, end) = (watch::Sender::new(None), CancellationToken::new());
         let keeper = Keeper {

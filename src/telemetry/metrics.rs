@@ -272,7 +272,7 @@ impl Metrics {
             cache: CacheMetrics::new(&registry)?,
             access_log_lost: count("access_log_lost_total", "Lines of the access log not written")?,
             ledger: LedgerMetrics::new(&registry)?,
-            redis: RedisMetrics::new(&registry)?,
+            redis: RedisMetrics::new()?,
             connections: gauge("connections", "Open client connections")?,
             connections_refused: counter(
                 "connections_refused_total",
