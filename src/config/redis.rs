@@ -22,7 +22,7 @@ pub enum OnStoreLoss {
     /// They are refused.
     #[default]
     Refuse,
-    /// They may spend this much, in all that one gateway lets through.
+    /// Each gateway may spend this much of each budget beyond what it was granted.
     Allow(Usd),
 }
 

@@ -360,3 +360,42 @@ async fn what_a_killed_gateway_was_granted_and_did_not_spend_is_free_again() {
     let text = Client::connect(admin).await.last(get("/metrics")).await.text().await;
     assert_eq!(values(&text, "pointsman_budget_spent_usd", &[])[0], "0.001198");
 }
+
+/// At a steady load hardly anybody is asked.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn there_is_less_than_one_question_for_twenty_requests() {
+    let Some((database, store)) = servers().await else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let upstream = paid().await;
+    let tenants = format!(
+        "{{t: {{keys: [{{key: {KEY}, name: k, budget: {{usd: 10, per: day}}}}], pool: [m], limits: {{rpm: 100000, tpm: 10000000, concurrency: 64}}, budget: [{{usd: 10, per: day}}, {{usd: 100, per: month}}]}}}}"
+    );
+    let mut stands = Vec::new();
+    for name in ["a", "b", "c"] {
+        stands
+            .push(setup(&upstream, (&database, &store), folder.path(), name).tenants(&tenants).start().await);
+    }
+    for stand in &stands {
+        stand.eventually("the gateway serves", || stand.app.is_ready()).await;
+    }
+    let asked = || stands.iter().map(|stand| stand.app.metrics.redis.commands.get()).sum::<u64>();
+    let before = asked();
+    let mut requests = JoinSet::new();
+    for stand in &stands {
+        for _ in 0..4 {
+            let mut client = stand.client().await;
+            requests.spawn(async move {
+                for number in 0..400 {
+                    let body = if number % 2 == 0 { chat("m") } else { chat_stream("m") };
+                    let mut reply = client.send(post("/v1/chat/completions", bounded(&body))).await;
+                    assert_eq!(reply.status, 200);
+                    reply.text().await;
+                }
+            });
+        }
+    }
+    requests.join_all().await;
+    let asked = asked() - before;
+    println!("{asked} questions for 4800 requests");
+    assert!(asked * 20 < 4800, "{asked} questions for 4800 requests");
+}
