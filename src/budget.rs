@@ -327,13 +327,15 @@ impl Purse {
     }
 
     /// Books what was spent before, where that is not known; `spent` tells it for a holder since a time, all parts of the holder
-    /// together.
-    pub fn book(&self, now: SystemTime, spent: impl Fn(&Holder, Option<SystemTime>) -> Usd) {
+    /// together: by others, and by this process.
+    pub fn book(&self, now: SystemTime, spent: impl Fn(&Holder, Option<SystemTime>) -> [Usd; 2]) {
         for line in &self.lines {
             let mut balance = line.account.at(line.number(now));
             if !balance.is_known {
                 balance.is_known = true;
-                balance.elsewhere = balance.elsewhere.plus(spent(&line.holder, line.rule.per.start(now)));
+                let [by_others, by_this] = spent(&line.holder, line.rule.per.start(now));
+                balance.elsewhere = balance.elsewhere.plus(by_others);
+                balance.spent = balance.spent.plus(by_this);
             }
         }
     }

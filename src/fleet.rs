@@ -41,6 +41,9 @@ const GONE: Duration = Duration::from_secs(15);
 const SETTLING_MAX: Duration = Duration::from_secs(2);
 const SETTLING_PAUSE: Duration = Duration::from_millis(50);
 
+/// How long the ledger's database may take, for whom others wait.
+const LEDGER_MAX: Duration = Duration::from_secs(2);
+
 /// How long a request waits for a connection.
 const CONNECTION_MAX: Duration = Duration::from_millis(100);
 
@@ -273,14 +276,14 @@ impl Fleet {
         read: impl FnOnce(&Ledger) -> Result<T, crate::ledger::LedgerError> + Send + 'static,
     ) -> Result<Option<T>, Trouble> {
         let Some(ledger) = self.ledger.clone() else { return Ok(None) };
-        let read = tokio_util::task::TaskTracker::new().spawn_blocking(move || read(&ledger)).await;
-        match read {
-            Ok(Ok(read)) => Ok(Some(read)),
-            Ok(Err(error)) => {
+        let read = tokio_util::task::TaskTracker::new().spawn_blocking(move || read(&ledger));
+        match tokio::time::timeout(LEDGER_MAX, read).await {
+            Ok(Ok(Ok(read))) => Ok(Some(read)),
+            Ok(Ok(Err(error))) => {
                 tracing::warn!("redis: what was spent cannot be taken from the ledger: {error}");
                 Err(Trouble::Away)
             }
-            Err(_) => Err(Trouble::Away),
+            Ok(Err(_)) | Err(_) => Err(Trouble::Away),
         }
     }
 }

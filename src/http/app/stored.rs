@@ -60,11 +60,20 @@ impl App {
         let day = |start: Option<SystemTime>| start.map_or(i64::MIN, ledger::day);
         let purses = || snapshot.callers().filter_map(|caller| caller.purse.as_ref());
         let Some(since) = purses().flat_map(|purse| purse.unknown(now)).map(day).min() else { return Ok(()) };
-        let spent = ledger.spent_since(since, &By::AllButHeldBy(ledger.instance()))?;
+        let me = ledger.instance();
+        // Where others share the budgets, each tells what it has spent itself.
+        let are_shared = self.fleet.get().is_some() && ledger.database().file().is_none();
+        let (by_others, by_this) = if are_shared {
+            (ledger.spent_since(since, &By::AllBut(vec![me]))?, ledger.spent_since(since, &By::One(me))?)
+        } else {
+            (ledger.spent_since(since, &By::AllButHeldBy(me))?, Vec::new())
+        };
         for purse in purses() {
             purse.book(now, |holder, start| {
-                let counts = |spent: &&Spent| spent.day >= day(start) && holder.covers(&spent.by);
-                spent.iter().filter(counts).fold(Usd::ZERO, |sum, spent| sum.plus(spent.amount))
+                [&by_others, &by_this].map(|spent| {
+                    let counts = |spent: &&Spent| spent.day >= day(start) && holder.covers(&spent.by);
+                    spent.iter().filter(counts).fold(Usd::ZERO, |sum, spent| sum.plus(spent.amount))
+                })
             });
         }
         Ok(())

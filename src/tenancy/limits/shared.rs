@@ -69,6 +69,8 @@ pub struct State {
     used: i64,
     /// What is left for all, when that was last heard.
     left: Option<(i64, Instant)>,
+    /// What others know to be held; see [`Told`].
+    heard: u64,
     /// Something was taken since that was looked at.
     is_used: bool,
     dry: Option<Dry>,
@@ -117,13 +119,11 @@ impl Share {
     /// What is to be told now and then: none, if there is nothing new. What nobody has used for a while is given back.
     pub fn tell(&self, limit: Limit) -> Option<Told> {
         let mut state = self.lock();
-        let was_used = std::mem::take(&mut state.is_used);
-        let gives_back = !was_used && state.have > 0;
-        let is_new = gives_back || (limit != Limit::Concurrency && state.used != 0);
-        if gives_back {
-            state.have = 0;
+        if !std::mem::take(&mut state.is_used) {
+            state.have = state.have.min(0);
         }
-        is_new.then(|| state.told(limit))
+        let told = state.told(limit);
+        (told != Told { held: state.heard, used: 0 }).then_some(told)
     }
 
     /// Nothing is granted, and so many nanoseconds were used of a limit by the minute: that is all that may be said to who knows
@@ -146,6 +146,7 @@ impl Share {
         let unit = i64::try_from(unit).unwrap_or(1);
         state.used = state.used.saturating_sub(told.used.saturating_mul(unit));
         state.have = state.have.saturating_add(scaled(given));
+        state.heard = told.held.saturating_add(given);
         state.left = Some((scaled(left), Instant::now()));
         (state.dry, state.alone) = (None, None);
     }

@@ -11,6 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use http::Method;
 use serde_json::Value;
 use tokio::task::JoinSet;
 
@@ -18,6 +19,7 @@ use super::ledger::serve;
 use crate::{
     answers::{answer, chat, chat_stream, done, finish, usage, word},
     client::{Client, KEY, get, post},
+    operator::{OPERATOR, admin_keys, operate},
     postgres, redis,
     stand::{Setup, Stand, values},
     upstream::{Gate, PATIENCE, Script, Upstream},
@@ -398,4 +400,58 @@ async fn there_is_less_than_one_question_for_twenty_requests() {
     let asked = asked() - before;
     println!("{asked} questions for 4800 requests");
     assert!(asked * 20 < 4800, "{asked} questions for 4800 requests");
+}
+
+/// What was spent before there was a budget counts, whichever gateway spent it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_budget_that_comes_later_knows_what_was_spent_before() {
+    let Some((database, store)) = servers().await else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let upstream = paid().await;
+    let mut stands = Vec::new();
+    for name in ["a", "b"] {
+        let tenants = format!("{{t: {{keys: [{{key: {KEY}}}], pool: [m]}}}}");
+        let setup = setup(&upstream, (&database, &store), folder.path(), name).top(&admin_keys());
+        stands.push(setup.tenants(&tenants).start().await);
+    }
+    let define = async |budget: &str| {
+        let definition: Value = serde_json::from_str(&format!("{{\"pool\": [\"m\"]{budget}}}")).unwrap();
+        let (status, told) =
+            operate(&stands[0], OPERATOR, (Method::PUT, "/admin/tenants/new"), definition).await;
+        assert!(status == 200 || status == 201, "{told}");
+    };
+    define("").await;
+    let wanted = serde_json::json!({"tenant": "new", "name": "new"});
+    let (_, made) = operate(&stands[0], OPERATOR, (Method::POST, "/admin/keys"), wanted).await;
+    let secret = format!("Bearer {}", made["key"].as_str().unwrap());
+    let ask = async |stand: &Stand| {
+        let mut request = post("/v1/chat/completions", bounded(&chat("m")));
+        request.headers_mut().insert("authorization", secret.parse().unwrap());
+        stand.client().await.last(request).await.status.as_u16()
+    };
+    let begun = Instant::now();
+    let mut before = 0;
+    for stand in &stands {
+        while ask(stand).await != 200 {
+            assert!(begun.elapsed() < PATIENCE);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        before += 1;
+    }
+    for stand in stands.iter().cycle().take(20 - before) {
+        assert_eq!(ask(stand).await, 200);
+    }
+    database.until("SELECT count(*) FROM requests WHERE tenant = 'new'", 20, PATIENCE).await;
+    define(", \"budget\": {\"usd\": 0.000069, \"per\": \"day\"}").await;
+    // Both have it in force.
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    let mut let_in = 0;
+    let begun = Instant::now();
+    while begun.elapsed() < Duration::from_secs(4) {
+        for stand in &stands {
+            let_in += i32::from(ask(stand).await == 200);
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(let_in, 3, "twenty of twenty-three were before");
 }
