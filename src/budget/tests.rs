@@ -195,3 +195,138 @@ fn threads_cannot_overrun_a_budget_together() {
     assert_eq!(let_through, 100);
     assert_eq!(purse.standing(start())[0].spent, usd(100));
 }
+
+/// What several processes were granted of one budget, in place of Redis.
+#[derive(Debug)]
+struct Granter {
+    me: usize,
+    granted: Arc<Mutex<[Usd; 3]>>,
+    limit: Usd,
+    /// The next answer does not arrive.
+    is_lost: std::sync::atomic::AtomicBool,
+}
+
+impl Shares for Granter {
+    fn are_valid(&self) -> bool {
+        true
+    }
+
+    fn ask<'a>(&'a self, hold: &'a Hold, more: Usd) -> Asked<'a> {
+        Box::pin(async move {
+            for Lack { account, told, lacks, .. } in hold.lacks(more, SystemTime::now()) {
+                let mut granted = self.granted.lock().unwrap();
+                granted[self.me] = told.granted;
+                let left = granted.iter().fold(self.limit, |left, granted| left.less(*granted));
+                if lacks > left {
+                    return Err(hold.purse().refuse(0, more, SystemTime::now()));
+                }
+                let given = lacks.max(Usd::from_pico(left.pico() / 12));
+                granted[self.me] = told.granted.plus(given);
+                if self.is_lost.swap(false, std::sync::atomic::Ordering::Relaxed) {
+                    return Err(hold.purse().over(Reason::Unknown, None));
+                }
+                account.grant(told.number, granted[self.me], Usd::ZERO);
+            }
+            Ok(())
+        })
+    }
+}
+
+/// What may happen to a call of one of several processes.
+#[derive(Debug, Clone)]
+enum SharedMove {
+    Hold { by: usize, amount: u64, is_lost: bool },
+    Extend { which: usize, more: u64 },
+    Settle { which: usize, share: u128 },
+    Tell { by: usize },
+    Anew,
+}
+
+fn shared_moves() -> impl Strategy<Value = Vec<SharedMove>> {
+    let one = prop_oneof![
+        5 => (0..3_usize, 0..30_u64, proptest::bool::weighted(0.1))
+            .prop_map(|(by, amount, is_lost)| SharedMove::Hold { by, amount, is_lost }),
+        2 => (0..8_usize, 0..20_u64).prop_map(|(which, more)| SharedMove::Extend { which, more }),
+        3 => (0..8_usize, 0..=100_u128).prop_map(|(which, share)| SharedMove::Settle { which, share }),
+        2 => (0..3_usize).prop_map(|by| SharedMove::Tell { by }),
+        1 => Just(SharedMove::Anew),
+    ];
+    proptest::collection::vec(one, 1..120)
+}
+
+proptest! {
+    /// Whatever happens in whatever order, answers that never arrive and a granter that has lost all among it: together the
+    /// processes never hold and spend more than there is, nor any more than it was granted, and what all give back is there again.
+    #[test]
+    fn no_order_of_calls_overruns_a_shared_budget(moves in shared_moves()) {
+        let limit = Usd::from_micros(100);
+        let granted = Arc::<Mutex<[Usd; 3]>>::default();
+        let granters = [0, 1, 2].map(|me| {
+            Arc::new(Granter { me, granted: Arc::clone(&granted), limit, is_lost: false.into() })
+        });
+        let name = AccountName { holder: holder(None), per: Period::Total };
+        let mut purses = Vec::new();
+        let mut accounts = Vec::new();
+        for granter in &granters {
+            let budgets = Budgets::default();
+            purses.push(budgets.purse([(holder(None), BudgetRule { limit, per: Period::Total })]).unwrap());
+            let shares: Weak<dyn Shares> = Arc::downgrade(granter) as _;
+            budgets.share(shares);
+            accounts.push(budgets.accounts().into_iter().find(|(found, _)| *found == name).unwrap().1);
+        }
+        let tell = |by: usize| {
+            // What was used since it was looked at last is given back the second time.
+            for _ in 0..2 {
+                if let Some(told) = accounts[by].tell(0, true) {
+                    granted.lock().unwrap()[by] = told.granted;
+                }
+            }
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let mut open: Vec<(usize, Hold)> = Vec::new();
+        for one in moves {
+            match one {
+                SharedMove::Hold { by, amount, is_lost } => {
+                    granters[by].is_lost.store(is_lost, std::sync::atomic::Ordering::Relaxed);
+                    let hold = runtime.block_on(purses[by].secure(Usd::from_micros(amount)));
+                    granters[by].is_lost.store(false, std::sync::atomic::Ordering::Relaxed);
+                    open.extend(hold.map(|hold| (by, hold)));
+                }
+                SharedMove::Extend { which, more } => {
+                    if let Some((_, hold)) = open.get(which) {
+                        let _ = runtime.block_on(hold.secure(Usd::from_micros(more)));
+                    }
+                }
+                SharedMove::Settle { which, share } if which < open.len() => {
+                    let (_, hold) = open.swap_remove(which);
+                    hold.settle(Usd::from_pico(hold.amount().pico() * share / 100));
+                }
+                SharedMove::Settle { .. } => {}
+                SharedMove::Tell { by } => tell(by),
+                // All that was granted is forgotten; nobody is granted anything before all have told.
+                SharedMove::Anew => {
+                    for (by, account) in accounts.iter().enumerate() {
+                        granted.lock().unwrap()[by] = account.anew(0).granted;
+                    }
+                }
+            }
+            let used = purses.iter().map(|purse| {
+                let standing = purse.standing(SystemTime::now()).remove(0);
+                standing.spent.plus(standing.held)
+            });
+            let used: Vec<Usd> = used.collect();
+            let granted = *granted.lock().unwrap();
+            for (used, granted) in used.iter().zip(granted) {
+                prop_assert!(*used <= granted, "{used} of {granted}");
+            }
+            // Told anew in whole units, each may be rounded up.
+            let most = limit.plus(Usd::from_micros(3));
+            prop_assert!(granted.iter().fold(Usd::ZERO, |sum, one| sum.plus(*one)) <= most, "{granted:?}");
+        }
+        open.drain(..).for_each(|(_, hold)| hold.settle(Usd::ZERO));
+        (0..3).for_each(tell);
+        let spent = purses.iter().map(|purse| purse.standing(SystemTime::now())[0].spent);
+        let left = spent.fold(limit, Usd::less).less(Usd::from_micros(3));
+        prop_assert!(runtime.block_on(purses[0].secure(left)).is_ok(), "{left} is free");
+    }
+}
