@@ -15,6 +15,7 @@ mod embedding;
 mod encoder;
 mod eval;
 mod files;
+mod health;
 mod keys;
 mod ledger;
 mod logging;
@@ -72,6 +73,7 @@ enum Command {
     Tenants(tenants::Arguments),
     Usage(usage::Arguments),
     Ledger(ledger::Arguments),
+    Health(health::Arguments),
 }
 
 /// How a result is written to stdout.
@@ -112,6 +114,7 @@ pub(crate) fn main() -> ExitCode {
         Command::Tenants(arguments) => tenants::run(&arguments),
         Command::Usage(arguments) => usage::run(&arguments),
         Command::Ledger(arguments) => ledger::run(&arguments),
+        Command::Health(arguments) => health::run(&arguments),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

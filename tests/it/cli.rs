@@ -5,6 +5,7 @@ mod check_config;
 mod distill;
 mod encoder;
 mod eval;
+mod health;
 mod keys;
 mod ledger;
 mod models;
