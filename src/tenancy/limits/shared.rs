@@ -190,7 +190,8 @@ impl State {
 
     /// Takes so much, whether it is there or not; below zero, gives it back.
     pub(super) fn take(&mut self, takes: i64) {
-        self.have = self.have.saturating_sub(takes);
+        // What is used beyond it is owed by all, which is told: it is not lacking here as well.
+        self.have = self.have.saturating_sub(takes).max(0);
         self.used = self.used.saturating_add(takes);
         self.is_used |= takes > 0;
     }
