@@ -158,7 +158,7 @@ impl Stand {
                 written.write(most).expect("the queue is long enough");
                 written
             });
-            (hold, written)
+            (Arc::new(hold), written)
         });
         let meter = bill.call(&self.model, Some(self.price), 300);
         if let Some((hold, written)) = hold {

@@ -64,15 +64,15 @@ pub trait Shares: fmt::Debug + Send + Sync {
     /// What was granted may be spent. Not when this process may be taken to be gone.
     fn are_valid(&self) -> bool;
 
-    /// Asks for what a hold lacks to be so much `more`.
+    /// Has a hold be so much `more`, and asks for what it lacks. Goes on whether it is polled or not: others may be waiting for it.
     ///
     /// # Errors
     /// When it is not to be had, or nobody can be asked.
-    fn ask<'a>(&'a self, hold: &'a Hold, more: Usd) -> Asked<'a>;
+    fn secure(self: Arc<Self>, hold: Arc<Hold>, more: Usd) -> Secured;
 }
 
-/// A question on its way.
-pub type Asked<'a> = Pin<Box<dyn Future<Output = Result<(), OverBudget>> + Send + 'a>>;
+/// A hold on its way.
+pub type Secured = Pin<Box<dyn Future<Output = Result<(), OverBudget>> + Send>>;
 
 /// The budgets that one caller's requests count against.
 #[derive(Debug)]
@@ -256,9 +256,18 @@ impl Purse {
     ///
     /// # Errors
     /// When a budget does not allow it, or it cannot be known whether it does.
-    pub async fn secure(self: &Arc<Self>, amount: Usd) -> Result<Hold, OverBudget> {
-        let hold = Hold::of(self);
+    pub async fn secure(self: &Arc<Self>, amount: Usd) -> Result<Arc<Hold>, OverBudget> {
+        /// Whoever does not wait for it any more does not need it.
+        struct Unheld(Option<Arc<Hold>>);
+        impl Drop for Unheld {
+            fn drop(&mut self) {
+                self.0.iter().for_each(|hold| hold.settle(Usd::ZERO));
+            }
+        }
+        let hold = Arc::new(Hold::of(self));
+        let mut unheld = Unheld(Some(Arc::clone(&hold)));
         hold.secure(amount).await?;
+        unheld.0 = None;
         Ok(hold)
     }
 
@@ -272,11 +281,9 @@ impl Purse {
         granter.is_none_or(|shares| shares.upgrade().is_some_and(|shares| shares.are_valid()))
     }
 
-    /// Nobody can be asked: so much may be spent of each budget beyond what is granted. Whether that is new of any.
-    pub fn lend(&self, amount: Usd, now: SystemTime) -> bool {
-        let is_valid = self.is_valid();
-        let lend = |line: &Line| line.account.lend(line.number(now), amount, is_valid);
-        self.lines.iter().filter(|line| lend(line)).count() > 0
+    /// Nobody can be asked: so much may be spent of each budget beyond what is granted.
+    pub fn lend(&self, amount: Usd, now: SystemTime) {
+        self.lines.iter().for_each(|line| line.account.lend(line.number(now), amount));
     }
 
     /// A refusal by the budget of the largest holder.

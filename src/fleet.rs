@@ -7,14 +7,22 @@ pub mod answers;
 mod board;
 mod limiting;
 pub mod link;
+mod names;
 mod tending;
 
 use std::{
-    sync::{Arc, Weak},
+    sync::{
+        Arc, Weak,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant, SystemTime},
 };
 
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::{
+    sync::{Mutex, MutexGuard, Notify},
+    time::timeout,
+};
+use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use self::{
@@ -22,33 +30,27 @@ use self::{
     link::Link,
 };
 use crate::{
-    budget::{Asked, Budgets, Hold, Lack, OverBudget, Reason, Shares, Told},
+    budget::{Budgets, Hold, Lack, OverBudget, Reason, Refused, Secured, Shares, Told},
     config::{OnStoreLoss, Usd},
     ledger::{Heard, Ledger},
-    tenancy::limits::{Limiters, shared::LimitShares},
+    tenancy::limits::{Limiters, shared::LimitShares, sharing::Telling},
 };
 
 /// How often this process says that it is there, and how it stands. What is not used for as long is given back.
 const BEAT: Duration = Duration::from_secs(1);
 
-/// How long a process may spend what it was granted after it was last heard of: less than after which others take it to be gone.
-const VALID: Duration = Duration::from_secs(10);
-
 /// After which a process is gone that neither the database nor Redis has heard of.
 const GONE: Duration = Duration::from_secs(15);
 
-/// How long a request waits for others to tell what they have spent, and how often it is looked.
-const SETTLING_MAX: Duration = Duration::from_secs(2);
-const SETTLING_PAUSE: Duration = Duration::from_millis(50);
+/// How long a request waits at most, for others to tell what they have spent among other things, and how often it is looked.
+const ASKED_MAX: Duration = Duration::from_secs(2);
+const PAUSE: Duration = Duration::from_millis(50);
 
-/// How long the ledger's database may take, for whom others wait.
-const LEDGER_MAX: Duration = Duration::from_secs(2);
+/// How long the ledger's database may take: less than a request waits.
+const LEDGER_MAX: Duration = Duration::from_millis(1500);
 
 /// How long a request waits for a connection.
 const CONNECTION_MAX: Duration = Duration::from_millis(100);
-
-/// How often what stands in the way of a question is cleared for it.
-const ROUNDS_MAX: usize = 4;
 
 /// What this process shares with others.
 #[derive(Debug)]
@@ -60,11 +62,16 @@ pub struct Fleet {
     budgets: Budgets,
     limiters: Weak<Limiters>,
     on_store_loss: OnStoreLoss,
-    heard: Heard,
-    /// Whoever has it speaks for this process: it must not say two things at once of what it was granted.
+    heard: Arc<Heard>,
+    /// Those that were there a moment ago, or are waited for.
+    processes: AtomicU64,
+    /// Whoever has it speaks for this process: it must not say two things at once of what it was granted. Nobody may wait for the
+    /// ledger meanwhile, nor have it where it depends on others whether it is polled.
     turn: Mutex<Turn>,
     /// Whoever has it looks up what was spent before.
-    base: Mutex<()>,
+    base: Mutex<LookedUp>,
+    /// Wakes what makes this process a member again.
+    is_outside: Notify,
 }
 
 /// What this process is.
@@ -72,12 +79,23 @@ pub struct Fleet {
 struct Turn {
     /// A member of this epoch.
     member_of: Option<Epoch>,
-    /// Processes that this epoch waits for.
+    /// The epoch whose data were found to be lost in part.
+    lost: Option<String>,
+    /// Processes that the epoch waits for.
     waiting: u64,
     /// Processes that were heard of a moment ago.
-    processes: u64,
+    live: u64,
     /// When it was last found that something stands in everybody's way: others who have not told yet what they have spent.
     settling: Option<Instant>,
+    /// When that was tried last this process could not become a member.
+    has_failed: bool,
+}
+
+/// How what was spent before was looked up last.
+#[derive(Debug, Default)]
+struct LookedUp {
+    at: Option<Instant>,
+    is_known: bool,
 }
 
 impl Fleet {
@@ -91,7 +109,8 @@ impl Fleet {
         let me = ledger.as_ref().map_or_else(Uuid::now_v7, |ledger| ledger.instance());
         let board = Board::new(Arc::clone(&link), me.to_string());
         let has_ledger = ledger.is_some();
-        let (turn, base) = (Mutex::default(), Mutex::default());
+        let heard =
+            ledger.as_ref().map_or_else(|| Arc::new(Heard::now()), |ledger| Arc::clone(ledger.heard()));
         let fleet = Arc::new(Self {
             board,
             link,
@@ -99,9 +118,11 @@ impl Fleet {
             budgets: budgets.clone(),
             limiters: Arc::downgrade(limiters),
             on_store_loss,
-            heard: Heard::now(),
-            turn,
-            base,
+            heard,
+            processes: AtomicU64::new(1),
+            turn: Mutex::default(),
+            base: Mutex::default(),
+            is_outside: Notify::new(),
         });
         let granter: Weak<dyn LimitShares> = Arc::downgrade(&fleet) as _;
         limiters.share(granter);
@@ -117,67 +138,75 @@ impl Fleet {
         let ready = async {
             self.link.wait(at_most).await;
             while self.turn.lock().await.member_of.is_none() {
-                tokio::time::sleep(SETTLING_PAUSE).await;
+                tokio::time::sleep(PAUSE).await;
             }
         };
-        if tokio::time::timeout(at_most, ready).await.is_err() {
+        if timeout(at_most, ready).await.is_err() {
             tracing::warn!("redis: this gateway begins without it");
         }
     }
 
-    async fn ask_for(&self, hold: &Hold, more: Usd) -> Result<(), OverBudget> {
-        let asked = Instant::now();
-        let mut rounds = 0;
+    /// Those that are there, this one among them.
+    fn processes(&self) -> u64 {
+        self.processes.load(Ordering::Relaxed).max(1)
+    }
+
+    /// Asks for what a hold lacks, until it is held or is known not to be had.
+    async fn secure_all(&self, hold: &Hold, more: Usd) -> Result<(), OverBudget> {
+        let mut has_waited = false;
         loop {
             let mut turn = self.turn.lock().await;
             let now = SystemTime::now();
-            let lacks = hold.lacks(more, now);
-            // Somebody else has brought it by now.
-            if lacks.is_empty() {
-                return Ok(());
+            // Somebody else may have brought it by now.
+            match hold.extend(more, now) {
+                Ok(()) => return Ok(()),
+                Err(Refused::Over(over_budget)) => return Err(over_budget),
+                Err(Refused::Short) => {}
             }
-            if let Some(place) = lacks.iter().position(|lack| lack.is_dry && self.are_valid()) {
-                return Err(hold.purse().refuse(place, more, now));
-            }
-            let trouble = match self.grant(&mut turn, &lacks).await {
-                Ok(None) => return Ok(()),
+            let trouble = match self.grant(&mut turn, &hold.lacks(more, now)).await {
+                Ok(None) => continue,
                 Ok(Some(place)) => return Err(hold.purse().refuse(place, more, now)),
-                Err(trouble) => trouble,
+                Err(trouble) => self.note(&mut turn, trouble),
             };
-            match trouble {
-                Trouble::Settling if asked.elapsed() < SETTLING_MAX => {
-                    turn.settling.get_or_insert_with(Instant::now);
-                    drop(turn);
-                    tokio::time::sleep(SETTLING_PAUSE).await;
-                    continue;
+            let epoch = turn.member_of.clone();
+            drop(turn);
+            match (trouble, epoch) {
+                (Trouble::Settling | Trouble::Outside | Trouble::Lost, _) => {
+                    tokio::time::sleep(PAUSE).await;
                 }
-                Trouble::Outside | Trouble::Lost if rounds < ROUNDS_MAX => {
-                    let _ = self.enter(&mut turn, trouble).await;
-                }
-                Trouble::Base if rounds < ROUNDS_MAX => {
-                    let epoch = turn.member_of.clone();
-                    turn.settling = Some(Instant::now());
-                    drop(turn);
-                    self.look_up(epoch).await;
-                    self.turn.lock().await.settling = None;
-                }
+                (Trouble::Base, Some(epoch)) if self.look_up(&epoch).await.is_ok() => {}
                 // It may be that a connection was lost a moment ago.
-                Trouble::Away if rounds == 0 => {
-                    drop(turn);
+                (Trouble::Away, _) if !std::mem::replace(&mut has_waited, true) => {
                     self.link.wait(CONNECTION_MAX).await;
                 }
-                _ => return self.go_without(hold),
+                _ => return self.go_without(hold, more),
             }
-            rounds += 1;
         }
+    }
+
+    /// Something stands in the way of a question: whoever clears it is woken. Where that is tried in vain nobody waits for it.
+    fn note(&self, turn: &mut Turn, trouble: Trouble) -> Trouble {
+        match trouble {
+            Trouble::Settling => turn.settling = turn.settling.or_else(|| Some(Instant::now())),
+            Trouble::Lost => turn.lost = turn.member_of.take().map(|epoch| epoch.id),
+            Trouble::Outside | Trouble::Away | Trouble::Base => {}
+        }
+        if !matches!(trouble, Trouble::Outside | Trouble::Lost) {
+            return trouble;
+        }
+        if turn.has_failed {
+            return Trouble::Away;
+        }
+        self.is_outside.notify_one();
+        trouble
     }
 
     /// Asks for all that is lacking; the place of the account that has not so much left, if one has not.
     async fn grant(&self, turn: &mut Turn, lacks: &[Lack]) -> Result<Option<usize>, Trouble> {
         // Not before it is known that this process was not taken to be gone.
-        let epoch = turn.member_of.as_ref().filter(|_| self.are_valid()).ok_or(Trouble::Outside)?;
+        let epoch = turn.member_of.as_ref().filter(|_| self.heard.is_sure()).ok_or(Trouble::Outside)?;
         // One asks for all who wait.
-        if turn.settling.is_some_and(|at| at.elapsed() < SETTLING_PAUSE) {
+        if turn.settling.is_some_and(|at| at.elapsed() < PAUSE) {
             return Err(Trouble::Settling);
         }
         turn.settling = None;
@@ -189,7 +218,6 @@ impl Fleet {
         };
         let entries: Vec<Entry> = lacks.iter().map(entry).collect();
         let (is_granted, granted) = self.board.accounts(epoch, Deed::Ask, &entries).await?;
-        self.heard.again();
         let mut refused = None;
         for (place, (lack, now)) in lacks.iter().zip(granted).enumerate() {
             let Granted { granted, elsewhere, left } = now;
@@ -203,35 +231,56 @@ impl Fleet {
     }
 
     /// Nobody can be asked.
-    fn go_without(&self, hold: &Hold) -> Result<(), OverBudget> {
-        let purse = hold.purse();
-        match self.on_store_loss {
-            OnStoreLoss::Allow(amount) if purse.lend(amount, SystemTime::now()) => Ok(()),
-            OnStoreLoss::Allow(_) | OnStoreLoss::Refuse => Err(purse.over(Reason::Unknown, Some(BEAT))),
+    fn go_without(&self, hold: &Hold, more: Usd) -> Result<(), OverBudget> {
+        let (purse, now) = (hold.purse(), SystemTime::now());
+        if let OnStoreLoss::Allow(amount) = self.on_store_loss {
+            purse.lend(amount, now);
+        }
+        match hold.extend(more, now) {
+            Ok(()) => Ok(()),
+            Err(Refused::Over(over_budget)) => Err(over_budget),
+            Err(Refused::Short) => Err(purse.over(Reason::Unknown, Some(BEAT))),
         }
     }
 
     /// Says that this process is there, and becomes a member of the epoch if it is none; begins one where there is none.
-    async fn enter(&self, turn: &mut MutexGuard<'_, Turn>, trouble: Trouble) -> Result<(), Trouble> {
-        let lost = turn.member_of.as_ref().filter(|_| trouble == Trouble::Lost).map(|epoch| epoch.id.clone());
+    async fn enter(&self) -> Result<MutexGuard<'_, Turn>, Trouble> {
+        let mut turn = self.turn.lock().await;
+        let mut sent = Instant::now();
         let mut heard = self.board.beat().await?;
-        if heard.as_ref().is_none_or(|heard| Some(&heard.epoch.id) == lost.as_ref()) {
+        let is_lost = |heard: &board::Heard, lost: &Option<String>| Some(&heard.epoch.id) == lost.as_ref();
+        if heard.as_ref().is_none_or(|heard| is_lost(heard, &turn.lost)) {
+            turn.member_of = None;
+            let lost = turn.lost.clone();
+            drop(turn);
             self.begin(lost.as_deref()).await?;
+            turn = self.turn.lock().await;
+            sent = Instant::now();
             heard = self.board.beat().await?;
         }
-        let heard = heard.ok_or(Trouble::Away)?;
-        (turn.waiting, turn.processes) = (heard.waiting, heard.processes);
+        let heard = heard.filter(|heard| !is_lost(heard, &turn.lost)).ok_or(Trouble::Away)?;
+        (turn.waiting, turn.live) = (heard.waiting, heard.live);
+        self.processes.store(heard.processes, Ordering::Relaxed);
         if !heard.is_member || turn.member_of.as_ref() != Some(&heard.epoch) {
             turn.member_of = None;
-            self.tell_anew(&heard.epoch).await?;
-            self.board.enter(&heard.epoch).await?;
-            self.tell_limits(&heard.epoch, true).await?;
+            if let Err(trouble) = self.join_epoch(&heard.epoch).await {
+                turn.lost = (trouble == Trouble::Lost).then_some(heard.epoch.id);
+                return Err(trouble);
+            }
             turn.waiting = turn.waiting.saturating_sub(1);
             tracing::info!(processes = heard.processes, "redis: budgets are shared");
             turn.member_of = Some(heard.epoch);
         }
-        self.heard.again();
-        Ok(())
+        (turn.lost, turn.has_failed) = (None, false);
+        self.heard.confirm(sent);
+        Ok(turn)
+    }
+
+    /// Tells all that is known, and becomes a member.
+    async fn join_epoch(&self, epoch: &Epoch) -> Result<(), Trouble> {
+        self.tell_anew(epoch).await?;
+        self.board.enter(epoch).await?;
+        self.tell_limits(epoch, Telling::Anew).await
     }
 
     async fn begin(&self, lost: Option<&str>) -> Result<(), Trouble> {
@@ -256,9 +305,7 @@ impl Fleet {
             let entries: Vec<Entry> = some.iter().map(entry).collect();
             let (_, granted) = self.board.accounts(epoch, Deed::Join, &entries).await?;
             for ((_, account), (entry, granted)) in some.iter().zip(entries.iter().zip(granted)) {
-                if let Some(elsewhere) = granted.elsewhere {
-                    account.hear(entry.told.number, elsewhere);
-                }
+                account.hear(entry.told, granted.elsewhere);
             }
         }
         Ok(())
@@ -276,8 +323,8 @@ impl Fleet {
         read: impl FnOnce(&Ledger) -> Result<T, crate::ledger::LedgerError> + Send + 'static,
     ) -> Result<Option<T>, Trouble> {
         let Some(ledger) = self.ledger.clone() else { return Ok(None) };
-        let read = tokio_util::task::TaskTracker::new().spawn_blocking(move || read(&ledger));
-        match tokio::time::timeout(LEDGER_MAX, read).await {
+        let read = TaskTracker::new().spawn_blocking(move || read(&ledger));
+        match timeout(LEDGER_MAX, read).await {
             Ok(Ok(Ok(read))) => Ok(Some(read)),
             Ok(Ok(Err(error))) => {
                 tracing::warn!("redis: what was spent cannot be taken from the ledger: {error}");
@@ -297,11 +344,15 @@ impl Entry {
 
 impl Shares for Fleet {
     fn are_valid(&self) -> bool {
-        let by_database = self.ledger.as_ref().is_some_and(|ledger| ledger.heard().is_within(VALID));
-        by_database || self.heard.is_within(VALID)
+        self.heard.is_sure()
     }
 
-    fn ask<'a>(&'a self, hold: &'a Hold, more: Usd) -> Asked<'a> {
-        Box::pin(self.ask_for(hold, more))
+    fn secure(self: Arc<Self>, hold: Arc<Hold>, more: Usd) -> Secured {
+        let (fleet, held) = (Arc::clone(&self), Arc::clone(&hold));
+        let secured = TaskTracker::new().spawn(async move {
+            let secured = timeout(ASKED_MAX, fleet.secure_all(&held, more)).await;
+            secured.unwrap_or_else(|_| fleet.go_without(&held, more))
+        });
+        Box::pin(async move { secured.await.unwrap_or_else(|_| self.go_without(&hold, more)) })
     }
 }

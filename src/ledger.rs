@@ -7,6 +7,7 @@
 //! What is held of budgets for calls on their way is written down, too: what a process leaves behind that was killed is spent.
 
 pub mod export;
+mod heard;
 mod postgres;
 pub mod reader;
 mod reading;
@@ -22,18 +23,14 @@ mod writer;
 
 use std::{
     path::PathBuf,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-        mpsc::RecvTimeoutError,
-    },
-    time::{Duration, Instant, SystemTime},
+    sync::{Arc, Mutex, PoisonError, mpsc::RecvTimeoutError},
+    time::{Duration, SystemTime},
 };
 
 use tokio::sync::mpsc::{self, OwnedPermit};
 use uuid::Uuid;
 
-pub use self::rows::By;
+pub use self::{heard::Heard, rows::By};
 use self::{
     row::{HoldRow, Row},
     rows::Rows,
@@ -47,6 +44,9 @@ use crate::{
 
 /// Rows that may wait to be written, those of requests on their way among them: more than a gateway has in flight.
 const QUEUE_MAX: usize = 65_536;
+
+/// How long a process may be silent of which others are sure that it is there: less than after which they take it to be gone.
+const HEARD_MAX: Duration = Duration::from_secs(10);
 
 /// How long an end waits for what is still to be written.
 const END_MAX: Duration = Duration::from_secs(20);
@@ -153,38 +153,6 @@ impl HeldFor {
     }
 }
 
-/// When something was last heard of.
-#[derive(Debug)]
-pub struct Heard {
-    since: Instant,
-    /// Milliseconds after that.
-    at: AtomicU64,
-}
-
-impl Heard {
-    /// It was heard of now.
-    #[must_use]
-    pub fn now() -> Self {
-        Self { since: Instant::now(), at: AtomicU64::new(0) }
-    }
-
-    /// It is heard of again.
-    pub fn again(&self) {
-        self.at.store(self.elapsed(), Ordering::Release);
-    }
-
-    /// Whether that is no longer ago than this.
-    #[must_use]
-    pub fn is_within(&self, time: Duration) -> bool {
-        let ago = self.elapsed().saturating_sub(self.at.load(Ordering::Acquire));
-        u128::from(ago) <= time.as_millis()
-    }
-
-    fn elapsed(&self) -> u64 {
-        u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX)
-    }
-}
-
 /// No place in the queue: the database and the disk are slower than the requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Full;
@@ -261,7 +229,8 @@ impl Ledger {
         Rows::open(&self.database)?.spent_since(day, by).map_err(failed)
     }
 
-    /// The processes that write here and were heard of in the last 15 seconds.
+    /// The processes that write here: those that were heard of in the last 15 seconds, and those of which nobody has settled yet what they
+    /// have left.
     ///
     /// # Errors
     /// When the database cannot be read.
@@ -276,7 +245,7 @@ impl Ledger {
         self.instance
     }
 
-    /// When the database last heard of this process.
+    /// When the others last heard of this process: by the database, and by whatever else tells it there.
     #[must_use]
     pub fn heard(&self) -> &Arc<Heard> {
         &self.heard

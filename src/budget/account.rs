@@ -78,13 +78,15 @@ impl Balance {
         self.spent.plus(self.held)
     }
 
-    /// What of `wanted` this process may not hold without asking; a share that has lost its `validity` holds nothing but what was lent.
-    pub(super) fn lacks(&self, wanted: Usd, is_valid: bool) -> Usd {
-        let Some(share) = self.share.filter(|_| wanted > Usd::ZERO) else { return Usd::ZERO };
-        if !is_valid && share.lent == Usd::ZERO {
-            return wanted;
+    /// What of `wanted` this process may not hold without asking. Of a share that is not valid nothing is left but what was lent: what it
+    /// did not use may be another's by now.
+    pub(super) fn lacks(&mut self, wanted: Usd, is_valid: bool) -> Usd {
+        let used = self.used();
+        let Some(share) = self.share.as_mut().filter(|_| wanted > Usd::ZERO) else { return Usd::ZERO };
+        if !is_valid {
+            share.granted = share.granted.min(used);
         }
-        self.used().plus(wanted).less(share.granted.plus(share.lent))
+        used.plus(wanted).less(share.granted.plus(share.lent))
     }
 
     /// It was asked for as much a moment ago, in vain.
@@ -100,9 +102,11 @@ impl Balance {
         }
     }
 
+    /// What was used beyond what was granted counts as granted.
     pub(super) fn told(&self) -> Told {
         let granted = self.share.map_or(Usd::ZERO, |share| share.granted);
-        Told { number: self.period, granted, spent: self.spent }
+        let used = Usd::from_micros(self.used().in_micros());
+        Told { number: self.period, granted: granted.max(used), spent: self.spent }
     }
 }
 
@@ -144,7 +148,8 @@ impl Account {
         let told = balance.told();
         let share = balance.share.as_mut()?;
         let before = share.told.replace((told.granted, told.spent));
-        (all || before != Some((told.granted, told.spent))).then_some(told)
+        let is_new = before != Some((told.granted, told.spent)) || share.lent != Usd::ZERO;
+        (all || is_new).then_some(told)
     }
 
     /// Of this period so much is granted, all that was before among it, and so much is spent by others.
@@ -153,17 +158,20 @@ impl Account {
         if balance.period == period
             && let Some(share) = &mut balance.share
         {
-            share.granted = granted;
+            (share.granted, share.lent) = (granted, Usd::ZERO);
             share.dry = None;
             balance.elsewhere = elsewhere;
         }
     }
 
-    /// Others have spent so much.
-    pub fn hear(&self, period: i64, elsewhere: Usd) {
+    /// It was told how it stands. Others have spent so much, where that is known.
+    pub fn hear(&self, told: Told, elsewhere: Option<Usd>) {
         let mut balance = self.lock();
-        if balance.period == period {
-            balance.elsewhere = elsewhere;
+        if balance.period == told.number {
+            if let Some(share) = &mut balance.share {
+                (share.granted, share.lent) = (told.granted, Usd::ZERO);
+            }
+            balance.elsewhere = elsewhere.unwrap_or(balance.elsewhere);
         }
     }
 
@@ -177,20 +185,11 @@ impl Account {
         }
     }
 
-    /// Nobody can be asked: so much may be spent beyond what is granted, or, where that may not be spent any more, beyond what is spent and
-    /// held. Whether that is new.
-    pub(super) fn lend(&self, period: i64, amount: Usd, is_valid: bool) -> bool {
-        let mut balance = self.at(period);
-        let used = balance.used();
-        let Some(share) = &mut balance.share else { return false };
-        if share.lent != Usd::ZERO {
-            return false;
+    /// Nobody can be asked: so much may be spent beyond what is granted.
+    pub(super) fn lend(&self, period: i64, amount: Usd) {
+        if let Some(share) = &mut self.at(period).share {
+            share.lent = amount;
         }
-        if !is_valid {
-            share.granted = share.granted.min(used);
-        }
-        share.lent = amount;
-        true
     }
 }
 

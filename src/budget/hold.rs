@@ -48,12 +48,7 @@ pub struct Lack {
     pub limit: Usd,
     /// What is lacking; nothing, where this account has enough and another has not.
     pub lacks: Usd,
-    /// It was asked for a moment ago, in vain.
-    pub is_dry: bool,
 }
-
-/// How often a share is asked for that others use up meanwhile.
-const ASKED_MAX: usize = 16;
 
 impl Hold {
     pub(super) fn of(purse: &Arc<Purse>) -> Self {
@@ -74,19 +69,22 @@ impl Hold {
         self.lock().amount
     }
 
-    /// Holds `more` beside what is held, in every budget or in none.
+    /// Holds `more` beside what is held, in every budget or in none. Of a call that is over nothing is held any more.
     ///
     /// # Errors
     /// When a budget does not allow it, or a share is too small.
     pub fn extend(&self, more: Usd, now: SystemTime) -> Result<(), Refused> {
         let mut state = self.lock();
-        let Held { amount, periods, .. } = &mut *state;
+        let Held { amount, periods, is_open } = &mut *state;
+        if !*is_open {
+            return Ok(());
+        }
         let lines = &self.purse.lines;
         let is_valid = self.purse.is_valid();
         // All at once, in the order that everybody keeps.
         let mut balances: Vec<_> = lines.iter().map(|line| line.account.at(line.number(now))).collect();
         let mut is_short = false;
-        for ((line, balance), period) in lines.iter().zip(&balances).zip(&*periods) {
+        for ((line, balance), period) in lines.iter().zip(&mut balances).zip(&*periods) {
             let wanted = if *period == balance.period { more } else { amount.plus(more) };
             let lacks = balance.lacks(wanted, is_valid);
             if wanted > balance.left(line.rule.limit) || (is_valid && balance.is_dry(lacks)) {
@@ -110,37 +108,32 @@ impl Hold {
     ///
     /// # Errors
     /// When a budget does not allow it, or it cannot be known whether it does.
-    pub async fn secure(&self, more: Usd) -> Result<(), OverBudget> {
-        for _ in 0..ASKED_MAX {
-            match self.extend(more, SystemTime::now()) {
-                Ok(()) => return Ok(()),
-                Err(Refused::Over(over_budget)) => return Err(over_budget),
-                Err(Refused::Short) => {}
-            }
-            match self.purse.shares() {
-                Some(shares) => shares.ask(self, more).await?,
-                None => break,
-            }
+    pub async fn secure(self: &Arc<Self>, more: Usd) -> Result<(), OverBudget> {
+        match (self.extend(more, SystemTime::now()), self.purse.shares()) {
+            (Ok(()), _) => Ok(()),
+            (Err(Refused::Over(over_budget)), _) => Err(over_budget),
+            (Err(Refused::Short), Some(shares)) => shares.secure(Arc::clone(self), more).await,
+            (Err(Refused::Short), None) => Err(self.purse.over(Reason::Unknown, Some(IN_FLIGHT))),
         }
-        Err(self.purse.over(Reason::Exceeded, Some(IN_FLIGHT)))
     }
 
-    /// What it lacks of each account to be `more`; nothing at all where it lacks nothing.
+    /// What it lacks of each account to be `more`; nothing at all where it lacks nothing, or is over.
     #[must_use]
     pub fn lacks(&self, more: Usd, now: SystemTime) -> Vec<Lack> {
         let state = self.lock();
+        if !state.is_open {
+            return Vec::new();
+        }
         let is_valid = self.purse.is_valid();
         let lack = |(line, period): (&super::account::Line, &i64)| {
-            let balance = line.account.at(line.number(now));
+            let mut balance = line.account.at(line.number(now));
             let wanted = if *period == balance.period { more } else { state.amount.plus(more) };
-            let lacks = balance.lacks(wanted, is_valid);
             Lack {
                 name: AccountName { holder: line.holder.clone(), per: line.rule.per },
                 account: Arc::clone(&line.account),
                 told: balance.told(),
                 limit: line.rule.limit,
-                lacks,
-                is_dry: balance.is_dry(lacks),
+                lacks: balance.lacks(wanted, is_valid),
             }
         };
         let lacks: Vec<Lack> = self.purse.lines.iter().zip(&state.periods).map(lack).collect();

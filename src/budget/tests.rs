@@ -211,7 +211,7 @@ impl Shares for Granter {
         true
     }
 
-    fn ask<'a>(&'a self, hold: &'a Hold, more: Usd) -> Asked<'a> {
+    fn secure(self: Arc<Self>, hold: Arc<Hold>, more: Usd) -> Secured {
         Box::pin(async move {
             for Lack { account, told, lacks, .. } in hold.lacks(more, SystemTime::now()) {
                 let mut granted = self.granted.lock().unwrap();
@@ -227,7 +227,7 @@ impl Shares for Granter {
                 }
                 account.grant(told.number, granted[self.me], Usd::ZERO);
             }
-            Ok(())
+            hold.extend(more, SystemTime::now()).map_err(|_| hold.purse().over(Reason::Unknown, None))
         })
     }
 }
@@ -283,7 +283,7 @@ proptest! {
             }
         };
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-        let mut open: Vec<(usize, Hold)> = Vec::new();
+        let mut open: Vec<(usize, Arc<Hold>)> = Vec::new();
         for one in moves {
             match one {
                 SharedMove::Hold { by, amount, is_lost } => {

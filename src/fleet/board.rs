@@ -4,16 +4,23 @@
 //! is granted in it. Whatever a script changes it changes as a whole.
 
 use std::{
-    sync::{Arc, LazyLock},
+    collections::HashMap,
+    sync::{
+        Arc, LazyLock,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use redis::{FromRedisValue, RedisError, Script, ScriptInvocation, Value};
 
-use super::link::{Link, Live, is_lost_by};
+use super::{
+    link::{Link, Live, is_lost_by},
+    names::{MICROS_MAX, keep_seconds, key, label, micros, read_label},
+};
 use crate::{
-    budget::{AccountName, Period, Told},
+    budget::{AccountName, Told},
     config::Usd,
     telemetry::outcome::Limit,
     tenancy::{gcra, limits},
@@ -50,6 +57,8 @@ pub(super) struct Heard {
     /// Processes that have not told yet what they have spent.
     pub(super) waiting: u64,
     /// Processes that are there.
+    pub(super) live: u64,
+    /// Processes that are there, or are waited for.
     pub(super) processes: u64,
 }
 
@@ -74,8 +83,8 @@ pub(super) struct Granted {
 
 /// A limit, and what this process has of it.
 #[derive(Debug)]
-pub(super) struct LimitEntry<'a> {
-    pub(super) tenant: &'a str,
+pub(super) struct LimitEntry {
+    pub(super) tenant: Arc<str>,
     pub(super) limit: Limit,
     pub(super) allowed: u64,
     pub(super) told: limits::shared::Told,
@@ -103,16 +112,10 @@ const EPOCH: &str = "pointsman:epoch";
 const MEMBERS: &str = "pointsman:members";
 const WAITING: &str = "pointsman:waiting";
 const LIVE: &str = "pointsman:live";
+const NOTES: &str = "pointsman:notes";
 
 /// Accounts that one script is given.
 pub(super) const AT_ONCE: usize = 500;
-
-/// The largest amount that scripts count exactly, in 10⁻⁶ USD: 2⁵³.
-const MICROS_MAX: u64 = 1 << 53;
-
-/// How long an account is kept after its period, and one for ever after it was last used.
-const DAY: Duration = Duration::from_secs(86_400);
-const KEPT: Duration = Duration::from_secs(400 * 86_400);
 
 macro_rules! script {
     ($name:ident, $file:literal) => {
@@ -136,11 +139,13 @@ pub(super) struct Board {
     link: Arc<Link>,
     /// This process.
     me: String,
+    /// What it has said so far: what arrives after something later is not heard.
+    said: AtomicU64,
 }
 
 impl Board {
     pub(super) fn new(link: Arc<Link>, me: String) -> Self {
-        Self { link, me }
+        Self { link, me, said: AtomicU64::new(0) }
     }
 
     /// A connection; none while there is no server.
@@ -153,13 +158,18 @@ impl Board {
         invocation.invoke_async::<T>(&mut connection).await.map_err(away)
     }
 
+    /// The place of what this process says next. Two must not be on their way at once.
+    fn next(&self) -> u64 {
+        self.said.fetch_add(1, Ordering::Relaxed)
+    }
+
     /// This process is there; none where the server has no data of an epoch.
     pub(super) async fn beat(&self) -> Result<Option<Heard>, Trouble> {
         let run = self.live()?.run_id;
         let mut beat = BEAT.key(EPOCH);
         beat.key(MEMBERS).key(WAITING).key(LIVE).arg(&*run).arg(&self.me);
         let reply: Vec<String> = self.call(&beat).await?;
-        let [id, since, state, waiting, processes] = reply.as_slice() else { return Ok(None) };
+        let [id, since, state, waiting, live, processes] = reply.as_slice() else { return Ok(None) };
         let number = |text: &str| text.parse::<u64>().unwrap_or(0);
         Ok(Some(Heard {
             epoch: Epoch {
@@ -168,6 +178,7 @@ impl Board {
             },
             is_member: state == "there",
             waiting: number(waiting),
+            live: number(live),
             processes: number(processes),
         }))
     }
@@ -177,7 +188,7 @@ impl Board {
     pub(super) async fn begin(&self, lost: Option<&str>, waited_for: &[String]) -> Result<(), Trouble> {
         let run = self.live()?.run_id;
         let mut begin = BEGIN.key(EPOCH);
-        begin.key(MEMBERS).key(WAITING).key(LIVE);
+        begin.key(MEMBERS).key(WAITING).key(LIVE).key(NOTES);
         begin.arg(&*run).arg(uuid::Uuid::now_v7().to_string()).arg(lost.unwrap_or_default()).arg(waited_for);
         self.call::<Value>(&begin).await.map(drop)
     }
@@ -185,7 +196,7 @@ impl Board {
     /// All is told: this process is a member.
     pub(super) async fn enter(&self, epoch: &Epoch) -> Result<(), Trouble> {
         let mut enter = ENTER.key(EPOCH);
-        enter.key(MEMBERS).key(WAITING).arg(&epoch.id).arg(&self.me);
+        enter.key(MEMBERS).key(WAITING).key(NOTES).arg(&epoch.id).arg(&self.me).arg(self.next());
         if self.call(&enter).await? { Ok(()) } else { Err(Trouble::Outside) }
     }
 
@@ -199,7 +210,8 @@ impl Board {
     ) -> Result<(bool, Vec<Granted>), Trouble> {
         let now = SystemTime::now();
         let mut accounts = ACCOUNTS.key(EPOCH);
-        accounts.key(MEMBERS).key(WAITING).key(LIVE).arg(&epoch.id).arg(&self.me).arg(match deed {
+        accounts.key(MEMBERS).key(WAITING).key(LIVE).key(NOTES);
+        accounts.arg(&epoch.id).arg(&self.me).arg(self.next()).arg(match deed {
             Deed::Join => "join",
             Deed::Tell => "tell",
             Deed::Ask => "ask",
@@ -211,6 +223,7 @@ impl Board {
             let limit = u64::try_from(limit.pico() / 1_000_000).unwrap_or(u64::MAX).min(MICROS_MAX);
             accounts.arg(limit).arg(micros(*lacks));
             accounts.arg(u8::from(name.per.start(now).is_some_and(|start| start > epoch.since)));
+            accounts.arg(label(name)).arg(told.number);
         }
         let (state, numbers): (String, Vec<i64>) = self.call(&accounts).await?;
         let granted = |numbers: &[i64]| {
@@ -240,10 +253,11 @@ impl Board {
     pub(super) async fn limits(
         &self,
         epoch: &Epoch,
-        entries: &[LimitEntry<'_>],
+        entries: &[LimitEntry],
     ) -> Result<(bool, Vec<LimitGranted>), Trouble> {
         let mut limits = LIMITS.key(EPOCH);
-        limits.key(MEMBERS).key(LIVE).arg(&epoch.id).arg(&self.me);
+        limits.key(MEMBERS).key(WAITING).key(LIVE).key(NOTES);
+        limits.arg(&epoch.id).arg(&self.me).arg(self.next());
         for LimitEntry { tenant, limit, allowed, told, lacks } in entries {
             let (kind, capacity) = match limit {
                 Limit::Concurrency => ("count", *allowed),
@@ -262,8 +276,25 @@ impl Board {
         match state.as_str() {
             "ok" if granted.len() == entries.len() => Ok((true, granted)),
             "refused" if granted.len() == entries.len() => Ok((false, granted)),
+            "settling" => Err(Trouble::Settling),
             _ => Err(Trouble::Outside),
         }
+    }
+
+    /// The accounts that anybody knows, of the periods that are on.
+    pub(super) async fn known(&self, epoch: &Epoch) -> Result<Vec<AccountName>, Trouble> {
+        let mut connection = self.live()?.connection;
+        let notes: HashMap<String, String> =
+            redis::cmd("HGETALL").arg(NOTES).query_async(&mut connection).await.map_err(away)?;
+        if notes.get("epoch") != Some(&epoch.id) {
+            return Err(Trouble::Outside);
+        }
+        let now = SystemTime::now();
+        let known = |(field, number): (&String, &String)| {
+            let name = read_label(field.strip_prefix('a')?)?;
+            (name.per.number(now).to_string() == *number).then_some(name)
+        };
+        Ok(notes.iter().filter_map(known).collect())
     }
 
     /// All who are or were members.
@@ -288,9 +319,10 @@ impl Board {
         let now = SystemTime::now();
         for some in accounts.chunks(AT_ONCE) {
             let mut base = BASE.key(EPOCH);
-            base.key(MEMBERS).arg(&epoch.id).arg(members);
+            base.key(MEMBERS).key(NOTES).arg(&epoch.id).arg(members);
             for (name, number, spent) in some {
                 base.key(key(epoch, name, *number)).arg(keep_seconds(name.per, now)).arg(micros(*spent));
+                base.arg(label(name)).arg(number);
             }
             if !self.call::<bool>(&base).await? {
                 return Ok(false);
@@ -327,7 +359,7 @@ impl Board {
         epoch: &Epoch,
         accounts: &[(AccountName, i64, Usd)],
     ) -> Result<(), Trouble> {
-        self.close(&LEAVE, &[WAITING, LIVE], epoch, &self.me, accounts).await
+        self.close(&LEAVE, &[WAITING, LIVE, NOTES], epoch, &self.me, accounts).await
     }
 
     async fn close(
@@ -343,6 +375,9 @@ impl Board {
             let (some, others) = left.split_at(left.len().min(AT_ONCE));
             let mut close = script.key(EPOCH);
             close.key(MEMBERS).key(more_keys).arg(&epoch.id).arg(process).arg(u8::from(others.is_empty()));
+            if process == self.me {
+                close.arg(self.next());
+            }
             for (name, number, spent) in some {
                 close.key(key(epoch, name, *number)).arg(micros(*spent));
             }
@@ -362,31 +397,4 @@ fn away(error: RedisError) -> Trouble {
         tracing::error!("redis: {error}");
     }
     Trouble::Away
-}
-
-fn micros(amount: Usd) -> u64 {
-    amount.in_micros().min(MICROS_MAX)
-}
-
-fn keep_seconds(per: Period, now: SystemTime) -> u64 {
-    per.until_next(now).map_or(KEPT, |left| left + DAY).as_secs()
-}
-
-/// The name of an account's hash. Its fields: `b`, what was spent by nobody of the epoch; `l`, by those who have left; of each
-/// process `g`, what was granted to it, and `s`, what of that it has spent.
-fn key(epoch: &Epoch, name: &AccountName, number: i64) -> String {
-    let AccountName { holder, per } = name;
-    let part = |mark: &str, part: Option<&str>| {
-        part.map_or_else(String::new, |part| {
-            format!(":{mark}={}", utf8_percent_encode(part, NON_ALPHANUMERIC))
-        })
-    };
-    format!(
-        "pointsman:{}:budget:{}:{number}{}{}{}",
-        epoch.id,
-        per.name(),
-        part("tenant", Some(&holder.tenant)),
-        part("project", holder.project.as_deref()),
-        part("key", holder.key.as_deref()),
-    )
 }

@@ -1,25 +1,30 @@
 //! What a gateway of several does while it serves: it says that it is there and how it stands, and settles for those that are gone.
 
 use std::{
+    collections::BTreeSet,
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use tokio::time::MissedTickBehavior;
 use uuid::Uuid;
 
 use super::{
-    BEAT, Fleet, GONE, Turn,
+    BEAT, Fleet, GONE, LookedUp, Turn,
     board::{AT_ONCE, Deed, Entry, Epoch, Trouble},
 };
 use crate::{
     budget::{Account, AccountName, Holder},
     config::Usd,
     ledger::{By, Spent, day},
+    tenancy::limits::sharing::Telling,
 };
 
-/// How often all accounts are told, not only those that have changed, and it is looked whether others are gone.
-const ROUNDS: u64 = 5;
+/// How often all is told, not only what has changed, and it is looked whether others are gone.
+const ROUND: Duration = Duration::from_secs(5);
+
+/// How often what was spent before is looked up again, should others become members meanwhile.
+const LOOKS_MAX: usize = 4;
 
 impl Fleet {
     /// For as long as it is polled.
@@ -27,40 +32,48 @@ impl Fleet {
         let mut ticks = tokio::time::interval(BEAT);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut changed = self.link.changed();
-        for round in 0_u64.. {
+        let mut all_told: Option<Instant> = None;
+        loop {
             // A new connection may be to a server that knows nothing.
             tokio::select! {
                 _ = ticks.tick() => {}
                 _ = changed.changed() => {}
+                () = self.is_outside.notified() => {}
             }
-            let is_full = round.is_multiple_of(ROUNDS);
-            let mut turn = self.turn.lock().await;
-            let _ = self.speak(&mut turn, is_full).await;
-            let (epoch, waiting, processes) = (turn.member_of.clone(), turn.waiting, turn.processes);
-            drop(turn);
-            if let Some(epoch) = epoch.filter(|_| is_full || waiting > 0) {
-                let _ = self.settle_gone(&epoch, processes).await;
+            let is_full = all_told.is_none_or(|at| at.elapsed() >= ROUND);
+            match self.speak(is_full).await {
+                Ok(Some(missing)) => {
+                    let _ = self.settle_gone(missing).await;
+                }
+                Ok(None) => {}
+                Err(trouble) => {
+                    if trouble == Trouble::Lost {
+                        self.is_outside.notify_one();
+                    }
+                    self.turn.lock().await.has_failed = trouble != Trouble::Lost;
+                    continue;
+                }
+            }
+            if is_full {
+                all_told = Some(Instant::now());
             }
         }
     }
 
-    /// Says that this process is there, and how it stands.
-    async fn speak(
-        &self,
-        turn: &mut tokio::sync::MutexGuard<'_, Turn>,
-        is_full: bool,
-    ) -> Result<(), Trouble> {
-        self.enter(turn, Trouble::Outside).await?;
-        match self.tell(turn, is_full).await {
-            Err(trouble @ (Trouble::Outside | Trouble::Lost)) => self.enter(turn, trouble).await,
-            told => told,
+    /// Says that this process is there, and how it stands. Where it is to be looked whether others are gone, how many there are.
+    async fn speak(&self, is_full: bool) -> Result<Option<(Epoch, u64)>, Trouble> {
+        let mut turn = self.enter().await?;
+        if let Err(trouble) = self.tell(&turn, is_full).await {
+            self.note(&mut turn, trouble);
         }
+        let (is_due, live) = (is_full || turn.waiting > 0, turn.live);
+        Ok(turn.member_of.clone().filter(|_| is_due).map(|epoch| (epoch, live)))
     }
 
     /// Tells how accounts stand: all of them, or those that have changed.
     async fn tell(&self, turn: &Turn, all: bool) -> Result<(), Trouble> {
         let epoch = turn.member_of.as_ref().ok_or(Trouble::Outside)?;
-        self.tell_limits(epoch, false).await?;
+        self.tell_limits(epoch, if all { Telling::All } else { Telling::New }).await?;
         let now = SystemTime::now();
         let told = |(name, account): (AccountName, Arc<Account>)| {
             let told = account.tell(name.per.number(now), all)?;
@@ -71,39 +84,48 @@ impl Fleet {
         for (entries, accounts) in entries.chunks(AT_ONCE).zip(accounts.chunks(AT_ONCE)) {
             let (_, granted) = self.board.accounts(epoch, Deed::Tell, entries).await?;
             for ((entry, account), granted) in entries.iter().zip(accounts).zip(granted) {
-                if let Some(elsewhere) = granted.elsewhere {
-                    account.hear(entry.told.number, elsewhere);
-                }
+                account.hear(entry.told, granted.elsewhere);
             }
         }
         Ok(())
     }
 
-    /// Looks up what was spent of every account by those who are no members of the epoch.
-    pub(super) async fn look_up(&self, epoch: Option<Epoch>) {
-        let Some(epoch) = epoch else { return };
-        let _one = self.base.lock().await;
-        // Again, should somebody become a member meanwhile.
-        for _ in 0..super::ROUNDS_MAX {
-            match self.look_up_once(&epoch).await {
-                Ok(false) => {}
-                Ok(true) | Err(_) => return,
+    /// Looks up what was spent of every account by those who are no members of the epoch; not where somebody else has done so meanwhile,
+    /// or has tried in vain a moment ago.
+    pub(super) async fn look_up(&self, epoch: &Epoch) -> Result<(), Trouble> {
+        let asked = Instant::now();
+        let mut looked_up = self.base.lock().await;
+        let is_there = |at: Instant| at > asked || (!looked_up.is_known && at.elapsed() < BEAT);
+        if !looked_up.at.is_some_and(is_there) {
+            // In vain, should it be cut off.
+            *looked_up = LookedUp { at: Some(asked), is_known: false };
+            for _ in 0..LOOKS_MAX {
+                looked_up.is_known = self.look_up_once(epoch).await.unwrap_or(false);
+                looked_up.at = Some(Instant::now());
+                if looked_up.is_known {
+                    break;
+                }
             }
         }
+        if looked_up.is_known { Ok(()) } else { Err(Trouble::Away) }
     }
 
     async fn look_up_once(&self, epoch: &Epoch) -> Result<bool, Trouble> {
         let members = self.board.members().await?;
         let ids = members.iter().filter_map(|(id, _)| Uuid::parse_str(id).ok()).collect();
-        let accounts = self.spent_by(By::AllBut(ids)).await?;
+        let names = self.budgets.accounts().into_iter().map(|(name, _)| name).collect();
+        let accounts = self.spent_by(By::AllBut(ids), names).await?;
         self.board.base(epoch, members.len(), &accounts).await
     }
 
-    /// What of each account was spent so, by the ledger.
-    async fn spent_by(&self, by: By) -> Result<Vec<(AccountName, i64, Usd)>, Trouble> {
+    /// What of these accounts was spent so in the periods that are on, by the ledger.
+    async fn spent_by(
+        &self,
+        by: By,
+        names: Vec<AccountName>,
+    ) -> Result<Vec<(AccountName, i64, Usd)>, Trouble> {
         let now = SystemTime::now();
         let since = move |name: &AccountName| name.per.start(now).map_or(i64::MIN, day);
-        let names: Vec<AccountName> = self.budgets.accounts().into_iter().map(|(name, _)| name).collect();
         let Some(first) = names.iter().map(since).min() else { return Ok(Vec::new()) };
         let spent = self.read(move |ledger| ledger.spent_since(first, &by)).await?.unwrap_or_default();
         let sum = |name: AccountName| {
@@ -114,27 +136,33 @@ impl Fleet {
         Ok(names.into_iter().map(sum).collect())
     }
 
-    /// What was granted to processes that are gone becomes what they have spent.
-    async fn settle_gone(&self, epoch: &Epoch, processes: u64) -> Result<(), Trouble> {
-        let members = self.board.members().await?;
-        let open = |(id, state): (String, String)| matches!(&*state, "there" | "gone").then_some(id);
-        let mut expected: Vec<String> = members.into_iter().filter_map(open).collect();
+    /// What was granted to processes that are gone becomes what they have spent: of every account that anybody knows.
+    async fn settle_gone(&self, (epoch, live): (Epoch, u64)) -> Result<(), Trouble> {
+        let open =
+            |(id, state): (String, String)| matches!(&*state, "joining" | "there" | "gone").then_some(id);
+        let mut expected: BTreeSet<String> =
+            self.board.members().await?.into_iter().filter_map(open).collect();
         expected.extend(self.board.waiting().await?);
-        if u64::try_from(expected.len()).is_ok_and(|expected| expected <= processes) {
+        if u64::try_from(expected.len()).is_ok_and(|expected| expected <= live) {
             return Ok(());
         }
         let there = self.instances().await?;
         let gone = expected.iter().filter_map(|id| Uuid::parse_str(id).ok()).filter(|id| !there.contains(id));
         for id in gone {
             let process = id.to_string();
-            if self.board.gone(epoch, &process, GONE).await? {
-                tracing::warn!(
-                    process,
-                    "redis: a gateway is gone; what was granted to it and it did not spend is free again"
-                );
-                let accounts = self.spent_by(By::One(id)).await?;
-                self.board.settle(epoch, &process, &accounts).await?;
+            if !self.board.gone(&epoch, &process, GONE).await? {
+                continue;
             }
+            // It may have come back meanwhile; then it tells itself how it stands.
+            if self.instances().await?.contains(&id) {
+                continue;
+            }
+            tracing::warn!(
+                process,
+                "redis: a gateway is gone; what was granted to it and it did not spend is free again"
+            );
+            let accounts = self.spent_by(By::One(id), self.board.known(&epoch).await?).await?;
+            self.board.settle(&epoch, &process, &accounts).await?;
         }
         Ok(())
     }

@@ -124,7 +124,7 @@ impl Writer {
         });
         match done {
             Ok(settled) => {
-                self.told.again();
+                self.told.again(now.into_std());
                 warn_of_settled(settled);
             }
             Err(error) => {

@@ -160,11 +160,11 @@ impl Meter {
 
     /// The call is paid for out of this; for each of `answers` that nothing bounds, a first step is in it.
     /// Where it is written down, it is anew with every further step.
-    pub fn secure(&self, hold: Hold, unbounded_answers: Option<u64>, written: Option<HeldFor>) {
+    pub fn secure(&self, hold: Arc<Hold>, unbounded_answers: Option<u64>, written: Option<HeldFor>) {
         let covered = unbounded_answers.map(|answers| {
             Mutex::new(Covered { tokens: answers.saturating_mul(STEP_TOKENS), growing: None })
         });
-        let _ = self.secured.set(Secured { hold: Arc::new(hold), covered, written });
+        let _ = self.secured.set(Secured { hold, covered, written });
     }
 
     /// Holds more for an answer that nothing bounds, once half of the last step is written. Waits only if more is written than is held

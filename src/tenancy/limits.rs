@@ -4,7 +4,7 @@
 //! [`Limited`] and [`Lease`], which know neither HTTP nor the clock. Several processes may share limits; see [`shared`].
 
 pub mod shared;
-mod sharing;
+pub mod sharing;
 
 use std::{
     collections::HashMap,

@@ -1,9 +1,11 @@
 //! Several processes that spend of one budget, on a real PostgreSQL and a real Redis: never more than it allows, whatever is lost.
 
 use std::{
+    future::Future,
     num::NonZeroU64,
     path::Path,
     sync::Arc,
+    task::{Context, Waker},
     time::{Duration, Instant, SystemTime},
 };
 
@@ -41,6 +43,17 @@ impl Process {
         name: &str,
         on_loss: OnStoreLoss,
     ) -> Self {
+        Self::start_for("t", (database, store), folder, name, on_loss).await
+    }
+
+    /// One that serves another tenant.
+    async fn start_for(
+        tenant: &str,
+        (database, store): (&postgres::Server, &redis::Server),
+        folder: &Path,
+        name: &str,
+        on_loss: OnStoreLoss,
+    ) -> Self {
         let database = Database::Postgres { url: Secret::new(database.url()), spill: folder.join(name) };
         let metrics = Arc::new(Metrics::new().unwrap());
         let of_ledger = Arc::clone(&metrics);
@@ -49,7 +62,7 @@ impl Process {
             .unwrap();
         let budgets = Budgets::default();
         let rule = BudgetRule { limit: usd(100), per: Period::Total };
-        let purse = budgets.purse([(Holder::tenant(&"t".into()), rule)]).unwrap();
+        let purse = budgets.purse([(Holder::tenant(&tenant.into()), rule)]).unwrap();
         let limiters = Arc::new(Limiters::new(tokio::time::Instant::now()));
         let link = Link::open(&RedisUrl::parse(&store.url()).unwrap(), Arc::clone(&metrics));
         let fleet = Fleet::join(link, Some(Arc::clone(&ledger)), (budgets, &limiters), on_loss);
@@ -72,7 +85,7 @@ impl Process {
 }
 
 /// Holds of a thousand requests at once, spread over the processes.
-async fn at_once(processes: &[Process]) -> Vec<Hold> {
+async fn at_once(processes: &[Process]) -> Vec<Arc<Hold>> {
     let mut all = JoinSet::new();
     for place in 0..1_000 {
         let purse = Arc::clone(&processes[place % processes.len()].purse);
@@ -197,6 +210,134 @@ async fn a_server_that_has_lost_all_is_told_all() {
     assert!(spent + 5 < 100, "{spent}");
     // The smallest amounts of above are spent, too: what is not settled is.
     spend_all(&processes, 100 - spent - 5 - 1).await;
+}
+
+/// Those who have begun to ask and are not polled any more, as where a client does not read its answer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_asks_and_does_not_listen_stands_in_nobodys_way() {
+    let Some((database, store)) = servers().await else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let process = Process::start((&database, &store), folder.path(), "only", OnStoreLoss::Refuse).await;
+    let limited = process.limiters.of(&"t".into(), limits(1_000, 0, 100));
+    let mut context = Context::from_waker(Waker::noop());
+    let mut left_alone = Vec::new();
+    for _ in 0..20 {
+        let mut money = Box::pin(process.purse.secure(usd(1)));
+        let mut place = Box::pin(limited.admit(tokio::time::Instant::now()));
+        let (has_money, has_place) = (money.as_mut().poll(&mut context), place.as_mut().poll(&mut context));
+        left_alone.push((money, place, has_money.is_pending(), has_place.is_pending()));
+    }
+    assert!(left_alone.iter().any(|(_, _, money, place)| *money && *place), "none had to ask");
+    let served = async {
+        // More than one share is.
+        while process.purse.secure(usd(60)).await.is_err() {}
+        let mut places = Vec::new();
+        while places.len() < 60 {
+            places.extend(limited.admit(tokio::time::Instant::now()).await);
+        }
+    };
+    tokio::time::timeout(PATIENCE, served).await.unwrap();
+    // And the process is there for the others: it says so every second.
+    let score = async || {
+        store.ask::<f64>(&["ZSCORE", "pointsman:live", &process.ledger.instance().to_string()]).await
+    };
+    let (begun, before) = (Instant::now(), score().await);
+    while score().await <= before {
+        assert!(begun.elapsed() < PATIENCE);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_lost_account_is_noticed_by_whoever_asks_first() {
+    let Some((database, store)) = servers().await else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let processes = three((&database, &store), folder.path(), OnStoreLoss::Refuse).await;
+    let [a, b, c] = &processes[..] else { unreachable!() };
+    assert!(a.spend(usd(20)).await && b.spend(usd(20)).await);
+    let key = account(&store).await;
+    for _ in 0..3 {
+        // What they did not use is given back, so that nobody misses anything.
+        tokio::time::sleep(Duration::from_millis(2500)).await;
+        assert_eq!(store.ask::<i64>(&["DEL", &key]).await, 1);
+        let begun = Instant::now();
+        let refused = loop {
+            let refused = c.purse.secure(usd(61)).await.unwrap_err();
+            if refused.reason == Reason::Exceeded {
+                break refused;
+            }
+            assert!(begun.elapsed() < PATIENCE, "{refused:?}");
+        };
+        assert_eq!(refused.retry_after, None, "40 are spent");
+        let all = c.purse.secure(usd(60)).await.unwrap();
+        assert!(a.purse.secure(usd(1)).await.is_err());
+        all.settle(Usd::ZERO);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let key_now = account(&store).await;
+        if key_now != key {
+            break;
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_spent_without_a_server_is_told_when_it_is_back() {
+    let Some((database, store)) = servers().await else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let processes = three((&database, &store), folder.path(), OnStoreLoss::Allow(usd(3))).await;
+    let [a, b, _] = &processes[..] else { unreachable!() };
+    let mut spent = 0;
+    for _ in 0..2 {
+        let held = a.purse.secure(usd(10)).await.unwrap();
+        store.pause();
+        let begun = Instant::now();
+        let mut beyond = 0;
+        loop {
+            match a.purse.secure(usd(1)).await {
+                Ok(hold) => hold.settle(usd(1)),
+                Err(refused) => break assert_eq!(refused.reason, Reason::Unknown),
+            }
+            beyond += 1;
+            assert!(begun.elapsed() < PATIENCE);
+        }
+        assert!(beyond >= 3, "{beyond}");
+        held.settle(usd(10));
+        spent += 10 + beyond;
+        store.go_on();
+        // Every account is told anew now and then, whatever was lost.
+        while b.purse.secure(usd(1)).await.is_err() || a.purse.standing(SystemTime::now())[0].held > Usd::ZERO
+        {
+            assert!(begun.elapsed() < PATIENCE);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        spent += 1;
+        tokio::time::sleep(Duration::from_millis(2500)).await;
+    }
+    spend_all(&processes, 100 - spent).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_gone_is_settled_of_all_that_it_had_by_whoever_is_there() {
+    let Some(servers) = servers().await else { return };
+    let (servers, folder) = ((&servers.0, &servers.1), tempfile::tempdir().unwrap());
+    // Nobody else knows of this tenant.
+    let gone = Process::start_for("other", servers, folder.path(), "gone", OnStoreLoss::Refuse).await;
+    let there = Process::start(servers, folder.path(), "there", OnStoreLoss::Refuse).await;
+    assert!(gone.spend(usd(10)).await);
+    // It is told, with a share that nobody uses any more.
+    tokio::time::sleep(Duration::from_millis(1200)).await;
+    let held = gone.purse.secure(usd(70)).await.unwrap();
+    held.settle(usd(5));
+    drop((held, gone));
+    let begun = Instant::now();
+    let later = Process::start_for("other", servers, folder.path(), "later", OnStoreLoss::Refuse).await;
+    assert!(later.purse.secure(usd(60)).await.is_err(), "it is not known yet to be gone");
+    while later.purse.secure(usd(85)).await.is_err() {
+        assert!(begun.elapsed() < PATIENCE);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(begun.elapsed() > Duration::from_secs(10), "others may have been asleep");
+    assert!(there.spend(usd(1)).await);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -324,6 +465,31 @@ async fn tokens_are_settled_for_all_of_them_together() {
     tokio::time::sleep(Duration::from_millis(2500)).await;
     let refused = reserve(&processes[2], 10).await.unwrap_err();
     assert!(refused.wait.unwrap() > Duration::from_secs(60), "{refused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_has_used_more_than_was_reserved_waits_until_it_is_made_good_and_no_longer() {
+    let Some((database, store)) = servers().await else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let processes = three((&database, &store), folder.path(), OnStoreLoss::Refuse).await;
+    // A thousand a second.
+    let limited = |process: &Process| process.limiters.of(&"t".into(), limits(0, 60_000, 0));
+    let reserve = async |process: &Process, tokens| {
+        let now = tokio::time::Instant::now();
+        let mut lease = limited(process).admit(now).await.unwrap();
+        lease.reserve_shared(tokens, now).await.map(|()| lease)
+    };
+    let mut first = reserve(&processes[0], 10).await.unwrap();
+    let begun = Instant::now();
+    first.settle(63_000, tokio::time::Instant::now());
+    drop(first);
+    for process in &processes {
+        while reserve(process, 100).await.is_err() {
+            assert!(begun.elapsed() < Duration::from_secs(20), "3,000 are owed");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+    assert!(begun.elapsed() > Duration::from_millis(2900), "{:?}", begun.elapsed());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,23 +1,31 @@
 -- Writes down how a process's accounts stand, and grants what they lack: all of it, or nothing.
--- KEYS: epoch, members, waiting, live, then accounts. ARGV: the epoch, the process, what is done (join, tell or ask), then of
--- each account the seconds to keep it, what is granted to the process with what it has spent, what it has spent, what the budget
--- allows, what the process lacks, and whether nothing was spent before this epoch. Amounts are whole numbers below 2^53.
+-- KEYS: epoch, members, waiting, live, notes, then accounts. ARGV: the epoch, the process, the place of this among what it says, what is done
+-- (join, tell or ask), then of each account the seconds to keep it, what is granted to the process with what it has spent, what it has spent,
+-- what the budget allows, what the process lacks, whether nothing was spent before this epoch, what it is called in every period, and the
+-- period's number. Amounts are whole numbers below 2^53.
 -- Of each account: what is granted now, what others have spent (-1 where that is not known), and what is left to be granted.
-local EACH = 6
-local me, what = ARGV[2], ARGV[3]
+-- The notes say of each account which period was last written: one that is not there then is lost.
+local EACH = 8
+local me, what = ARGV[2], ARGV[4]
 if redis.call('HGET', KEYS[1], 'id') ~= ARGV[1] then return {'epoch', {}} end
-if what ~= 'join' and redis.call('HGET', KEYS[2], me) ~= 'there' then return {'gone', {}} end
+local state = redis.call('HGET', KEYS[2], me)
+if what ~= 'join' and state ~= 'there' then return {'gone', {}} end
+if redis.call('HGET', KEYS[5], 'epoch') ~= ARGV[1] then return {'lost', {}} end
+if tonumber(redis.call('HGET', KEYS[5], 'n' .. me) or -1) >= tonumber(ARGV[3]) then return {'late', {}} end
+redis.call('HSET', KEYS[5], 'n' .. me, ARGV[3])
 if what == 'ask' and redis.call('SCARD', KEYS[3]) > 0 then return {'settling', {}} end
+if what == 'join' and state ~= 'there' then redis.call('HSET', KEYS[2], me, 'joining') end
 local now = tonumber(redis.call('TIME')[1])
 local processes = math.max(1, redis.call('ZCOUNT', KEYS[4], now - 5, '+inf'))
 local function whole(number) return string.format('%.0f', number) end
 
 local accounts, is_refused = {}, false
-for place = 5, #KEYS do
-  local at = 3 + (place - 5) * EACH
+for place = 6, #KEYS do
+  local at = 4 + (place - 6) * EACH
   local account = {
     keep = ARGV[at + 1], granted = tonumber(ARGV[at + 2]), spent = tonumber(ARGV[at + 3]),
     lacks = tonumber(ARGV[at + 5]), elsewhere = 0,
+    name = 'a' .. ARGV[at + 7], number = ARGV[at + 8],
   }
   local base, others, known = nil, 0, nil
   local fields = redis.call('HGETALL', KEYS[place])
@@ -29,10 +37,11 @@ for place = 5, #KEYS do
       if process == me then known = value else others = others + value end
     elseif process ~= me then account.elsewhere = account.elsewhere + value end
   end
-  if not known and account.granted > 0 and what ~= 'join' then return {'lost', {}} end
+  account.noted = tonumber(redis.call('HGET', KEYS[5], account.name) or '')
+  if #fields == 0 and account.noted == tonumber(account.number) then return {'lost', {}} end
   if not base and ARGV[at + 6] == '1' then
     base = 0
-    if what == 'ask' then redis.call('HSET', KEYS[place], 'b', 0) end
+    account.is_first = true
   end
   if not base and what == 'ask' then return {'base', {}} end
   account.is_new = not known and account.granted == 0 and account.spent == 0 and what ~= 'ask'
@@ -43,7 +52,7 @@ for place = 5, #KEYS do
 end
 
 local reply = {}
-for place = 5, #KEYS do
+for place = 6, #KEYS do
   local account = accounts[place]
   if what == 'ask' and not is_refused and account.lacks > 0 then
     local given = math.max(account.lacks, math.floor(account.left / (4 * processes)))
@@ -51,8 +60,12 @@ for place = 5, #KEYS do
   end
   if not account.is_new then
     redis.call('HSET', KEYS[place], 'g' .. me, whole(account.granted), 's' .. me, whole(account.spent))
-    redis.call('EXPIRE', KEYS[place], account.keep)
+    if what == 'ask' and account.is_first then redis.call('HSET', KEYS[place], 'b', 0) end
+    if not account.noted or account.noted < tonumber(account.number) then
+      redis.call('HSET', KEYS[5], account.name, account.number)
+    end
   end
+  redis.call('EXPIRE', KEYS[place], account.keep)
   table.insert(reply, account.granted)
   table.insert(reply, account.elsewhere)
   table.insert(reply, math.max(0, account.left))

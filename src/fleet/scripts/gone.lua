@@ -7,7 +7,7 @@ local before = tonumber(redis.call('TIME')[1]) - tonumber(ARGV[3])
 if tonumber(redis.call('ZSCORE', KEYS[4], ARGV[2]) or since) > before then return 0 end
 redis.call('SREM', KEYS[3], ARGV[2])
 local state = redis.call('HGET', KEYS[2], ARGV[2])
-if state ~= 'there' and state ~= 'gone' then return 0 end
+if state ~= 'joining' and state ~= 'there' and state ~= 'gone' then return 0 end
 redis.call('HSET', KEYS[2], ARGV[2], 'gone')
 redis.call('ZREM', KEYS[4], ARGV[2])
 return 1

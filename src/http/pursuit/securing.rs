@@ -22,7 +22,7 @@ use crate::{
 /// Money held for a call.
 #[derive(Debug)]
 pub(super) struct Secured {
-    pub(super) hold: Hold,
+    pub(super) hold: Arc<Hold>,
     /// How many answers it brings that nothing bounds: more is held as they are written.
     pub(super) unbounded_answers: Option<u64>,
     /// Where it is written down.

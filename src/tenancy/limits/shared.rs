@@ -4,13 +4,16 @@ use std::{
     fmt,
     future::Future,
     pin::Pin,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use tokio::time::Instant;
 
-use super::super::gcra::{Bucket, CAPACITY, Rate, Short};
+use super::{
+    super::gcra::{Bucket, CAPACITY, Rate, Short},
+    sharing::ShareOf,
+};
 use crate::telemetry::outcome::Limit;
 
 /// How long it is not asked again for what was not to be had, at most.
@@ -20,21 +23,23 @@ const DRY_MIN: Duration = Duration::from_millis(5);
 
 /// Who grants this process its shares of limits.
 pub trait LimitShares: fmt::Debug + Send + Sync {
-    /// Asks for what is lacking of limits of one tenant: all of it, or nothing.
-    fn ask<'a>(&'a self, lacks: &'a [Lack<'a>]) -> Pin<Box<dyn Future<Output = Answer> + Send + 'a>>;
+    /// What was granted may be taken. Not when this process may be taken to be gone.
+    fn are_valid(&self) -> bool;
+
+    /// Asks for what is lacking of limits of one tenant: all of it, or nothing. Goes on whether it is polled or not: others may be waiting
+    /// for it.
+    fn ask(self: Arc<Self>, lacks: Vec<Lack>) -> Pin<Box<dyn Future<Output = Answer> + Send>>;
 }
 
 /// What a request lacks of a limit.
 #[derive(Debug)]
-pub struct Lack<'a> {
+pub struct Lack {
     /// Whose it is.
-    pub tenant: &'a str,
-    /// The limit.
-    pub limit: Limit,
+    pub tenant: Arc<str>,
+    /// The limit, and what this process has of it.
+    pub share: ShareOf,
     /// How much it allows.
     pub allowed: u64,
-    /// What this process has of it.
-    pub share: &'a Share,
     /// Requests in flight, or the time in nanoseconds in which what the request takes comes back.
     pub takes: u64,
 }
@@ -116,14 +121,15 @@ impl Share {
         (u64::try_from(lacks).unwrap_or(0).div_ceil(unit(limit)), state.told(limit))
     }
 
-    /// What is to be told now and then: none, if there is nothing new. What nobody has used for a while is given back.
-    pub fn tell(&self, limit: Limit) -> Option<Told> {
+    /// What is to be told now and then: all of it, or only what is new. What nobody has used for a while is given back.
+    pub fn tell(&self, limit: Limit, all: bool) -> Option<Told> {
         let mut state = self.lock();
         if !std::mem::take(&mut state.is_used) {
             state.have = state.have.min(0);
         }
         let told = state.told(limit);
-        (told != Told { held: state.heard, used: 0 }).then_some(told)
+        let was_told = Told { held: state.heard, used: 0 };
+        (told != was_told || (all && told.held > 0)).then_some(told)
     }
 
     /// Nothing is granted, and so many nanoseconds were used of a limit by the minute: that is all that may be said to who knows
@@ -201,8 +207,8 @@ impl State {
         self.used = self.used.saturating_add(takes);
     }
 
-    /// Takes so much of this process's part, which is what it keeps to while it can ask nobody, and which is as empty as what it has
-    /// `used` of the whole makes it.
+    /// Takes so much of this process's part, which is what it keeps to while it can ask nobody, and which is as empty as what was used
+    /// of the whole makes it: by all, as far as is known, or as much by each as this process has `used`.
     ///
     /// # Errors
     /// When there is not so much.
@@ -213,9 +219,11 @@ impl State {
         now: u64,
     ) -> Result<(), Short> {
         let part = rate.part(processes);
+        let by_all = if self.left.is_some() { self.level() } else { Duration::ZERO };
         let alone = self.alone.get_or_insert_with(|| {
-            let used = u64::try_from(used.as_nanos()).unwrap_or(u64::MAX);
-            Bucket::full_in(used.saturating_mul(processes).min(CAPACITY), now)
+            let nanoseconds = |time: Duration| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+            let used = nanoseconds(used).saturating_mul(processes).max(nanoseconds(by_all));
+            Bucket::full_in(used.min(CAPACITY), now)
         });
         alone.take(part, units, now).map(drop)
     }

@@ -44,18 +44,35 @@ impl Limiters {
         let _ = self.granter.set(granter);
     }
 
-    /// What is to be told of every share, to who knows of them; or, where all is to be told `anew`, to who knows nothing.
-    pub fn tell(&self, anew: bool, now: Instant, mut each: impl FnMut(&Arc<str>, Limit, Told, ShareOf)) {
+    /// What is to be told of every share.
+    pub fn tell(&self, what: Telling, now: Instant, mut each: impl FnMut(&Arc<str>, Told, ShareOf)) {
         let by_tenant = self.by_tenant.lock().unwrap_or_else(PoisonError::into_inner);
         for (tenant, counts) in &*by_tenant {
             for (limit, share) in Limit::ALL.into_iter().zip(&counts.shares) {
-                let told = if anew { Some(counts.anew(limit, share, now)) } else { share.tell(limit) };
-                if let Some(told) = told.filter(|told| !anew || *told != Told { held: 0, used: 0 }) {
-                    each(tenant, limit, told, ShareOf(Arc::clone(counts), limit));
+                let told = match what {
+                    Telling::New => share.tell(limit, false),
+                    Telling::All => share.tell(limit, true),
+                    Telling::Anew => {
+                        Some(counts.anew(limit, share, now)).filter(|told| *told != Told { held: 0, used: 0 })
+                    }
+                };
+                if let Some(told) = told {
+                    each(tenant, told, ShareOf(Arc::clone(counts), limit));
                 }
             }
         }
     }
+}
+
+/// What is told of shares.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Telling {
+    /// What has changed.
+    New,
+    /// Whatever is held, too.
+    All,
+    /// All that is known, to who knows nothing.
+    Anew,
 }
 
 /// The share of a tenant's limit.
@@ -63,9 +80,26 @@ impl Limiters {
 pub struct ShareOf(Arc<Counts>, Limit);
 
 impl ShareOf {
-    /// That was told, and so much is left for all.
-    pub fn heard(&self, told: Told, left: u64) {
-        self.0.share(self.1).grant(self.1, told, (0, left));
+    /// The limit.
+    #[must_use]
+    pub fn limit(&self) -> Limit {
+        self.1
+    }
+
+    /// What is lacking for `takes`, and what is to be told.
+    #[must_use]
+    pub fn lacks(&self, takes: u64) -> (u64, Told) {
+        self.0.share(self.1).lacks(self.1, takes)
+    }
+
+    /// That was told, and so much is granted; so much is left for all.
+    pub fn grant(&self, told: Told, given: u64, left: u64) {
+        self.0.share(self.1).grant(self.1, told, (given, left));
+    }
+
+    /// Only so much is left and so much is missing: it is not asked again for more than is left before that may have come.
+    pub fn is_dry(&self, left: u64, missing: u64) {
+        self.0.share(self.1).is_dry(self.1, (left, missing));
     }
 }
 
@@ -102,8 +136,11 @@ impl Limited {
                 .into_iter()
                 .flatten()
                 .collect();
-        let was_granted = self.take_shared(&**granter, &wanted, now).await?;
-        self.counts.in_flight.fetch_add(1, Ordering::AcqRel);
+        let was_granted = self.take_shared(granter, &wanted, now).await?;
+        // Whoever was not granted a place has taken one of this process's part.
+        if was_granted || self.limits.concurrency.is_none() {
+            self.counts.in_flight.fetch_add(1, Ordering::AcqRel);
+        }
         let mut lease = Lease { of: self.clone(), request: None, tokens: None, place: None };
         lease.place = self.limits.concurrency.map(|_| was_granted);
         lease.request = self.limits.rpm.map(|rpm| self.force(Limit::Requests, rpm, 1, now));
@@ -117,7 +154,7 @@ impl Limited {
     /// Takes all of it or nothing; whether it was granted, or taken of this process's part while nobody could be asked.
     async fn take_shared(
         &self,
-        granter: &dyn LimitShares,
+        granter: &Arc<dyn LimitShares>,
         wanted: &[Want],
         now: Instant,
     ) -> Result<bool, Exceeded> {
@@ -127,18 +164,16 @@ impl Limited {
             }
         }
         for _ in 0..ASKED_MAX {
-            if self.take_granted(wanted)? {
+            if granter.are_valid() && self.take_granted(wanted)? {
                 return Ok(true);
             }
             let lack = |want: &Want| Lack {
-                tenant: &self.tenant,
-                limit: want.limit,
+                tenant: Arc::clone(&self.tenant),
+                share: ShareOf(Arc::clone(&self.counts), want.limit),
                 allowed: want.allowed.get(),
-                share: self.counts.share(want.limit),
                 takes: want.takes(),
             };
-            let lacks: Vec<Lack<'_>> = wanted.iter().map(lack).collect();
-            match granter.ask(&lacks).await {
+            match Arc::clone(granter).ask(wanted.iter().map(lack).collect()).await {
                 // What is not to be had is not asked for again, for a while.
                 Answer::Granted | Answer::Refused { .. } => {}
                 Answer::Away { processes } => {
@@ -182,7 +217,8 @@ impl Limited {
             let takes = i64::try_from(want.takes()).unwrap_or(i64::MAX);
             if want.limit == Limit::Concurrency {
                 let part = (want.allowed.get() / processes.max(1)).max(1);
-                if self.counts.in_flight.load(Ordering::Acquire) >= part {
+                let another = |in_flight| (in_flight < part).then_some(in_flight + 1);
+                if self.counts.in_flight.fetch_update(Ordering::AcqRel, Ordering::Acquire, another).is_err() {
                     return Err(Exceeded::by_concurrency(want.allowed.get()));
                 }
                 self.counts.share(want.limit).lock().use_beyond(takes);
@@ -200,6 +236,7 @@ impl Limited {
                 if wanted.iter().any(|want| want.limit == Limit::Concurrency) && want.limit == Limit::Requests
                 {
                     self.counts.share(Limit::Concurrency).lock().use_beyond(-1);
+                    self.counts.in_flight.fetch_sub(1, Ordering::AcqRel);
                 }
                 let wait = match short {
                     Short::For(wait) => wait,
@@ -235,7 +272,7 @@ impl Limited {
             return self.take(Limit::Tokens, self.limits.tpm, tokens, now);
         };
         let want = Want { limit: Limit::Tokens, allowed: tpm, units: tokens };
-        self.take_shared(&**granter, &[want], now).await?;
+        self.take_shared(granter, &[want], now).await?;
         Ok(Some(self.force(Limit::Tokens, tpm, tokens, now)))
     }
 
