@@ -135,6 +135,7 @@ impl Stand {
             ("mf", Some("0123456789ab".into())),
             Duration::from_micros(11),
             vec![(Arc::clone(&self.model), 0.7), ("small".into(), 0.1)],
+            Some((Arc::clone(&self.model), Some(self.price))),
         );
         let now = SystemTime::now();
         let bill = account.bill();

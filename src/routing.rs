@@ -5,6 +5,7 @@
 pub mod beside;
 pub mod candidates;
 pub mod decide;
+pub mod drift;
 pub mod embedders;
 pub mod engine;
 pub mod plan;

@@ -54,6 +54,20 @@ pub fn win_probability(skill_a: f64, skill_b: f64) -> f64 {
     1.0 / (1.0 + (skill_b - skill_a).exp())
 }
 
+/// P(the dearest beats the strongest of those that are cheaper), of skills with costs: the number that [`Rule::Threshold`] compares first. Of
+/// equally dear candidates the one with the highest skill counts; none where nobody is cheaper.
+#[must_use]
+pub fn win_rate_of_dearest(skills_and_costs: impl Iterator<Item = (f64, f64)> + Clone) -> Option<f64> {
+    let highest = |most: Option<f64>, value: f64| most.map_or(Some(value), |most| Some(most.max(value)));
+    let dearest = skills_and_costs.clone().map(|(_, cost)| cost).fold(None, highest)?;
+    let of = |is_dearest: bool| {
+        let some =
+            skills_and_costs.clone().filter(move |(_, cost)| ascending(*cost, dearest).is_lt() != is_dearest);
+        some.map(|(skill, _)| skill).fold(None, highest)
+    };
+    Some(win_probability(of(true)?, of(false)?))
+}
+
 /// Orders the offers: the first index is the choice, the rest are the fallbacks, each being the rule's choice
 /// among what remains. Empty for no offers.
 ///

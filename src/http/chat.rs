@@ -15,11 +15,12 @@ use crate::{
     config::{Delivery, RoutingText, WhenLow},
     openai::{messages::Message, request::Requirements},
     routing::{
-        decide::{Asked, Decision, decide, decide_with},
+        decide::{Asked, Decision, Scores, decide, decide_with},
         plan::Costs,
         text::routing_text,
     },
     snapshot::Tenant,
+    telemetry::metrics::NONE,
 };
 
 /// Characters of a prompt that are kept of a request where its tenant wants that.
@@ -80,13 +81,15 @@ async fn choose(
         cheapest_first(&mut decision.ranking, exchange.tenant, needs.prompt_tokens);
     }
     let scored = |&(place, skill): &(usize, f64)| Some((Arc::clone(&pool.get(place)?.name), skill));
-    let candidates = decision.skills.iter().filter_map(scored).collect();
+    let candidates = decision.scores.skills.iter().filter_map(scored).collect();
+    let best = decision.scores.best.and_then(|place| exchange.tenant.upstreams.get(place));
     exchange.guards.account.set_decision(
         (decision.router, decision.artifact.clone()),
         decision.elapsed,
         candidates,
+        best.map(|best| (Arc::clone(&best.name), best.price)),
     );
-    record(exchange.app, exchange.tenant, &decision);
+    record(exchange, &decision);
     report(exchange.app, exchange.tenant, &decision, &messages);
     if decision.ranking.is_empty() {
         return Err(Failure::NoCandidate(why_none(exchange.tenant, &decision, &needs)));
@@ -102,16 +105,27 @@ fn cheapest_first(ranking: &mut [usize], tenant: &Tenant, prompt_tokens: u64) {
     ranking.sort_by(|a, b| cost(a).total_cmp(&cost(b)));
 }
 
-fn record(app: &App, tenant: &Tenant, decision: &Decision) {
-    let metrics = &app.metrics;
-    let chosen = decision.ranking.first().and_then(|&place| tenant.plans.models.get(place));
+fn record(exchange: &Exchange<'_>, decision: &Decision) {
+    let metrics = &exchange.app.metrics.routing;
+    let (route, router) = (exchange.guards.account.route().unwrap_or(NONE), decision.router);
+    let chosen = decision.ranking.first().and_then(|&place| exchange.tenant.plans.models.get(place));
     if let Some(chosen) = chosen {
-        metrics.decisions.with_label_values(&[decision.router, &*chosen.name]).inc();
+        metrics.decisions.with_label_values(&[route, router, &*chosen.name]).inc();
     }
-    metrics.decision_seconds.with_label_values(&[decision.router]).observe(decision.elapsed.as_secs_f64());
+    metrics.seconds.with_label_values(&[router]).observe(decision.elapsed.as_secs_f64());
+    let Scores { win_rate, is_strong, queued, .. } = decision.scores;
+    if is_strong {
+        metrics.strong.with_label_values(&[route]).inc();
+    }
+    if let Some(win_rate) = win_rate {
+        metrics.win_rate.with_label_values(&[route]).observe(win_rate);
+    }
+    if let Some(queued) = queued {
+        metrics.queue_seconds.with_label_values(&[router]).observe(queued.as_secs_f64());
+    }
     if let Some(reason) = decision.fail_open {
-        tracing::warn!(router = decision.router, reason = reason.label(), "router failed open");
-        metrics.fail_open.with_label_values(&[decision.router, reason.label()]).inc();
+        tracing::warn!(router, reason = reason.label(), "router failed open");
+        metrics.fail_open.with_label_values(&[route, router, reason.label()]).inc();
     }
 }
 
@@ -119,10 +133,11 @@ fn report(app: &App, tenant: &Tenant, decision: &Decision, messages: &[Message<'
     let Some(watcher) = app.watcher() else { return };
     let name = |place: usize| tenant.plans.models.get(place).map_or("", |model| &*model.name);
     let Some(&chosen) = decision.ranking.first() else { return };
-    let skill_of =
-        |place: usize| decision.skills.iter().find(|&&(index, _)| index == place).map(|&(_, skill)| skill);
+    let skill_of = |place: usize| {
+        decision.scores.skills.iter().find(|&&(index, _)| index == place).map(|&(_, skill)| skill)
+    };
     let win_rates = skill_of(chosen).map_or_else(Vec::new, |skill| {
-        let others = decision.skills.iter().filter(|&&(index, _)| index != chosen);
+        let others = decision.scores.skills.iter().filter(|&&(index, _)| index != chosen);
         others
             .map(|&(index, other)| (name(index), pointsman_routers::select::win_probability(skill, other)))
             .collect()

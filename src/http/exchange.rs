@@ -100,7 +100,11 @@ fn answer(app: &App, pursuit: Pursuit, answered: Answered, mut guards: Guards) -
     let Answered { place, model, answer, passage, meter } = answered;
     let trail = trail(&guards.account);
     let metrics = &app.metrics;
-    metrics.upstream_first_byte_seconds.with_label_values(&[&*model.name]).observe(answer.first_byte_seconds);
+    metrics
+        .upstreams
+        .first_byte_seconds
+        .with_label_values(&[&*model.name])
+        .observe(answer.first_byte_seconds);
     let patience = Patience::of(&model.timeouts, pursuit.deadline());
     let dialect = pursuit.call().endpoint.dialect();
     let recording = Recording::begin(&mut guards, (&answer, &model), pursuit.call());

@@ -11,7 +11,11 @@ use super::{
     error::Failure,
     respond::{ResponseBody, failure, full, json, json_text},
 };
-use crate::{resilience::breaker::Position, snapshot::Tenant};
+use crate::{
+    resilience::breaker::Position,
+    routing::plan::{Plan, RulePlan},
+    snapshot::Tenant,
+};
 
 #[derive(Serialize)]
 struct List<'a> {
@@ -104,12 +108,39 @@ fn show_state(app: &App) {
             Position::HalfOpen => 0.5,
             Position::Open => 1.0,
         };
-        app.metrics.breaker_open.with_label_values(&[&*model.name]).set(open);
+        app.metrics.upstreams.breaker_open.with_label_values(&[&*model.name]).set(open);
     }
-    app.metrics.show_caches(app.caches.fills());
+    app.metrics.cache.show(app.caches.fills());
+    show_plans(app);
     let (snapshot, now) = (app.snapshot.load(), SystemTime::now());
     let purses = snapshot.callers().filter_map(|caller| caller.purse.as_ref());
     app.metrics.budgets.show(purses.flat_map(|purse| purse.standing(now)));
+}
+
+/// How routes that routers decide stand.
+fn show_plans(app: &App) {
+    let metrics = &app.metrics.routing;
+    metrics.forget_plans();
+    let snapshot = app.snapshot.load();
+    for tenant in snapshot.tenants() {
+        for (route, plan) in &tenant.plans.routes {
+            let Plan::Learned(plan) = &**plan else { continue };
+            let labels = [&*tenant.name, &**route];
+            if let RulePlan::Threshold { alpha, .. } = plan.rule {
+                metrics.threshold.with_label_values(&labels).set(alpha);
+            }
+            if let Some(share) = plan.strong_share {
+                metrics.strong_target.with_label_values(&labels).set(share);
+            }
+            if let Some(index) = plan.drift.as_ref().and_then(|drift| drift.index()) {
+                metrics.drift.with_label_values(&labels).set(index);
+            }
+            if let Some(version) = plan.engine.version() {
+                let labels = [&**route, plan.engine.router().name(), &**version];
+                metrics.artifact.with_label_values(&labels).set(1);
+            }
+        }
+    }
 }
 
 /// `GET /metrics`, in the text format of Prometheus.

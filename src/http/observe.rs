@@ -86,7 +86,7 @@ impl AnswerObserver {
     fn call_ended(&mut self, fault: Option<&StreamFault>) {
         let Source { model, called, .. } = &self.source;
         let seconds = called.elapsed().as_secs_f64();
-        self.metrics.upstream_seconds.with_label_values(&[&*model.name]).observe(seconds);
+        self.metrics.upstreams.seconds.with_label_values(&[&*model.name]).observe(seconds);
         if let Some(fault) = fault {
             let _request = self.span.enter();
             tracing::warn!(model = %model.name, code = fault.code(), "answer broke off");
@@ -95,7 +95,7 @@ impl AnswerObserver {
     }
 
     fn count(&self, result: &str) {
-        self.metrics.attempts.with_label_values(&[&*self.source.model.name, result]).inc();
+        self.metrics.upstreams.attempts.with_label_values(&[&*self.source.model.name, result]).inc();
     }
 }
 
@@ -141,7 +141,7 @@ impl Rescuer<Incoming> for AnswerObserver {
         self.is_whole = None;
         self.call_ended(Some(fault));
         if let Some(passage) = self.source.passage.take() {
-            pursuit.broke(self.source.place, fault.clone(), passage);
+            pursuit.broke((self.source.place, &self.source.model), fault.clone(), passage);
         }
         self.source.meter.close();
         if let Some(used) = self.source.meter.used() {
@@ -170,7 +170,7 @@ impl Rescuer<Incoming> for AnswerObserver {
     fn rescued(&mut self, Rescued { pursuit, source }: Rescued) {
         let Some(source) = source else { return };
         self.guards.account.answered_by(&source.meter);
-        self.metrics.streams_rescued.with_label_values(&[&*source.model.name]).inc();
+        self.metrics.upstreams.streams_rescued.with_label_values(&[&*source.model.name]).inc();
         self.source = source;
         self.pursuit = Some(pursuit);
     }

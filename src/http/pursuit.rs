@@ -47,6 +47,8 @@ pub(super) struct Pursuit {
     deadline: Instant,
     /// Addresses that a call failed at, each by its model's place and its own.
     failed_at: Vec<(usize, usize)>,
+    /// Who has not answered since a call was made last, and why.
+    left: Vec<(Arc<Model>, &'static str)>,
 }
 
 /// What came of the attempts.
@@ -108,6 +110,7 @@ impl Pursuit {
             call: Arc::new(call),
             bill,
             failed_at: Vec::new(),
+            left: Vec::new(),
         }
     }
 
@@ -142,14 +145,13 @@ impl Pursuit {
                     continue;
                 }
             };
-            let transcript = match &broken {
-                Some(broken) => Some(self.aimed(broken, &model)),
-                None => self.first(),
-            };
+            let aimed = |broken: &Transcript| Some(self.aimed(broken, &model));
+            let transcript = broken.as_ref().map_or_else(|| self.first(), aimed);
             let secured = match self.secure(place, &model, transcript.as_ref()).await {
                 Ok(secured) => secured,
                 Err(fault) if self.prefers_cheaper => {
                     self.attempts.out(place);
+                    self.left.push((model, fault.code()));
                     last = Some(fault);
                     continue;
                 }
@@ -200,21 +202,23 @@ impl Pursuit {
     }
 
     /// Takes part in the upstream's work, unless it is to be left alone.
-    fn admit(&mut self, place: usize, model: &Model) -> Result<Passage, AttemptFault> {
+    fn admit(&mut self, place: usize, model: &Arc<Model>) -> Result<Passage, AttemptFault> {
         let failed = |address| self.failed_at.contains(&(place, address));
         model.admit(Instant::now(), failed).map_err(|left_alone| {
             self.count(model, "left_alone");
+            self.left.push((Arc::clone(model), "left_alone"));
             self.leave_alone(place, left_alone)
         })
     }
 
     /// A call of one model, written down from now on.
     fn ask(
-        &self,
+        &mut self,
         (place, model, passage): (usize, Arc<Model>, Passage),
         secured: Option<Secured>,
         transcript: Option<Transcript>,
     ) -> impl Future<Output = Tried> + Send + use<> {
+        self.count_way(&model);
         let (call, deadline) = (Arc::clone(&self.call), self.deadline);
         let meter = self.bill.call(&model.name, model.price, call.prompt_tokens);
         if let Some(Secured { hold, unbounded_answers, written }) = secured {
@@ -235,7 +239,13 @@ impl Pursuit {
     }
 
     /// An answer broke after its commit: the model at `place` failed so.
-    pub(super) fn broke(&mut self, place: usize, fault: StreamFault, passage: Passage) {
+    pub(super) fn broke(
+        &mut self,
+        (place, model): (usize, &Arc<Model>),
+        fault: StreamFault,
+        passage: Passage,
+    ) {
+        self.left.push((Arc::clone(model), fault.code()));
         self.take_note(place, &fault.into(), passage);
     }
 
@@ -269,13 +279,15 @@ impl Pursuit {
         }
     }
 
-    fn refused(&mut self, place: usize, model: &Model, admission: Admission) {
+    fn refused(&mut self, place: usize, model: &Arc<Model>, admission: Admission) {
+        self.left.push((Arc::clone(model), "refused"));
         admission.settle(Instant::now(), Verdict::Neither);
         self.count(model, "refused");
         self.attempts.out(place);
     }
 
-    fn failed(&mut self, place: usize, model: &Model, fault: &AttemptFault, passage: Passage) {
+    fn failed(&mut self, place: usize, model: &Arc<Model>, fault: &AttemptFault, passage: Passage) {
+        self.left.push((Arc::clone(model), fault.code()));
         // Not the fault's own words: an upstream's may repeat the prompt.
         tracing::warn!(model = %model.name, code = fault.code(), "attempt failed");
         self.count(model, fault.code());
@@ -329,8 +341,21 @@ impl Pursuit {
         transcript
     }
 
+    /// A model is called: again, or in place of another.
+    fn count_way(&mut self, model: &Model) {
+        let metrics = &self.app.metrics;
+        for (left, cause) in self.left.drain(..) {
+            let way = if left.name == model.name {
+                &metrics.upstreams.retries
+            } else {
+                &metrics.upstreams.fallbacks
+            };
+            way.with_label_values(&[&*left.name, cause]).inc();
+        }
+    }
+
     fn count(&self, model: &Model, result: &str) {
-        self.app.metrics.attempts.with_label_values(&[&*model.name, result]).inc();
+        self.app.metrics.upstreams.attempts.with_label_values(&[&*model.name, result]).inc();
     }
 }
 

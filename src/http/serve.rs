@@ -126,6 +126,7 @@ async fn client(
     });
     let answered = match (admitted, Endpoint::at(path)) {
         (Ok(caller), Some(endpoint)) if request.method() == Method::POST => {
+            account.set_operation(endpoint.operation());
             return endpoint_answer(app, &snapshot, (&caller, account), endpoint, request).await;
         }
         (Ok(_), Some(_)) => Err(Failure::Method("POST")),

@@ -19,6 +19,16 @@ impl Endpoint {
     /// Every endpoint.
     pub const ALL: [Self; 4] = [Self::Chat, Self::Completions, Self::Embeddings, Self::Responses];
 
+    /// The operation, as OpenTelemetry's conventions for generative AI call it.
+    #[must_use]
+    pub const fn operation(self) -> &'static str {
+        match self {
+            Self::Chat | Self::Responses => "chat",
+            Self::Completions => "text_completion",
+            Self::Embeddings => "embeddings",
+        }
+    }
+
     /// Its path below an upstream's base URL, which ends in `/v1` where the upstream has it.
     #[must_use]
     pub const fn path(self) -> &'static str {

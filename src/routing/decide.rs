@@ -7,7 +7,7 @@ use std::{
 
 use pointsman_routers::{
     Candidate,
-    select::{Offer, Rule, hash::text_hash, rank},
+    select::{Offer, Rule, hash::text_hash, rank, win_rate_of_dearest},
 };
 
 use super::{
@@ -34,12 +34,27 @@ pub struct Decision {
     pub artifact: Option<Arc<str>>,
     /// The models that cannot serve the request.
     pub excluded: Vec<(usize, Exclusion)>,
-    /// The skill of each candidate that was scored.
-    pub skills: Vec<(usize, f64)>,
+    /// What the router has said; nothing, where none was asked or it failed.
+    pub scores: Scores,
     /// Why the router's word was not heard.
     pub fail_open: Option<FailOpen>,
     /// How long it took.
     pub elapsed: Duration,
+}
+
+/// What a router has said of a request.
+#[derive(Debug, Clone, Default)]
+pub struct Scores {
+    /// The skill of each candidate that was scored.
+    pub skills: Vec<(usize, f64)>,
+    /// The probability that the dearest of them beats every cheaper one; none where all are equally dear.
+    pub win_rate: Option<f64>,
+    /// One of the dearest of them was chosen.
+    pub is_strong: bool,
+    /// The one with the highest global rating.
+    pub best: Option<usize>,
+    /// How long the router's thread was waited for, where it has one.
+    pub queued: Option<Duration>,
 }
 
 /// What is known of a request when its model is chosen.
@@ -62,7 +77,7 @@ pub async fn decide(plan: &Plan, pool: &[PoolModel], asked: Asked<'_>) -> Decisi
                 router: STATIC,
                 artifact: None,
                 excluded,
-                skills: Vec::new(),
+                scores: Scores::default(),
                 fail_open: None,
                 elapsed: Duration::ZERO,
             }
@@ -116,8 +131,8 @@ async fn by_router(plan: &LearnedPlan, rule: RulePlan, pool: &[PoolModel], asked
     let decided =
         if rated.is_empty() { Err(FailOpen::Unrated) } else { choose(plan, rule, &rated, pool, asked).await };
     match decided {
-        Ok((ranking, skills)) => {
-            Decision { ranking, router, artifact, excluded, skills, fail_open: None, elapsed: Duration::ZERO }
+        Ok((ranking, scores)) => {
+            Decision { ranking, router, artifact, excluded, scores, fail_open: None, elapsed: Duration::ZERO }
         }
         Err(reason) => {
             let mut ranking = plan.fail_open_order.clone();
@@ -128,7 +143,7 @@ async fn by_router(plan: &LearnedPlan, rule: RulePlan, pool: &[PoolModel], asked
                 router,
                 artifact,
                 excluded,
-                skills: Vec::new(),
+                scores: Scores::default(),
                 fail_open,
                 elapsed: Duration::ZERO,
             }
@@ -136,15 +151,13 @@ async fn by_router(plan: &LearnedPlan, rule: RulePlan, pool: &[PoolModel], asked
     }
 }
 
-type Chosen = (Vec<usize>, Vec<(usize, f64)>);
-
 async fn choose(
     plan: &LearnedPlan,
     rule: RulePlan,
     rated: &[(usize, &Candidate)],
     pool: &[PoolModel],
     asked: Asked<'_>,
-) -> Result<Chosen, FailOpen> {
+) -> Result<(Vec<usize>, Scores), FailOpen> {
     let text = routing_text(plan.text, asked.messages, plan.text_chars_max);
     let query_hash = text_hash(&text);
     let mut candidates: Vec<Candidate> = rated.iter().map(|&(_, candidate)| candidate.clone()).collect();
@@ -152,9 +165,12 @@ async fn choose(
     if let RulePlan::Utility { reference, .. } = rule {
         candidates.extend(plan.candidates.get(reference).cloned().flatten());
     }
-    let scored = match &plan.worker {
-        Some(worker) => worker.score(text, candidates.into(), plan.timeout).await?,
-        None => plan.engine.score(&text, &candidates)?,
+    let (scored, queued) = match &plan.worker {
+        Some(worker) => {
+            let (scored, waited) = worker.score(text, candidates.into(), plan.timeout).await?;
+            (scored, Some(waited))
+        }
+        None => (plan.engine.score(&text, &candidates)?, None),
     };
     let skills: Vec<(usize, f64)> =
         rated.iter().map(|&(index, _)| index).zip(scored.iter().copied()).collect();
@@ -164,19 +180,30 @@ async fn choose(
             Rule::Utility { lambda, reference_skill: scored.last().copied().unwrap_or_default() }
         }
     };
-    let free = matches!((&rule, &plan.costs), (Rule::Utility { .. }, Costs::ByRating(_)));
     #[expect(clippy::cast_precision_loss, reason = "an estimate")]
     let prompt_tokens = asked.needs.prompt_tokens as f64;
+    let costs: Vec<f64> =
+        skills.iter().map(|&(index, _)| plan.costs.expected(index, prompt_tokens)).collect();
+    let is_free = matches!((&rule, &plan.costs), (Rule::Utility { .. }, Costs::ByRating(_)));
     let offers: Vec<Offer<'_>> = rated
         .iter()
-        .zip(&skills)
-        .map(|(&(index, candidate), &(_, skill))| Offer {
+        .zip(skills.iter().zip(&costs))
+        .map(|(&(index, candidate), (&(_, skill), &cost))| Offer {
             name: &candidate.name,
             pool_name: pool.get(index).map_or("", |model| &model.name),
             skill,
-            cost_usd: if free { 0.0 } else { plan.costs.expected(index, prompt_tokens) },
+            cost_usd: if is_free { 0.0 } else { cost },
         })
         .collect();
     let ranking = rank(&rule, &offers, query_hash);
-    Ok((ranking.into_iter().filter_map(|place| rated.get(place).map(|&(index, _)| index)).collect(), skills))
+    let highest = costs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let is_strong = ranking.first().and_then(|&place| costs.get(place)).is_some_and(|cost| *cost >= highest);
+    let win_rate = win_rate_of_dearest(skills.iter().map(|&(_, skill)| skill).zip(costs.iter().copied()));
+    if let (Some(drift), Some(win_rate)) = (&plan.drift, win_rate) {
+        drift.note(win_rate);
+    }
+    let rating = |index: usize| plan.ratings.get(index).copied().unwrap_or(f64::NEG_INFINITY);
+    let best = skills.iter().map(|&(index, _)| index).max_by(|&a, &b| rating(a).total_cmp(&rating(b)));
+    let ranking = ranking.into_iter().filter_map(|place| rated.get(place).map(|&(index, _)| index)).collect();
+    Ok((ranking, Scores { skills, win_rate, is_strong, best, queued }))
 }

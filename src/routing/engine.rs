@@ -73,6 +73,12 @@ pub struct Question<'a> {
 pub type Scored = Result<Vec<f64>, FailOpen>;
 
 impl Engine {
+    /// It asks the same router.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.router, &other.router)
+    }
+
     /// Loads a router, from a file or from the binary, and joins it with the embedder that it was trained with.
     ///
     /// # Errors

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use pointsman_routers::{Candidate, select::cost};
 
-use super::{candidates::PoolModel, engine::Engine, worker::Worker};
+use super::{candidates::PoolModel, drift::Drift, engine::Engine, worker::Worker};
 use crate::config::RoutingText;
 
 /// Answers of a model whose mean length is not known yet.
@@ -34,8 +34,14 @@ pub struct LearnedPlan {
     pub rule: RulePlan,
     /// One per model of the pool; `None` for a model that is not rated.
     pub candidates: Vec<Option<Candidate>>,
+    /// The global rating of each model of the pool; below any other for a model that is not rated.
+    pub ratings: Vec<f64>,
     /// What each model of the pool is expected to cost.
     pub costs: Costs,
+    /// The share of requests that is to go to the dearest model, where that is configured.
+    pub strong_share: Option<f64>,
+    /// How far the requests that come are from the artefact's calibration sample, where it has one.
+    pub drift: Option<Arc<Drift>>,
     /// Where a failing router's requests go: the tenant's default model, then by global rating.
     pub fail_open_order: Vec<usize>,
     /// Longest decision.

@@ -34,9 +34,13 @@ pub struct Worker {
 struct Job {
     text: String,
     candidates: Arc<[Candidate]>,
+    queued: Instant,
     deadline: Instant,
-    reply: oneshot::Sender<Scored>,
+    reply: oneshot::Sender<Reply>,
 }
+
+/// What a router says, and how long it was until it was asked.
+type Reply = (Scored, Duration);
 
 impl Job {
     /// Whether somebody waits for the answer. A receiver that is gone stands for a client that left or a decision whose
@@ -58,19 +62,27 @@ impl Worker {
         Ok(Self { queue })
     }
 
-    /// Has a text scored, waiting at most `limit`.
+    /// Has a text scored, waiting at most `limit`; tells how long of that it waited for the thread.
     ///
     /// # Errors
     /// When the queue is full, time is up, or the router fails.
-    pub async fn score(&self, text: String, candidates: Arc<[Candidate]>, limit: Duration) -> Scored {
-        let deadline = Instant::now() + limit;
+    pub async fn score(
+        &self,
+        text: String,
+        candidates: Arc<[Candidate]>,
+        limit: Duration,
+    ) -> Result<(Vec<f64>, Duration), FailOpen> {
+        let queued = Instant::now();
+        let deadline = queued + limit;
         let (reply, answer) = oneshot::channel();
-        self.queue.try_send(Job { text, candidates, deadline, reply }).map_err(|error| match error {
-            TrySendError::Full(_) => FailOpen::Overloaded,
-            TrySendError::Disconnected(_) => FailOpen::Panic,
-        })?;
+        self.queue.try_send(Job { text, candidates, queued, deadline, reply }).map_err(
+            |error| match error {
+                TrySendError::Full(_) => FailOpen::Overloaded,
+                TrySendError::Disconnected(_) => FailOpen::Panic,
+            },
+        )?;
         match timeout(limit, answer).await {
-            Ok(Ok(scored)) => scored,
+            Ok(Ok((scored, waited))) => scored.map(|skills| (skills, waited)),
             Ok(Err(_)) => Err(FailOpen::Panic),
             Err(_) => Err(FailOpen::Timeout),
         }
@@ -110,18 +122,19 @@ fn batch_from(job: Job, jobs: &Receiver<Job>) -> (Vec<Job>, Option<Job>) {
 
 /// Tells a job that its time is up, should anybody listen.
 fn expire(job: Job) {
-    let _ = job.reply.send(Err(FailOpen::Timeout));
+    let _ = job.reply.send((Err(FailOpen::Timeout), job.queued.elapsed()));
 }
 
 fn score(engine: &Engine, batch: Vec<Job>) {
-    let (asked, replies): (Vec<_>, Vec<_>) =
-        batch.into_iter().map(|job| ((job.text, job.candidates), job.reply)).unzip();
+    let begun = Instant::now();
+    let reply = |job: Job| ((job.text, job.candidates), (job.reply, begun.duration_since(job.queued)));
+    let (asked, replies): (Vec<_>, Vec<_>) = batch.into_iter().map(reply).unzip();
     let questions: Vec<Question<'_>> =
         asked.iter().map(|(text, candidates)| Question { text, candidates }).collect();
     let mut replies = replies.into_iter();
     engine.score_batch(&questions, |scored| {
-        if let Some(reply) = replies.next() {
-            let _ = reply.send(scored);
+        if let Some((reply, waited)) = replies.next() {
+            let _ = reply.send((scored, waited));
         }
     });
 }

@@ -9,7 +9,7 @@ use std::{
 
 use pointsman_routers::CostClass;
 
-use super::{Alerts, Bearers, Caller, Snapshot, Tenant, ground::Ground, routes::Place};
+use super::{Alerts, Bearers, Caller, Snapshot, Tenant, ground::Ground, routes::Place, solve::Solutions};
 use crate::{
     budget::{BudgetRule, Budgets, Holder},
     config::{
@@ -69,7 +69,8 @@ pub fn build(config: &Config, context: &BuildContext<'_>) -> Result<(Snapshot, D
     }
     let deliveries = config.routes.iter().map(|(name, route)| (name.clone(), route.delivery));
     let deliveries: Arc<BTreeMap<String, Delivery>> = Arc::new(deliveries.collect());
-    let ground = Ground { config: config.clone(), upstreams, engines, deliveries };
+    let (config_in_force, solutions) = (config.clone(), Solutions::default());
+    let ground = Ground { config: config_in_force, upstreams, engines, solutions, deliveries };
     let mut tenants = BTreeMap::new();
     for (name, tenant) in &config.tenants {
         let place = Place { source: &config.source, path: &["tenants", name] };

@@ -6,6 +6,7 @@ use super::{
     Tenant,
     build::Engines,
     routes::{Place, Routes},
+    solve::Solutions,
 };
 use crate::{
     config::{Config, Delivery, Diagnostics, TenantConfig},
@@ -19,6 +20,7 @@ pub(super) struct Ground {
     pub(super) config: Config,
     pub(super) upstreams: BTreeMap<String, Arc<Model>>,
     pub(super) engines: Engines,
+    pub(super) solutions: Solutions,
     pub(super) deliveries: Arc<BTreeMap<String, Delivery>>,
 }
 
@@ -36,7 +38,8 @@ impl Ground {
             .iter()
             .filter_map(|model| Some(PoolModel::new(model, self.config.models.get(model)?)))
             .collect();
-        let plans = Routes { config: &self.config, engines: &self.engines, tenant, place, pool }.plan(found);
+        let (config, engines, solutions) = (&self.config, &self.engines, &self.solutions);
+        let plans = Routes { config, engines, solutions, tenant, place, pool }.plan(found);
         Tenant {
             name: name.into(),
             upstreams: tenant.pool.iter().filter_map(|model| self.upstreams.get(model).cloned()).collect(),

@@ -4,11 +4,15 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use pointsman_routers::Candidate;
 
-use super::build::{Engines, Prepared};
+use super::{
+    build::{Engines, Prepared},
+    solve::{Solution, Solutions},
+};
 use crate::{
     config::{Config, Diagnostics, RouteChoice, RoutedConfig, Selection, Source, TenantConfig},
     routing::{
         candidates::PoolModel,
+        drift::Drift,
         plan::{Costs, LearnedPlan, Plan, PoolPlans, RulePlan},
     },
 };
@@ -25,6 +29,7 @@ pub(super) struct Place<'a> {
 pub(super) struct Routes<'a> {
     pub(super) config: &'a Config,
     pub(super) engines: &'a Engines,
+    pub(super) solutions: &'a Solutions,
     pub(super) tenant: &'a TenantConfig,
     pub(super) place: Place<'a>,
     pub(super) pool: Arc<[PoolModel]>,
@@ -76,7 +81,13 @@ impl Routes<'_> {
         self.warn_of_unrated(prepared, found);
         let provisional = RulePlan::Threshold { alpha: 0.5, split: 1.0 };
         let mut plan = self.learned(prepared, routed, provisional);
-        match self.rule(&plan, self.tenant.selection.unwrap_or(routed.selection)) {
+        let selection = self.tenant.selection.unwrap_or(routed.selection);
+        if let Selection::StrongShare(share) = selection {
+            plan.strong_share = Some(share.get());
+        }
+        let Solution { threshold, win_rates } = self.solutions.of(&plan, selection);
+        plan.drift = win_rates.map(|win_rates| Arc::new(Drift::against(&win_rates)));
+        match self.rule(&plan, threshold, selection) {
             Ok(rule) => plan.rule = rule,
             Err(message) => {
                 found.push(self.config.source.error(&["routes", route], message, None));
@@ -99,19 +110,22 @@ impl Routes<'_> {
         }
     }
 
-    fn rule(&self, plan: &LearnedPlan, selection: Selection) -> Result<RulePlan, String> {
+    fn rule(
+        &self,
+        plan: &LearnedPlan,
+        solved: Result<RulePlan, String>,
+        selection: Selection,
+    ) -> Result<RulePlan, String> {
         Ok(match selection {
             Selection::Threshold(alpha) => RulePlan::Threshold { alpha: alpha.get(), split: 1.0 },
             Selection::Utility(lambda) => RulePlan::Utility { lambda, reference: self.reference(plan) },
-            Selection::StrongShare(share) => super::solve::share(plan, share.get())?,
-            Selection::BudgetUsdPer1k(usd) => super::solve::budget(plan, usd)?,
+            Selection::StrongShare(_) | Selection::BudgetUsdPer1k(_) => solved?,
         })
     }
 
     /// The pool's model with the highest global rating.
     fn reference(&self, plan: &LearnedPlan) -> usize {
-        let ratings = ratings(plan.engine.router(), &plan.candidates);
-        by_rating(&ratings)
+        by_rating(&plan.ratings)
             .into_iter()
             .find(|&place| plan.candidates.get(place).is_some_and(Option::is_some))
             .unwrap_or(0)
@@ -134,6 +148,9 @@ impl Routes<'_> {
             worker: prepared.worker.clone(),
             rule,
             costs: Costs::of(&self.pool, &ratings),
+            ratings,
+            strong_share: None,
+            drift: None,
             candidates,
             fail_open_order,
             timeout: routed.timeout,

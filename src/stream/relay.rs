@@ -264,7 +264,7 @@ impl<B: Body<Data = Bytes>> Relay<B> {
         }
         // A role alone may come of an answer that never begins.
         if self.progress.characters() > 0 {
-            self.note_written();
+            self.settings.meter.write_on(self.progress.characters());
             self.has_grown = true;
         }
         self.has_content |= seen.content || seen.terminal;

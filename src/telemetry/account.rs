@@ -6,12 +6,18 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use crate::ledger::{Slot, row::Row};
+use pointsman_routers::select::win_probability;
+
+use crate::{
+    config::Price,
+    ledger::{Slot, row::Row},
+    money,
+};
 
 use super::{
     Books,
     bill::{Bill, Meter, Used},
-    metrics::{Metrics, NONE},
+    metrics::{GenAiLabel, Metrics, NONE},
     outcome::{CacheUse, Estimated, Outcome},
 };
 
@@ -23,6 +29,10 @@ pub struct Account {
     bill: Arc<Bill>,
     /// Whose answer the client gets.
     answering: Option<Arc<Meter>>,
+    /// What is asked of models, as OpenTelemetry calls it.
+    operation: &'static str,
+    /// The best model that could have been asked, with its price, where a router has scored it.
+    best: Option<(Arc<str>, Option<Price>)>,
     /// A place for its row.
     slot: Option<Slot>,
     event: Event,
@@ -80,6 +90,8 @@ impl Account {
             began: Instant::now(),
             bill: Arc::default(),
             answering: None,
+            operation: "chat",
+            best: None,
             slot: None,
             event: Event {
                 arrived: SystemTime::now(),
@@ -102,6 +114,11 @@ impl Account {
                 calls: Vec::new(),
             },
         }
+    }
+
+    /// What is asked of models, as OpenTelemetry calls it.
+    pub fn set_operation(&mut self, operation: &'static str) {
+        self.operation = operation;
     }
 
     /// It is known whose it is: the tenant, its project and its key.
@@ -138,13 +155,15 @@ impl Account {
         self.event.route.as_deref()
     }
 
-    /// A router has decided.
+    /// A router has decided, and scored these candidates; with the best of them, and its price.
     pub fn set_decision(
         &mut self,
         (router, artifact): (&'static str, Option<Arc<str>>),
         elapsed: Duration,
         candidates: Vec<(Arc<str>, f64)>,
+        best: Option<(Arc<str>, Option<Price>)>,
     ) {
+        self.best = best;
         self.event.decision = Some((router, elapsed));
         self.event.artifact = artifact;
         self.event.candidates = candidates;
@@ -211,6 +230,34 @@ impl Account {
     }
 }
 
+impl Account {
+    /// What the router's choice has saved, and what it has given up by its own estimate.
+    fn count_routed(&self, metrics: &Metrics) {
+        let (Some((best, price)), Outcome::Ok, Some(answering)) =
+            (&self.best, self.event.outcome, &self.answering)
+        else {
+            return;
+        };
+        let tenant = [self.event.tenant.as_deref().unwrap_or(NONE)];
+        let skill = |model: &Arc<str>| {
+            self.event.candidates.iter().find(|(name, _)| name == model).map(|&(_, skill)| skill)
+        };
+        if let (Some(answered), Some(best)) = (skill(&answering.model), skill(best)) {
+            metrics.routing.routed.with_label_values(&tenant).inc();
+            let win_rate = win_probability(answered, best);
+            metrics.routing.routed_win_rate.with_label_values(&tenant).inc_by(win_rate);
+        }
+        let cost = |used: &Option<Used>| used.as_ref().and_then(Used::cost_usd);
+        let costs: Vec<f64> = self.event.calls.iter().filter_map(|(_, used)| cost(used)).collect();
+        if let (Some(price), Some(used), false) = (price, answering.used(), costs.is_empty()) {
+            let of_best = Used { cost_pico_usd: Some(money::cost(price, used.usage).pico()), ..used };
+            metrics.routing.routed_cost_usd.with_label_values(&tenant).inc_by(costs.iter().sum());
+            let of_best = of_best.cost_usd().unwrap_or_default();
+            metrics.routing.routed_best_cost_usd.with_label_values(&tenant).inc_by(of_best);
+        }
+    }
+}
+
 impl Drop for Account {
     fn drop(&mut self) {
         let metrics = &self.books.metrics;
@@ -225,16 +272,23 @@ impl Drop for Account {
             };
             if let Some(used) = used {
                 count_tokens(metrics, self.event.tenant.as_deref(), &meter.model, used, why);
+                count_call(metrics, self.operation, meter, used);
             }
             (Arc::clone(&meter.model), used)
         });
         self.event.calls = calls.collect();
+        if let Some(first) = meters.first().and_then(|meter| meter.sent_at()) {
+            let added = first.saturating_duration_since(self.began);
+            let route = self.event.route.as_deref().unwrap_or(NONE);
+            metrics.overhead_seconds.with_label_values(&[route]).observe(added.as_secs_f64());
+        }
         meters.iter().for_each(|meter| meter.close());
         if let Some(last) = last {
             self.event.model = Some(Arc::clone(&last.model));
         }
         self.event.duration = self.began.elapsed();
         count(metrics, &self.event);
+        self.count_routed(metrics);
         self.books.note(&self.event);
         if let Some(slot) = self.slot.take() {
             let row = Row::of(slot.id, &self.event);
@@ -271,13 +325,20 @@ fn count_tokens(metrics: &Metrics, tenant: Option<&str>, model: &str, used: Used
     }
 }
 
+fn count_call(metrics: &Metrics, operation: &str, meter: &Meter, used: Used) {
+    let of = GenAiLabel { operation, model: &meter.model };
+    if !used.is_estimate {
+        metrics.gen_ai.used(of, used.usage);
+    }
+    if let Some((until_first, after)) = meter.stream_times() {
+        metrics.gen_ai.streamed(of, until_first, (after, used.usage.completion_tokens));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        config::{Price, TokenPrice},
-        openai::usage::Usage,
-    };
+    use crate::{config::TokenPrice, openai::usage::Usage};
 
     fn books() -> Arc<Books> {
         Arc::new(Books::new(Arc::new(Metrics::new().unwrap())))

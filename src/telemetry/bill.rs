@@ -6,7 +6,7 @@ use std::{
     pin::Pin,
     sync::{Arc, Mutex, OnceLock, PoisonError},
     task::{Context, Poll},
-    time::SystemTime,
+    time::{Duration, Instant, SystemTime},
 };
 
 use uuid::Uuid;
@@ -109,6 +109,9 @@ struct Read {
     reported: Option<Usage>,
     /// Once an answer has begun.
     written_characters: Option<u64>,
+    sent_at: Option<Instant>,
+    /// When the first content of a stream came, and the latest.
+    streamed: Option<(Instant, Instant)>,
 }
 
 /// What a call has used and costs.
@@ -140,7 +143,22 @@ impl Meter {
 
     /// The prompt goes to the upstream: from now on it may have been read.
     pub fn send(&self) {
-        self.read().is_sent = true;
+        let mut read = self.read();
+        (read.is_sent, read.sent_at) = (true, Some(Instant::now()));
+    }
+
+    /// When it went there.
+    #[must_use]
+    pub fn sent_at(&self) -> Option<Instant> {
+        self.read().sent_at
+    }
+
+    /// Of a stream, how long its first content took from the call, and its last from the first.
+    #[must_use]
+    pub fn stream_times(&self) -> Option<(Duration, Duration)> {
+        let Read { sent_at, streamed, .. } = *self.read();
+        let (first, last) = streamed?;
+        Some((first.saturating_duration_since(sent_at?), last.saturating_duration_since(first)))
     }
 
     /// The upstream has answered nothing that anybody pays for: an error, or not at all.
@@ -156,6 +174,14 @@ impl Meter {
     /// The answer has begun, and the model has written so many characters of it; counts where no usage is reported.
     pub fn write(&self, characters: u64) {
         self.read().written_characters = Some(characters);
+    }
+
+    /// As [`Meter::write`], of a stream.
+    pub fn write_on(&self, characters: u64) {
+        let now = Instant::now();
+        let mut read = self.read();
+        read.written_characters = Some(characters);
+        read.streamed = Some((read.streamed.map_or(now, |(first, _)| first), now));
     }
 
     /// The call is paid for out of this; for each of `answers` that nothing bounds, a first step is in it.
@@ -228,7 +254,7 @@ impl Meter {
     /// What was used: as reported, or else estimated. Of a call that was given up before its answer began, the prompt.
     #[must_use]
     pub fn used(&self) -> Option<Used> {
-        let Read { is_sent, reported, written_characters } = *self.read();
+        let Read { is_sent, reported, written_characters, .. } = *self.read();
         let (usage, is_estimate) = match (reported, written_characters) {
             (Some(reported), _) => (reported, false),
             (None, Some(written)) => (Usage::estimated(self.prompt_tokens, written), true),

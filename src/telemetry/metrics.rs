@@ -3,145 +3,45 @@
 //! Labels come from the configuration or from closed vocabularies, so that no client can make a series. No
 //! histogram has a tenant label: buckets times tenants would outgrow everything else.
 
+mod gen_ai;
 mod redis;
+mod routing;
+mod stores;
+mod tenants;
+mod upstreams;
 
 use prometheus::{
-    CounterVec, Encoder, GaugeVec, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec,
-    IntGauge, IntGaugeVec, Opts, Registry, TextEncoder, core::Collector,
+    CounterVec, Encoder, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
+    TextEncoder, core::Collector,
 };
 
-use std::sync::Arc;
-
-pub use self::redis::RedisMetrics;
-use crate::{budget::Standing, cache::Fill};
-
+pub use self::{
+    gen_ai::{GenAiMetrics, Label as GenAiLabel},
+    redis::RedisMetrics,
+    routing::RoutingMetrics,
+    stores::{CacheMetrics, LedgerMetrics},
+    tenants::{BudgetMetrics, LimitMetrics},
+    upstreams::UpstreamMetrics,
+};
 use super::outcome::{CacheUse, Estimated, FailOpen, Limit, Outcome};
 
 /// A label's value where there is none: no tenant was recognised, no model chosen.
 pub const NONE: &str = "none";
 
-/// A decision takes microseconds (matrix factorisation) to tens of milliseconds (an encoder).
-const DECISION_SECONDS: &[f64] =
-    &[1e-5, 2.5e-5, 5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.25];
-/// First bytes come between a warm local model's milliseconds and a reasoning model's minutes.
-const FIRST_BYTE_SECONDS: &[f64] =
-    &[0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0];
-/// Whole answers, up to the longest that upstreams allow.
-const ANSWER_SECONDS: &[f64] =
-    &[0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 20.0, 40.0, 80.0, 160.0, 320.0, 640.0];
-
-/// Transactions of the ledger.
-const LEDGER_SECONDS: &[f64] = &[1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.25, 1.0, 5.0];
-
+/// A tenth of a millisecond when idle; more where a router's queue, a limit or a budget is waited for.
+const OVERHEAD_SECONDS: &[f64] =
+    &[5e-5, 1e-4, 2.5e-4, 5e-4, 1e-3, 2.5e-3, 5e-3, 1e-2, 2.5e-2, 5e-2, 0.1, 0.25, 0.5, 1.0, 2.5];
 const REQUESTS: &[&str] = &["tenant", "route", "model", "outcome"];
-const ATTEMPTS: &[&str] = &["model", "result"];
 const TOKENS: &[&str] = &["tenant", "model", "kind"];
 const ESTIMATES: &[&str] = &["model", "reason"];
-const BUDGET: &[&str] = &["tenant", "project", "key", "per"];
-const LIMITS: &[&str] = &["tenant", "limit"];
-const MODEL: &[&str] = &["model"];
-const ROUTER: &[&str] = &["router"];
 const ROUTE: &[&str] = &["route"];
-const CACHE: &[&str] = &["route", "result"];
-
-/// How budgets stand.
-#[derive(Debug)]
-pub struct BudgetMetrics {
-    /// `pointsman_budget_alerts_total{tenant,project,key,per,level}`: alert levels that budgets have reached.
-    pub alerts: IntCounterVec,
-    /// `pointsman_budget_limit_usd{tenant,project,key,per}`: what a budget allows in its period.
-    limit_usd: GaugeVec,
-    /// `pointsman_budget_spent_usd{tenant,project,key,per}`: what was spent of it in the period that is on.
-    spent_usd: GaugeVec,
-    /// `pointsman_budget_held_usd{tenant,project,key,per}`: what requests in flight may still cost.
-    held_usd: GaugeVec,
-}
-
-impl BudgetMetrics {
-    fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let gauges = |name, help| {
-            GaugeVec::new(Opts::new(name, help), BUDGET).and_then(|metric| register(registry, metric))
-        };
-        Ok(Self {
-            limit_usd: gauges("budget_limit_usd", "What a budget allows in its period, in USD")?,
-            spent_usd: gauges("budget_spent_usd", "Spent of a budget in its period, in USD")?,
-            alerts: IntCounterVec::new(
-                Opts::new("budget_alerts_total", "Alert levels that budgets have reached"),
-                &[BUDGET, &["level"]].concat(),
-            )
-            .and_then(|metric| register(registry, metric))?,
-            held_usd: gauges("budget_held_usd", "What requests in flight may still cost, in USD")?,
-        })
-    }
-
-    /// Shows how budgets stand, and none that is no more.
-    pub fn show(&self, standings: impl IntoIterator<Item = Standing>) {
-        let gauges = [&self.limit_usd, &self.spent_usd, &self.held_usd];
-        gauges.iter().for_each(|gauge| gauge.reset());
-        for Standing { holder, rule, spent, held } in standings {
-            let name = |name: &Option<Arc<str>>| name.clone().unwrap_or_else(|| NONE.into());
-            let (project, key) = (name(&holder.project), name(&holder.key));
-            let labels = [&*holder.tenant, &*project, &*key, rule.per.name()];
-            for (gauge, amount) in gauges.into_iter().zip([rule.limit, spent, held]) {
-                gauge.with_label_values(&labels).set(amount.as_f64());
-            }
-        }
-    }
-}
-
-/// What limits of tenants do.
-#[derive(Debug)]
-pub struct LimitMetrics {
-    /// `pointsman_limited_total{tenant,limit}`: requests refused for a limit of their tenant: `requests`, `tokens` or `concurrency`.
-    pub refused: IntCounterVec,
-    /// `pointsman_tenant_requests_in_flight{tenant}`: of tenants with limits, requests that count against `concurrency`.
-    pub in_flight: IntGaugeVec,
-}
-
-impl LimitMetrics {
-    fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let refused = Opts::new("limited_total", "Requests refused for a limit of their tenant");
-        let in_flight = Opts::new("tenant_requests_in_flight", "Requests in flight of tenants with limits");
-        Ok(Self {
-            refused: IntCounterVec::new(refused, LIMITS).and_then(|metric| register(registry, metric))?,
-            in_flight: IntGaugeVec::new(in_flight, &["tenant"])
-                .and_then(|metric| register(registry, metric))?,
-        })
-    }
-}
-
-/// What the ledger does.
-#[derive(Debug)]
-pub struct LedgerMetrics {
-    /// `pointsman_ledger_rows_total`: rows that the database has taken.
-    pub rows: IntCounter,
-    /// `pointsman_ledger_errors_total`: times that it took none.
-    pub errors: IntCounter,
-    /// `pointsman_ledger_spilled`: rows in the file beside it, to be taken once it takes rows again.
-    pub spilled: IntGauge,
-    /// `pointsman_ledger_write_seconds`: time for a transaction.
-    pub write_seconds: Histogram,
-}
-
-impl LedgerMetrics {
-    fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let count = |name, help| IntCounter::new(name, help).and_then(|metric| register(registry, metric));
-        let options = HistogramOpts::new("ledger_write_seconds", "Time for a transaction of the ledger");
-        Ok(Self {
-            rows: count("ledger_rows_total", "Rows that the ledger's database has taken")?,
-            errors: count("ledger_errors_total", "Times that the ledger's database took no rows")?,
-            spilled: IntGauge::new("ledger_spilled", "Rows in the file beside the ledger's database")
-                .and_then(|metric| register(registry, metric))?,
-            write_seconds: Histogram::with_opts(options.buckets(LEDGER_SECONDS.to_vec()))
-                .and_then(|metric| register(registry, metric))?,
-        })
-    }
-}
 
 /// All the metrics of one gateway.
 #[derive(Debug)]
 pub struct Metrics {
     registry: Registry,
+    /// Of families whose names are not ours.
+    unprefixed: Registry,
     /// `pointsman_requests_total{tenant,route,model,outcome}`: requests by how they ended.
     pub requests: IntCounterVec,
     /// `pointsman_requests_in_flight`: requests admitted and not ended, streams until their last byte.
@@ -152,25 +52,14 @@ pub struct Metrics {
     pub limits: LimitMetrics,
     /// `pointsman_tasks`: tasks of the asynchronous runtime that are alive.
     pub tasks: IntGauge,
-    /// `pointsman_attempts_total{model,result}`: calls of upstreams by what came of them.
-    pub attempts: IntCounterVec,
-    /// `pointsman_streams_rescued_total{model}`: broken streams that this model went on with.
-    pub streams_rescued: IntCounterVec,
-    /// `pointsman_hedges_total{model,result}`: second models asked beside a late first one, by whether they were `first` to answer
-    /// or `late` themselves.
-    pub hedges: IntCounterVec,
-    /// `pointsman_breaker_open{model}`: 1 while the model's upstream is left alone after failures, 0.5 while it is probed.
-    pub breaker_open: GaugeVec,
-    /// `pointsman_decisions_total{router,model}`: routing decisions by the model chosen.
-    pub decisions: IntCounterVec,
-    /// `pointsman_decision_seconds{router}`: time from the parsed request to the chosen model.
-    pub decision_seconds: HistogramVec,
-    /// `pointsman_fail_open_total{router,reason}`: decisions that a router did not make.
-    pub fail_open: IntCounterVec,
-    /// `pointsman_upstream_first_byte_seconds{model}`: from the call to the answer's head.
-    pub upstream_first_byte_seconds: HistogramVec,
-    /// `pointsman_upstream_seconds{model}`: from the call to the answer's end.
-    pub upstream_seconds: HistogramVec,
+    /// What routers decide.
+    pub routing: RoutingMetrics,
+    /// What models take and give, under the names of OpenTelemetry.
+    pub gen_ai: GenAiMetrics,
+    /// `pointsman_overhead_seconds{route}`: from a request's arrival until the first upstream is called: what the gateway adds.
+    pub overhead_seconds: HistogramVec,
+    /// What is called, and what comes of it.
+    pub upstreams: UpstreamMetrics,
     /// `pointsman_tokens_total{tenant,model,kind}`: tokens that upstreams reported, `prompt` and `completion`, and
     /// estimates where they did not.
     pub tokens: IntCounterVec,
@@ -199,18 +88,6 @@ pub struct Metrics {
     pub config_reloads: IntCounterVec,
 }
 
-/// The metrics of routes' caches.
-#[derive(Debug)]
-pub struct CacheMetrics {
-    /// `pointsman_cache_requests_total{route,result}`: requests of routes that have a cache, by what that was to them: `hit`,
-    /// `miss`, or `bypass` where it was not asked.
-    pub requests: IntCounterVec,
-    /// `pointsman_cache_bytes{route}`: what a route's kept answers take.
-    pub bytes: IntGaugeVec,
-    /// `pointsman_cache_entries{route}`: how many they are.
-    pub entries: IntGaugeVec,
-}
-
 impl Metrics {
     /// Registers everything.
     ///
@@ -218,6 +95,10 @@ impl Metrics {
     /// When two metrics have one name: a programming error that any test finds.
     pub fn new() -> Result<Self, prometheus::Error> {
         let registry = Registry::new_custom(Some("pointsman".to_owned()), None)?;
+        let unprefixed = Registry::new();
+        let build = Opts::new("build_info", "The program's version")
+            .const_label("version", env!("CARGO_PKG_VERSION"));
+        register(&registry, IntGauge::with_opts(build)?)?.set(1);
         let counter = |name, help, labels: &[&str]| {
             IntCounterVec::new(Opts::new(name, help), labels).and_then(|metric| register(&registry, metric))
         };
@@ -227,9 +108,6 @@ impl Metrics {
             let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
             HistogramVec::new(options, labels).and_then(|metric| register(&registry, metric))
         };
-        let gauges = |name, help, labels: &[&str]| {
-            GaugeVec::new(Opts::new(name, help), labels).and_then(|metric| register(&registry, metric))
-        };
         let cost_options = Opts::new("cost_usd_total", "Cost in USD: tokens times configured prices");
         Ok(Self {
             requests: counter("requests_total", "Requests by how they ended", REQUESTS)?,
@@ -237,33 +115,15 @@ impl Metrics {
             queued: gauge("requests_queued", "Requests that wait to be admitted")?,
             limits: LimitMetrics::new(&registry)?,
             tasks: gauge("tasks", "Tasks of the asynchronous runtime that are alive")?,
-            attempts: counter("attempts_total", "Calls of upstreams by what came of them", ATTEMPTS)?,
-            streams_rescued: counter("streams_rescued_total", "Broken streams that it went on with", MODEL)?,
-            hedges: counter("hedges_total", "Second models asked beside a late first one", ATTEMPTS)?,
-            breaker_open: gauges("breaker_open", "Whether an upstream is left alone after failures", MODEL)?,
-            decisions: counter(
-                "decisions_total",
-                "Routing decisions by the model chosen",
-                &["router", "model"],
+            routing: RoutingMetrics::new(&registry)?,
+            gen_ai: GenAiMetrics::new(&unprefixed)?,
+            overhead_seconds: histogram(
+                "overhead_seconds",
+                "From the arrival of a request until an upstream is called",
+                ROUTE,
+                OVERHEAD_SECONDS,
             )?,
-            decision_seconds: histogram("decision_seconds", "Time to choose", ROUTER, DECISION_SECONDS)?,
-            fail_open: counter(
-                "fail_open_total",
-                "Decisions that a router did not make",
-                &["router", "reason"],
-            )?,
-            upstream_first_byte_seconds: histogram(
-                "upstream_first_byte_seconds",
-                "From the call of an upstream to the head of its answer",
-                MODEL,
-                FIRST_BYTE_SECONDS,
-            )?,
-            upstream_seconds: histogram(
-                "upstream_seconds",
-                "From the call of an upstream to the end of its answer",
-                MODEL,
-                ANSWER_SECONDS,
-            )?,
+            upstreams: UpstreamMetrics::new(&registry)?,
             tokens: counter("tokens_total", "Tokens, reported or estimated", TOKENS)?,
             usage_estimated: counter("usage_estimated_total", "Answers without reported usage", ESTIMATES)?,
             cost_usd: CounterVec::new(cost_options, &["tenant", "model"])
@@ -286,6 +146,7 @@ impl Metrics {
                 &["result"],
             )?,
             registry,
+            unprefixed,
         })
     }
 
@@ -315,17 +176,6 @@ impl Metrics {
         }
     }
 
-    /// Shows how full the caches are, and none that is no more.
-    pub fn show_caches(&self, fills: impl IntoIterator<Item = (String, Fill)>) {
-        self.cache.bytes.reset();
-        self.cache.entries.reset();
-        for (route, Fill { bytes, entries }) in fills {
-            for (gauge, count) in [(&self.cache.bytes, bytes), (&self.cache.entries, entries)] {
-                gauge.with_label_values(&[&*route]).set(i64::try_from(count).unwrap_or(i64::MAX));
-            }
-        }
-    }
-
     /// Shows both ends of a reload at zero.
     pub fn seed_reloads(&self) {
         self.config_version.set(1);
@@ -334,10 +184,10 @@ impl Metrics {
         }
     }
 
-    /// Shows a router's fail-open reasons at zero.
-    pub fn seed_router(&self, router: &str) {
+    /// Shows at zero why a route's router may not decide.
+    pub fn seed_router(&self, route: &str, router: &str) {
         for reason in FailOpen::ALL {
-            self.fail_open.with_label_values(&[router, reason.label()]);
+            self.routing.fail_open.with_label_values(&[route, router, reason.label()]);
         }
     }
 
@@ -347,22 +197,10 @@ impl Metrics {
     /// When the metrics cannot be encoded.
     pub fn render(&self) -> Result<Vec<u8>, prometheus::Error> {
         let mut text = Vec::new();
-        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
+        for registry in [&self.registry, &self.unprefixed] {
+            TextEncoder::new().encode(&registry.gather(), &mut text)?;
+        }
         Ok(text)
-    }
-}
-
-impl CacheMetrics {
-    fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let gauge = |name, help| {
-            IntGaugeVec::new(Opts::new(name, help), ROUTE).and_then(|metric| register(registry, metric))
-        };
-        let requests = Opts::new("cache_requests_total", "Requests by what a cache was to them");
-        Ok(Self {
-            requests: IntCounterVec::new(requests, CACHE).and_then(|metric| register(registry, metric))?,
-            bytes: gauge("cache_bytes", "What a route's kept answers take")?,
-            entries: gauge("cache_entries", "Answers kept for a route")?,
-        })
     }
 }
 

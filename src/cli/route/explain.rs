@@ -114,8 +114,12 @@ impl Explainer {
         }
         let ranking: Vec<&str> = decision.ranking.iter().filter_map(|&place| self.name(place)).collect();
         let model = *ranking.first().ok_or_else(|| Failure::Because("no model can be chosen".to_owned()))?;
-        let skills: BTreeMap<&str, f64> =
-            decision.skills.iter().filter_map(|&(place, skill)| Some((self.name(place)?, skill))).collect();
+        let skills: BTreeMap<&str, f64> = decision
+            .scores
+            .skills
+            .iter()
+            .filter_map(|&(place, skill)| Some((self.name(place)?, skill)))
+            .collect();
         let against = |own: (&&str, &f64)| {
             let others = skills.iter().filter(|(name, _)| *name != own.0);
             others.map(|(name, skill)| (*name, win_probability(*own.1, *skill))).collect()

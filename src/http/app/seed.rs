@@ -2,6 +2,7 @@
 
 use super::App;
 use crate::{
+    config::{Delivery, StreamRecovery},
     routing::plan::Plan,
     snapshot::{Snapshot, Tenant},
     telemetry::{
@@ -10,21 +11,31 @@ use crate::{
     },
 };
 
+/// Models of all tenants together: with more of them, outcomes are shown once there is one.
+const SEEDED_MAX: usize = 500;
+
 impl App {
     /// Shows what can be shown before the first request.
     pub(crate) fn seed(&self, snapshot: &Snapshot) {
         let metrics = &self.metrics;
         metrics.seed_outcomes(NONE, NONE, NONE);
         snapshot.caches().for_each(|(route, _)| metrics.seed_cache(route));
+        let pools: usize = snapshot.tenants().map(|tenant| tenant.plans.models.len()).sum();
+        let is_small = pools <= SEEDED_MAX;
         for tenant in snapshot.tenants() {
             seed_limits(metrics, tenant);
             for model in &*tenant.plans.models {
-                metrics.seed_outcomes(&tenant.name, &tenant.default_route, &model.name);
+                if is_small {
+                    metrics.seed_outcomes(&tenant.name, &tenant.default_route, &model.name);
+                }
                 metrics.seed_estimates(&model.name);
             }
-            for plan in tenant.plans.routes.values() {
+            for (route, plan) in &tenant.plans.routes {
+                let Delivery { hedge, stream_recovery, .. } = tenant.delivery(route);
+                let may_be = (hedge, stream_recovery != StreamRecovery::Error);
+                tenant.plans.models.iter().for_each(|model| metrics.upstreams.seed(&model.name, may_be));
                 if let Plan::Learned(plan) = &**plan {
-                    metrics.seed_router(plan.engine.router().name());
+                    metrics.seed_router(route, plan.engine.router().name());
                 }
             }
         }

@@ -59,7 +59,7 @@ impl Pursuit {
         };
         let is_first = tried.place == place && matches!(tried.outcome, Attempt::Answered(_));
         let result = if is_first { "first" } else { "late" };
-        self.app.metrics.hedges.with_label_values(&[&*model.name, result]).inc();
+        self.app.metrics.upstreams.hedges.with_label_values(&[&*model.name, result]).inc();
         if is_first && let Some(late) = self.tenant.upstreams.get(first_place) {
             // It would have taken longer still: without it the next percentile would come out too low.
             late.note_late(self.call.streams(), called.elapsed());

@@ -1,6 +1,7 @@
 //! The metrics: names that dashboards are built on, and labels that no client can make.
 
-use std::collections::BTreeMap;
+mod documented;
+mod families;
 
 use crate::{
     answers::{answer, chat, chat_stream, done, finish, usage, word},
@@ -9,35 +10,6 @@ use crate::{
     stand::{Setup, Stand},
     upstream::{Script, Upstream},
 };
-
-/// Every metric: its type and its labels.
-const METRICS: [(&str, &str, &[&str]); 25] = [
-    ("pointsman_access_log_lost_total", "counter", &[]),
-    ("pointsman_attempts_total", "counter", &["model", "result"]),
-    ("pointsman_connections", "gauge", &[]),
-    ("pointsman_connections_refused_total", "counter", &["reason"]),
-    ("pointsman_cost_usd_total", "counter", &["model", "tenant"]),
-    ("pointsman_decision_seconds", "histogram", &["router"]),
-    ("pointsman_decisions_total", "counter", &["model", "router"]),
-    ("pointsman_fail_open_total", "counter", &["reason", "router"]),
-    ("pointsman_ledger_errors_total", "counter", &[]),
-    ("pointsman_ledger_rows_total", "counter", &[]),
-    ("pointsman_ledger_spilled", "gauge", &[]),
-    ("pointsman_ledger_write_seconds", "histogram", &[]),
-    ("pointsman_limited_total", "counter", &["limit", "tenant"]),
-    ("pointsman_tasks", "gauge", &[]),
-    ("pointsman_tenant_requests_in_flight", "gauge", &["tenant"]),
-    ("pointsman_requests_queued", "gauge", &[]),
-    ("pointsman_requests_in_flight", "gauge", &[]),
-    ("pointsman_requests_total", "counter", &["model", "outcome", "route", "tenant"]),
-    ("pointsman_breaker_open", "gauge", &["model"]),
-    ("pointsman_config_version", "gauge", &[]),
-    ("pointsman_config_reloads_total", "counter", &["result"]),
-    ("pointsman_tokens_total", "counter", &["kind", "model", "tenant"]),
-    ("pointsman_upstream_first_byte_seconds", "histogram", &["model"]),
-    ("pointsman_upstream_seconds", "histogram", &["model"]),
-    ("pointsman_usage_estimated_total", "counter", &["model", "reason"]),
-];
 
 async fn upstream() -> Upstream {
     Upstream::start([
@@ -77,46 +49,6 @@ fn series(line: &str) -> (String, Vec<(String, String)>) {
     )
 }
 
-/// What the operators' listener shows: each metric's type, and the sets of labels it is seen with.
-async fn scrape(stand: &Stand) -> (String, BTreeMap<String, String>) {
-    let mut reply = Client::connect(stand.admin).await.last(get("/metrics")).await;
-    assert_eq!(reply.status, 200);
-    assert!(reply.header("content-type").unwrap().starts_with("text/plain; version=0.0.4"));
-    let text = reply.text().await;
-    let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
-    let types = types.map(|(name, kind)| (name.to_owned(), kind.to_owned())).collect();
-    (text, types)
-}
-
-#[tokio::test]
-async fn names_types_and_labels_are_as_documented() {
-    let upstream = upstream().await;
-    let stand = stand(&upstream).await;
-    stand.chat(chat("auto")).await.text().await;
-    stand.chat(chat_stream("m")).await.text().await;
-    crate::client::RawClient::connect(stand.address).await.send("rubbish\r\n\r\n").await;
-    stand.eventually("a refusal", || stand.metric("pointsman_connections_refused_total", &[]) > 0).await;
-    stand.outcomes().await;
-    let (text, types) = scrape(&stand).await;
-    let expected: BTreeMap<String, String> =
-        METRICS.iter().map(|(name, kind, _)| ((*name).to_owned(), (*kind).to_owned())).collect();
-    assert_eq!(types, expected);
-    for line in text.lines().filter(|line| !line.starts_with('#')) {
-        let (name, labels) = series(line);
-        let metric = METRICS.iter().find(|(known, kind, _)| {
-            *known == name
-                || (*kind == "histogram"
-                    && ["_bucket", "_sum", "_count"].iter().any(|end| name == format!("{known}{end}")))
-        });
-        let (_, kind, expected) = metric.unwrap_or_else(|| panic!("{line}"));
-        let mut keys: Vec<&str> =
-            labels.iter().map(|(key, _)| key.as_str()).filter(|key| *key != "le").collect();
-        keys.sort_unstable();
-        assert_eq!(keys, *expected, "{line}");
-        assert!(*kind != "histogram" || !keys.contains(&"tenant"), "{line}");
-    }
-}
-
 #[tokio::test]
 async fn outcomes_and_reasons_are_there_before_the_first_request() {
     let upstream = upstream().await;
@@ -139,7 +71,9 @@ async fn outcomes_and_reasons_are_there_before_the_first_request() {
     assert!(!text.contains(r#"limit="tokens""#), "it has no such limit");
     for reason in ["timeout", "overloaded", "error", "panic", "unrated"] {
         assert!(
-            text.contains(&format!(r#"pointsman_fail_open_total{{reason="{reason}",router="mf"}} 0"#)),
+            text.contains(&format!(
+                r#"pointsman_fail_open_total{{reason="{reason}",route="auto",router="mf"}} 0"#
+            )),
             "{reason}"
         );
     }
