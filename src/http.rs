@@ -10,6 +10,7 @@ mod cached;
 mod chat;
 mod error;
 mod exchange;
+mod explain;
 mod forward;
 mod heartbeat;
 mod limits;

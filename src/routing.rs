@@ -8,6 +8,7 @@ pub mod decide;
 pub mod drift;
 pub mod embedders;
 pub mod engine;
+pub mod explain;
 pub mod plan;
 pub mod text;
 pub mod worker;

@@ -10,7 +10,8 @@ use crate::artifact::{Artifact, CalibrationSample};
 use crate::rating_line::RatingLine;
 use crate::roster::Roster;
 use crate::router::{
-    CalibrationSkills, Candidate, CostClass, Needs, QueryBatch, Router, RouterError, SkillMatrix, Standing,
+    CalibrationSkills, Candidate, CostClass, KnownBattle, Needs, QueryBatch, Router, RouterError,
+    SkillMatrix, Standing,
 };
 
 /// What a router sees of a prompt.
@@ -48,11 +49,29 @@ pub trait Shifts: Send + Sync {
     /// The same of a model of which nothing is known but its global skill θ⁰: by the regression of the skills of all
     /// the artefact's models on θ⁰.
     fn of_rating(&self, prior: f64, state: &[f32]) -> f64;
+
+    /// Battles on known prompts are kept.
+    fn keeps_battles(&self) -> bool {
+        false
+    }
+
+    /// Up to `count` battles between the artefact's models of these rows on the known prompts most like one of this embedding.
+    fn nearest(&self, _embedding: &[f32], _rows: &[Option<usize>], _count: usize) -> Vec<KnownBattle> {
+        Vec::new()
+    }
 }
 
 impl Shifts for Box<dyn Shifts> {
     fn kind(&self) -> &'static str {
         (**self).kind()
+    }
+
+    fn keeps_battles(&self) -> bool {
+        (**self).keeps_battles()
+    }
+
+    fn nearest(&self, embedding: &[f32], rows: &[Option<usize>], count: usize) -> Vec<KnownBattle> {
+        (**self).nearest(embedding, rows, count)
     }
 
     fn cost(&self) -> CostClass {
@@ -260,5 +279,21 @@ impl<S: Shifts> Router for Learned<S> {
             return Err(RouterError::NotFinite);
         }
         Ok(CalibrationSkills { skills, prompt_tokens: self.sample.prompt_tokens().to_vec() })
+    }
+
+    fn keeps_battles(&self) -> bool {
+        self.shifts.keeps_battles()
+    }
+
+    fn nearest(&self, embedding: &[f32], candidates: &[Candidate], count: usize) -> Vec<KnownBattle> {
+        let row = |candidate: &Candidate| match candidate.standing {
+            Standing::Row(row) if row < self.models => Some(row),
+            Standing::Row(_) | Standing::Elo(_) => None,
+        };
+        let rows: Vec<Option<usize>> = candidates.iter().map(row).collect();
+        if embedding.len() != self.shifts.dim() {
+            return Vec::new();
+        }
+        self.shifts.nearest(embedding, &rows, count)
     }
 }

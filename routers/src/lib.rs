@@ -45,5 +45,6 @@ mod roster;
 mod topics;
 
 pub use router::{
-    CalibrationSkills, Candidate, CostClass, Needs, QueryBatch, Router, RouterError, SkillMatrix, Standing,
+    CalibrationSkills, Candidate, CostClass, KnownBattle, Needs, QueryBatch, Router, RouterError,
+    SkillMatrix, Standing,
 };

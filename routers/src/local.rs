@@ -9,6 +9,7 @@ mod clusters;
 mod evidence;
 mod fit;
 mod kernel;
+mod nearest;
 mod neighbours;
 mod similarity;
 mod tally;
@@ -26,7 +27,7 @@ use crate::artifact::ArtifactProblem;
 use crate::artifact::check::refuse;
 use crate::learned::{Learned, Query, Shifts};
 use crate::rating_line::RatingLine;
-use crate::router::CostClass;
+use crate::router::{CostClass, KnownBattle};
 
 /// The similarity-weighted router of an artefact.
 pub type Sw = Learned<LocalFit<Similarity>>;
@@ -167,5 +168,13 @@ impl<K: Kernel> Shifts for LocalFit<K> {
     #[inline(always)]
     fn of_rating(&self, prior: f64, state: &[f32]) -> f64 {
         RatingLine::of_rating(prior, state)
+    }
+
+    fn keeps_battles(&self) -> bool {
+        true
+    }
+
+    fn nearest(&self, embedding: &[f32], rows: &[Option<usize>], count: usize) -> Vec<KnownBattle> {
+        nearest::battles(&self.weights.evidence, embedding, rows, count)
     }
 }

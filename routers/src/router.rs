@@ -63,6 +63,19 @@ pub struct CalibrationSkills {
     pub prompt_tokens: Vec<u32>,
 }
 
+/// A battle that a router knows, on a known prompt that is like a query.
+#[derive(Debug, Clone, PartialEq)]
+pub struct KnownBattle {
+    /// Where it is in the artefact: the place of the prompt, then of the two models. An artefact keeps no texts.
+    pub id: String,
+    /// The cosine of the prompt's embedding with the query's.
+    pub similarity: f32,
+    /// The candidates that were compared, by their place among those that were asked for.
+    pub candidates: [usize; 2],
+    /// The first one's share of the win: 1, 0, or between them for ties and votes.
+    pub share: f64,
+}
+
 /// Why a router gave no skills.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
 pub enum RouterError {
@@ -113,4 +126,15 @@ pub trait Router: Send + Sync {
     /// # Errors
     /// When there is no sample, or a candidate was placed by another artefact.
     fn calibration(&self, candidates: &[Candidate]) -> Result<CalibrationSkills, RouterError>;
+
+    /// It keeps battles on known prompts.
+    fn keeps_battles(&self) -> bool {
+        false
+    }
+
+    /// Up to `count` battles between candidates on the known prompts most like one of this embedding, the most similar first. Nothing of
+    /// routers that keep no battles.
+    fn nearest(&self, _embedding: &[f32], _candidates: &[Candidate], _count: usize) -> Vec<KnownBattle> {
+        Vec::new()
+    }
 }

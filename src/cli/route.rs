@@ -9,10 +9,11 @@ use std::path::PathBuf;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{ArgGroup, Args};
 use pointsman::config::{Probability, RouterKind, Selection};
+use pointsman::routing::explain::Explanation;
 use pointsman_routers::shipped;
 use serde::Serialize;
 
-use self::explain::{Explainer, Explanation, Setup};
+use self::explain::{Explainer, Setup};
 use super::output::Failure;
 use super::prompts::{Prompt, Prompts};
 use super::{Format, artifact, files, parse, progress};
@@ -34,8 +35,10 @@ use super::{Format, artifact, files, parse, progress};
 
 The file of --prices: {\"gpt-4o-2024-08-06\": {\"input\": 2.50, \"output\": 10.00}, …}, USD per million tokens.
 
-JSON, one object per prompt: id, model (the choice), router, skills {model: θ}, win_rates {a: {b: P(a beats b)}},
-excluded {model: reason}, ranking (the choice, then the fallbacks), decision_us.
+JSON, one object per prompt: id, model (the choice), router, artifact (its version), rule {kind, threshold, …}, skills {model: θ},
+win_rates {a: {b: P(a beats b)}}, win_rate (the dearest beats every cheaper one), expected_cost_usd {model: USD},
+excluded {model: reason}, ranking (the choice, then the fallbacks), nearest_battles (of sw and knn), decision_us. `POST /v1/route` of a
+gateway answers the same.
 
 Exit status: 0 when every prompt was routed, 1 when not, 2 for a wrong command line."
 )]

@@ -8,6 +8,7 @@ use super::{
     app::{App, DecisionReport},
     error::Failure,
     exchange::Exchange,
+    explain,
     respond::ResponseBody,
     target::{self, Target},
 };
@@ -41,7 +42,7 @@ pub(super) async fn chat(mut exchange: Exchange<'_>) -> Response<ResponseBody> {
             Err(failure) => return exchange.fail(&failure),
         }
     }
-    match choose(&mut exchange, target, &delivery).await {
+    match choose(&mut exchange, &target, &delivery).await {
         Ok(ranking) => exchange.run(&ranking, &delivery).await,
         Err(failure) => exchange.fail(&failure),
     }
@@ -50,13 +51,11 @@ pub(super) async fn chat(mut exchange: Exchange<'_>) -> Response<ResponseBody> {
 /// The models to ask, best first.
 async fn choose(
     exchange: &mut Exchange<'_>,
-    target: Target,
+    target: &Target,
     delivery: &Delivery,
 ) -> Result<Vec<usize>, Failure> {
-    let request = &exchange.call.request;
-    let messages = request.messages()?;
-    let purse = exchange.call.caller.purse.clone();
-    let needs = Requirements { price: purse.is_some(), ..request.requirements(&messages) };
+    let messages = exchange.call.request.messages()?;
+    let needs = needs(exchange, &messages);
     exchange.call.prompt_tokens = needs.prompt_tokens;
     if exchange.tenant.config.keep_prompts {
         exchange.guards.account.set_prompt(routing_text(
@@ -67,34 +66,58 @@ async fn choose(
     }
     exchange.guards.reserve(exchange.app, exchange.tenant, &exchange.call).await?;
     let asked = Asked { messages: &messages, needs: &needs };
-    let pool = &exchange.tenant.plans.models;
-    let mut decision = match target {
+    let Some(decision) = decided(exchange, target, delivery, asked).await else {
         // Who names a model gets it, whatever the request needs.
-        Target::Model(place) => return Ok(vec![place]),
-        Target::Route(plan) => decide(&plan, pool, asked).await,
-        Target::Router(plan, rule) => decide_with(&plan, rule, pool, asked).await,
+        return Ok(target.model().into_iter().collect());
     };
-    if let Some(purse) = purse
-        && delivery.when_low == WhenLow::Cheaper
-        && purse.is_low(SystemTime::now())
-    {
-        cheapest_first(&mut decision.ranking, exchange.tenant, needs.prompt_tokens);
-    }
+    let pool = &exchange.tenant.plans.models;
     let scored = |&(place, skill): &(usize, f64)| Some((Arc::clone(&pool.get(place)?.name), skill));
-    let candidates = decision.scores.skills.iter().filter_map(scored).collect();
     let best = decision.scores.best.and_then(|place| exchange.tenant.upstreams.get(place));
     exchange.guards.account.set_decision(
         (decision.router, decision.artifact.clone()),
         decision.elapsed,
-        candidates,
+        decision.scores.skills.iter().filter_map(scored).collect(),
         best.map(|best| (Arc::clone(&best.name), best.price)),
     );
-    record(exchange, &decision);
+    exchange.guards.account.set_said(explain::said(target, &decision));
+    if explain::is_asked_for(&exchange.call.headers) {
+        let explanation = explain::text(exchange, target, asked, &decision).await;
+        exchange.guards.explanation = Some(explanation);
+    }
+    record(exchange, target, &decision);
     report(exchange.app, exchange.tenant, &decision, &messages);
     if decision.ranking.is_empty() {
         return Err(Failure::NoCandidate(why_none(exchange.tenant, &decision, &needs)));
     }
     Ok(decision.ranking)
+}
+
+/// What the request needs of a model; where there is a budget, a price.
+pub(super) fn needs(exchange: &Exchange<'_>, messages: &[Message<'_>]) -> Requirements {
+    let price = exchange.call.caller.purse.is_some();
+    Requirements { price, ..exchange.call.request.requirements(messages) }
+}
+
+/// The decision; none for a request that names a model.
+pub(super) async fn decided(
+    exchange: &Exchange<'_>,
+    target: &Target,
+    delivery: &Delivery,
+    asked: Asked<'_>,
+) -> Option<Decision> {
+    let pool = &exchange.tenant.plans.models;
+    let mut decision = match target {
+        Target::Model(_) => return None,
+        Target::Route(plan) => decide(plan, pool, asked).await,
+        Target::Router(plan, rule) => decide_with(plan, *rule, pool, asked).await,
+    };
+    if let Some(purse) = &exchange.call.caller.purse
+        && delivery.when_low == WhenLow::Cheaper
+        && purse.is_low(SystemTime::now())
+    {
+        cheapest_first(&mut decision.ranking, exchange.tenant, asked.needs.prompt_tokens);
+    }
+    Some(decision)
 }
 
 /// A budget is low: what costs least is asked first.
@@ -105,7 +128,7 @@ fn cheapest_first(ranking: &mut [usize], tenant: &Tenant, prompt_tokens: u64) {
     ranking.sort_by(|a, b| cost(a).total_cmp(&cost(b)));
 }
 
-fn record(exchange: &Exchange<'_>, decision: &Decision) {
+fn record(exchange: &Exchange<'_>, target: &Target, decision: &Decision) {
     let metrics = &exchange.app.metrics.routing;
     let (route, router) = (exchange.guards.account.route().unwrap_or(NONE), decision.router);
     let chosen = decision.ranking.first().and_then(|&place| exchange.tenant.plans.models.get(place));
@@ -119,6 +142,9 @@ fn record(exchange: &Exchange<'_>, decision: &Decision) {
     }
     if let Some(win_rate) = win_rate {
         metrics.win_rate.with_label_values(&[route]).observe(win_rate);
+        if let Some(drift) = target.learned().and_then(|plan| plan.drift.as_ref()) {
+            drift.note(win_rate);
+        }
     }
     if let Some(queued) = queued {
         metrics.queue_seconds.with_label_values(&[router]).observe(queued.as_secs_f64());

@@ -11,10 +11,10 @@ use super::{
     attempt::{AnswerBody, Call, Refusal},
     cached::{Recorded, Recording},
     error::Failure,
-    heartbeat,
+    explain, heartbeat,
     observe::{AnswerObserver, Guards, Source},
     pursuit::{Answered, Found, Pursuit},
-    respond::{BodyError, ResponseBody, failure, full, json_text, trail},
+    respond::{After, BodyError, ResponseBody, failure, full, json_text, trail},
 };
 use crate::{
     config::Delivery,
@@ -107,6 +107,7 @@ fn answer(app: &App, pursuit: Pursuit, answered: Answered, mut guards: Guards) -
         .observe(answer.first_byte_seconds);
     let patience = Patience::of(&model.timeouts, pursuit.deadline());
     let dialect = pursuit.call().endpoint.dialect();
+    let explanation = guards.explanation.take();
     let recording = Recording::begin(&mut guards, (&answer, &model), pursuit.call());
     let mut observer = AnswerObserver {
         guards,
@@ -126,7 +127,13 @@ fn answer(app: &App, pursuit: Pursuit, answered: Answered, mut guards: Guards) -
     let body = match answer.body {
         AnswerBody::Stream(committed) => {
             let body = committed.into_body(observer).map_err(|never| match never {}).boxed_unsync();
-            Recorded::body(body, recording)
+            let rest = Recorded::body(body, recording);
+            match explanation {
+                Some(explanation) => {
+                    After { first: Some(explain::comment(&explanation)), rest }.boxed_unsync()
+                }
+                None => rest,
+            }
         }
         AnswerBody::Passing(first, rest) => {
             let body = PassingBody::new((first, rest), dialect, patience, meter, observer);
@@ -137,7 +144,9 @@ fn answer(app: &App, pursuit: Pursuit, answered: Answered, mut guards: Guards) -
             if let Some(recording) = recording {
                 recording.take_all(&bytes);
             }
-            full(bytes)
+            full(
+                explanation.map_or_else(|| bytes.clone(), |explanation| explain::added(&bytes, &explanation)),
+            )
         }
     };
     let mut response = Response::new(body);

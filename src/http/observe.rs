@@ -5,6 +5,7 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
+use bytes::Bytes;
 use hyper::body::Incoming;
 use tokio::time::Instant;
 use tracing::{Instrument, Span};
@@ -36,6 +37,8 @@ pub(super) struct Guards {
     pub(super) account: Account,
     pub(super) permit: Option<Permit>,
     pub(super) held: Option<Held>,
+    /// Why its model was chosen, where its client wants to know.
+    pub(super) explanation: Option<Bytes>,
     /// Where its answer is to be kept, if it is.
     pub(super) recorder: Option<Box<Recorder>>,
 }

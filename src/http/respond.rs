@@ -1,9 +1,15 @@
 //! Responses: bodies of every kind under one type, and the headers that all of them carry.
 
-use std::{convert::Infallible, fmt};
+use std::{
+    convert::Infallible,
+    fmt,
+    pin::Pin,
+    task::{Context, Poll},
+};
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use http_body::{Body, Frame};
 use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 use serde::Serialize;
 
@@ -31,6 +37,31 @@ impl std::error::Error for BodyError {}
 /// A body that is there already.
 pub(super) fn full(bytes: impl Into<Bytes>) -> ResponseBody {
     Full::new(bytes.into()).map_err(|never: Infallible| match never {}).boxed_unsync()
+}
+
+/// A body with something before it.
+pub(super) struct After {
+    pub(super) first: Option<Bytes>,
+    pub(super) rest: ResponseBody,
+}
+
+impl Body for After {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match self.first.take() {
+            Some(first) => Poll::Ready(Some(Ok(Frame::data(first)))),
+            None => Pin::new(&mut self.rest).poll_frame(context),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.first.is_none() && self.rest.is_end_stream()
+    }
 }
 
 /// A JSON text with a status.
@@ -85,6 +116,10 @@ pub(super) fn trail(account: &Account) -> HeaderMap {
     put("x-pointsman-route", account.route().map(str::to_owned));
     put("x-pointsman-router", decision.map(|(router, _)| router.to_owned()));
     put("x-pointsman-decision-us", decision.map(|(_, elapsed)| elapsed.as_micros().to_string()));
+    let said = account.said();
+    put("x-pointsman-rule", said.rule.clone());
+    put("x-pointsman-win-rate", said.win_rate.map(|win_rate| format!("{win_rate:.4}")));
+    put("x-pointsman-fail-open", said.fail_open.map(str::to_owned));
     put("x-pointsman-cache", account.cache().map(|cache| cache_text(cache).to_owned()));
     put("x-pointsman-attempts", (calls > 0).then(|| calls.to_string()));
     headers

@@ -14,7 +14,7 @@ use super::{
     body, chat,
     error::Failure,
     exchange::Exchange,
-    forward,
+    explain, forward,
     limits::{self, Held},
     meta,
     observe::Guards,
@@ -110,6 +110,17 @@ fn only_get(method: &Method, response: impl FnOnce() -> Response<ResponseBody>) 
     }
 }
 
+/// Where a decision is explained.
+const ROUTE: &str = "/v1/route";
+
+/// What is asked of an endpoint.
+#[derive(Debug, Clone, Copy)]
+struct Asked {
+    endpoint: Endpoint,
+    /// Only whom it would be asked of, and why.
+    is_explained: bool,
+}
+
 /// A client's request: counted, whatever becomes of it.
 async fn client(
     app: &Arc<App>,
@@ -124,10 +135,13 @@ async fn client(
         account.set_tags(caller.tenant.tags.as_ref());
         Arc::clone(caller)
     });
-    let answered = match (admitted, Endpoint::at(path)) {
+    let is_explained = path == ROUTE;
+    let endpoint = if is_explained { Some(Endpoint::Chat) } else { Endpoint::at(path) };
+    let answered = match (admitted, endpoint) {
         (Ok(caller), Some(endpoint)) if request.method() == Method::POST => {
             account.set_operation(endpoint.operation());
-            return endpoint_answer(app, &snapshot, (&caller, account), endpoint, request).await;
+            let asked = Asked { endpoint, is_explained };
+            return endpoint_answer(app, &snapshot, (&caller, account), asked, request).await;
         }
         (Ok(_), Some(_)) => Err(Failure::Method("POST")),
         (Ok(caller), None) => models(&caller.tenant, path, request.method()),
@@ -184,13 +198,13 @@ async fn endpoint_answer(
     app: &Arc<App>,
     snapshot: &Snapshot,
     (caller, account): (&Arc<Caller>, Account),
-    endpoint: Endpoint,
+    asked: Asked,
     request: Request<Incoming>,
 ) -> Response<ResponseBody> {
     let tenant = &caller.tenant;
     let limited = tenant.limits.map(|limits| app.limiters.of(&tenant.name, limits));
     let of = (caller, limited.as_ref(), account);
-    let mut response = bounded_answer(app, &snapshot.limits, of, endpoint, request).await;
+    let mut response = bounded_answer(app, &snapshot.limits, of, asked, request).await;
     if let Some(limited) = &limited {
         limits::tell(limited, response.headers_mut());
     }
@@ -224,7 +238,7 @@ async fn bounded_answer(
     app: &Arc<App>,
     limits: &ServerLimits,
     (caller, limited, mut account): (&Arc<Caller>, Option<&Limited>, Account),
-    endpoint: Endpoint,
+    asked: Asked,
     request: Request<Incoming>,
 ) -> Response<ResponseBody> {
     let (head, incoming) = request.into_parts();
@@ -254,16 +268,17 @@ async fn bounded_answer(
         app,
         tenant,
         call: Call {
-            endpoint,
+            endpoint: asked.endpoint,
             headers: head.headers,
             request,
             prompt_tokens: 0,
             caller: Arc::clone(caller),
             response_buffer: limits.response_buffer,
         },
-        guards: Guards { account, permit: Some(permit), held, recorder: None },
+        guards: Guards { account, permit: Some(permit), held, explanation: None, recorder: None },
     };
-    match endpoint {
+    match asked.endpoint {
+        Endpoint::Chat if asked.is_explained => explain::route(exchange).await,
         Endpoint::Chat => chat::chat(exchange).await,
         Endpoint::Completions | Endpoint::Embeddings | Endpoint::Responses => {
             forward::forward(exchange).await

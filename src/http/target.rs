@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use super::error::Failure;
 use crate::{
-    routing::plan::{LearnedPlan, Plan, RulePlan},
+    routing::{
+        decide::DIRECT,
+        plan::{LearnedPlan, Plan, RulePlan},
+    },
     snapshot::Tenant,
 };
 
 /// The name that stands for a tenant's default route.
 const AUTO: &str = "auto";
-
-/// The label of requests that name a model.
-const DIRECT: &str = "direct";
 
 /// Who answers, or who decides who does.
 #[derive(Debug, Clone)]
@@ -23,6 +23,36 @@ pub(super) enum Target {
     Router(Arc<LearnedPlan>, RulePlan),
     /// A model, by its place in the pool.
     Model(usize),
+}
+
+impl Target {
+    /// The model that is named.
+    pub(super) fn model(&self) -> Option<usize> {
+        match self {
+            Self::Model(place) => Some(*place),
+            Self::Route(_) | Self::Router(..) => None,
+        }
+    }
+
+    /// The plan of the router that decides, where one does.
+    pub(super) fn learned(&self) -> Option<&LearnedPlan> {
+        match self {
+            Self::Route(plan) => match &**plan {
+                Plan::Learned(plan) => Some(plan),
+                Plan::Static { .. } => None,
+            },
+            Self::Router(plan, _) => Some(plan),
+            Self::Model(_) => None,
+        }
+    }
+
+    /// The rule by which it does.
+    pub(super) fn rule(&self) -> Option<RulePlan> {
+        match self {
+            Self::Router(_, rule) => Some(*rule),
+            Self::Route(_) | Self::Model(_) => self.learned().map(|plan| plan.rule),
+        }
+    }
 }
 
 /// Finds what `model` names, and the label to count it under.

@@ -23,6 +23,9 @@ use crate::{
 /// The label of a route without a router.
 pub const STATIC: &str = "static";
 
+/// The label of requests that name a model.
+pub const DIRECT: &str = "direct";
+
 /// What was decided, and why. Models are named by their place in the pool.
 #[derive(Debug, Clone)]
 pub struct Decision {
@@ -53,8 +56,26 @@ pub struct Scores {
     pub is_strong: bool,
     /// The one with the highest global rating.
     pub best: Option<usize>,
+    /// The skill of the model that utilities compare with, where they choose.
+    pub reference_skill: Option<f64>,
     /// How long the router's thread was waited for, where it has one.
     pub queued: Option<Duration>,
+}
+
+impl Decision {
+    /// Nobody decides: the request names its model.
+    #[must_use]
+    pub fn named(place: Option<usize>) -> Self {
+        Self {
+            ranking: place.into_iter().collect(),
+            router: DIRECT,
+            artifact: None,
+            excluded: Vec::new(),
+            scores: Scores::default(),
+            fail_open: None,
+            elapsed: Duration::ZERO,
+        }
+    }
 }
 
 /// What is known of a request when its model is chosen.
@@ -199,11 +220,12 @@ async fn choose(
     let highest = costs.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let is_strong = ranking.first().and_then(|&place| costs.get(place)).is_some_and(|cost| *cost >= highest);
     let win_rate = win_rate_of_dearest(skills.iter().map(|&(_, skill)| skill).zip(costs.iter().copied()));
-    if let (Some(drift), Some(win_rate)) = (&plan.drift, win_rate) {
-        drift.note(win_rate);
-    }
     let rating = |index: usize| plan.ratings.get(index).copied().unwrap_or(f64::NEG_INFINITY);
     let best = skills.iter().map(|&(index, _)| index).max_by(|&a, &b| rating(a).total_cmp(&rating(b)));
     let ranking = ranking.into_iter().filter_map(|place| rated.get(place).map(|&(index, _)| index)).collect();
-    Ok((ranking, Scores { skills, win_rate, is_strong, best, queued }))
+    let reference_skill = match rule {
+        Rule::Utility { reference_skill, .. } => Some(reference_skill),
+        Rule::Threshold { .. } => None,
+    };
+    Ok((ranking, Scores { skills, win_rate, is_strong, best, reference_skill, queued }))
 }

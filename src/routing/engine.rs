@@ -9,7 +9,7 @@ use std::{
 
 use faer::Mat;
 use pointsman_routers::{
-    Candidate, CostClass, Needs, QueryBatch, Router,
+    Candidate, CostClass, KnownBattle, Needs, QueryBatch, Router,
     embed::Embedder,
     identity,
     shipped::{self, ShippedError},
@@ -147,6 +147,17 @@ impl Engine {
             let embeddings = self.embed(&[text])?;
             self.score_embedded(Question { text, candidates }, embeddings)
         })
+    }
+
+    /// Battles that the router knows, on the known prompts most like this text; none where it keeps none, or fails.
+    #[must_use]
+    pub fn nearest(&self, text: &str, candidates: &[Candidate], count: usize) -> Vec<KnownBattle> {
+        let found = catch_unwind(AssertUnwindSafe(|| {
+            let embedding = self.embed(&[text]).ok().flatten()?;
+            let embedding: Vec<f32> = (0..embedding.ncols()).map(|column| embedding[(0, column)]).collect();
+            Some(self.router.nearest(&embedding, candidates, count))
+        }));
+        found.ok().flatten().unwrap_or_default()
     }
 
     /// Scores questions that came together. Their texts are embedded in one batch; then each is scored for its own

@@ -33,9 +33,21 @@ pub struct Account {
     operation: &'static str,
     /// The best model that could have been asked, with its price, where a router has scored it.
     best: Option<(Arc<str>, Option<Price>)>,
+    said: Said,
     /// A place for its row.
     slot: Option<Slot>,
     event: Event,
+}
+
+/// What a decision says of itself in an answer's head.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Said {
+    /// The rule that has chosen.
+    pub(crate) rule: Option<String>,
+    /// The probability that the dearest model beats every cheaper one.
+    pub(crate) win_rate: Option<f64>,
+    /// Why the router's word was not heard.
+    pub(crate) fail_open: Option<&'static str>,
 }
 
 /// The end of a request, and what there is to tell of it. No text of the client's is in it but a request id of its own, and what
@@ -92,6 +104,7 @@ impl Account {
             answering: None,
             operation: "chat",
             best: None,
+            said: Said::default(),
             slot: None,
             event: Event {
                 arrived: SystemTime::now(),
@@ -167,6 +180,16 @@ impl Account {
         self.event.decision = Some((router, elapsed));
         self.event.artifact = artifact;
         self.event.candidates = candidates;
+    }
+
+    /// What the decision says of itself in the answer's head.
+    pub(crate) fn set_said(&mut self, said: Said) {
+        self.said = said;
+    }
+
+    /// That.
+    pub(crate) fn said(&self) -> &Said {
+        &self.said
     }
 
     /// That router, and how long it took.

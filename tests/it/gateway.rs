@@ -10,6 +10,7 @@ mod commit;
 mod drain;
 mod egress;
 mod ends;
+mod explain;
 mod faults;
 mod fleet;
 mod headers;

@@ -11,14 +11,13 @@ use pointsman::config::{
     TenantConfig,
 };
 use pointsman::gateway::{StartError, snapshot_with};
-use pointsman::routing::candidates::{Exclusion, PoolModel};
-use pointsman::routing::decide::{Asked, Decision, decide};
+use pointsman::routing::candidates::PoolModel;
+use pointsman::routing::decide::{Asked, decide};
 use pointsman::routing::embedders::Embedders;
 use pointsman::routing::engine::Engine;
+use pointsman::routing::explain::{Explanation, Subject};
 use pointsman::routing::plan::Plan;
 use pointsman::snapshot::RouteFault;
-use pointsman_routers::select::win_probability;
-use serde::Serialize;
 
 use crate::cli::encoder;
 use crate::cli::output::Failure;
@@ -39,23 +38,6 @@ pub(super) struct Setup<'a> {
     pub(super) models: &'a [String],
     /// The file of the prices.
     pub(super) prices: Option<&'a Path>,
-}
-
-/// A decision and its reasons. Models go by the names that they were given on the command line.
-#[derive(Debug, Serialize)]
-pub(super) struct Explanation<'a> {
-    /// The choice.
-    pub(super) model: &'a str,
-    pub(super) router: &'static str,
-    /// θ of every model that was scored.
-    pub(super) skills: BTreeMap<&'a str, f64>,
-    /// P(a beats b), a tie counted half.
-    pub(super) win_rates: BTreeMap<&'a str, BTreeMap<&'a str, f64>>,
-    /// Models that cannot be chosen, and why.
-    pub(super) excluded: BTreeMap<&'a str, String>,
-    /// The choice, then the fallbacks in their order.
-    pub(super) ranking: Vec<&'a str>,
-    pub(super) decision_us: u64,
 }
 
 /// Explains prompts, one after the other.
@@ -99,57 +81,20 @@ impl Explainer {
         let messages = request.messages().map_err(|error| because(&error))?;
         let asked = Asked { messages: &messages, needs: &request.requirements(&messages) };
         let decision = self.runtime.block_on(decide(&self.plan, &self.models, asked));
-        self.told(&decision)
-    }
-
-    fn told(&self, decision: &Decision) -> Result<Explanation<'_>, Failure> {
-        let excluded = self.excluded(decision);
-        if let Some(reason) = decision.fail_open {
-            let mut reasons: Vec<String> =
-                excluded.iter().map(|(model, why)| format!("{model} {why}")).collect();
-            if reasons.is_empty() {
-                reasons.push(format!("router {} failed: {}", decision.router, reason.label()));
+        let subject = Subject::of(&self.models, &self.plan, asked.needs.prompt_tokens);
+        let mut explanation = subject.explain(&decision);
+        if explanation.fail_open.is_some() || explanation.model.is_none() {
+            let reasons = explanation.excluded.iter().map(|(model, why)| format!("{model} {why}"));
+            let mut reasons: Vec<String> = reasons.collect();
+            if let (Some(reason), true) = (explanation.fail_open, reasons.is_empty()) {
+                reasons.push(format!("router {} failed: {reason}", decision.router));
             }
             return Err(Failure::Because(format!("no model can be chosen: {}", reasons.join("; "))));
         }
-        let ranking: Vec<&str> = decision.ranking.iter().filter_map(|&place| self.name(place)).collect();
-        let model = *ranking.first().ok_or_else(|| Failure::Because("no model can be chosen".to_owned()))?;
-        let skills: BTreeMap<&str, f64> = decision
-            .scores
-            .skills
-            .iter()
-            .filter_map(|&(place, skill)| Some((self.name(place)?, skill)))
-            .collect();
-        let against = |own: (&&str, &f64)| {
-            let others = skills.iter().filter(|(name, _)| *name != own.0);
-            others.map(|(name, skill)| (*name, win_probability(*own.1, *skill))).collect()
-        };
-        let win_rates = skills.iter().map(|own| (*own.0, against(own))).collect();
-        let decision_us = u64::try_from(decision.elapsed.as_micros()).unwrap_or(u64::MAX);
-        Ok(Explanation { model, router: decision.router, skills, win_rates, excluded, ranking, decision_us })
-    }
-
-    fn excluded(&self, decision: &Decision) -> BTreeMap<&str, String> {
-        let reason = |name: &str, exclusion: Exclusion| match exclusion {
-            Exclusion::Unrated => {
-                let hint = self.hint(name).map(|hint| format!("; {hint}")).unwrap_or_default();
-                format!("is unknown to router {}{hint}", decision.router)
-            }
-            other => other.to_string(),
-        };
-        let named = decision.excluded.iter().filter_map(|&(place, why)| Some((self.name(place)?, why)));
-        named.map(|(name, why)| (name, reason(name, why))).collect()
-    }
-
-    fn hint(&self, name: &str) -> Option<String> {
-        match &*self.plan {
-            Plan::Learned(plan) => plan.engine.hint(name),
-            Plan::Static { .. } => None,
+        if let Some(question) = subject.question(asked, &decision) {
+            explanation.nearest_battles = subject.battles(question.answer());
         }
-    }
-
-    fn name(&self, place: usize) -> Option<&str> {
-        self.models.get(place).map(|model| &*model.name)
+        Ok(explanation)
     }
 }
 

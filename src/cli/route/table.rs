@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use pointsman::config::Selection;
 
-use super::explain::Explanation;
+use pointsman::routing::explain::Explanation;
 
 /// Characters of a prompt that are shown.
 const PROMPT_CHARACTERS: usize = 80;
@@ -16,7 +16,8 @@ pub(super) fn write(
     selection: Selection,
     told: &Explanation<'_>,
 ) -> io::Result<()> {
-    let Explanation { model, router, decision_us, .. } = told;
+    let Explanation { router, decision_us, .. } = told;
+    let model = told.model.unwrap_or_default();
     writeln!(out, "prompt  {}", shown(turns))?;
     writeln!(out, "chosen  {model}  (router {router}, {}, {decision_us} µs)\n", rule(selection))?;
     let width = told.ranking.iter().map(|name| name.chars().count()).max().unwrap_or(0);
@@ -38,6 +39,19 @@ pub(super) fn write(
     }
     for (name, reason) in &told.excluded {
         writeln!(out, " –  {name} {reason}")?;
+    }
+    for battle in &told.nearest_battles {
+        let [a, b] = battle.models;
+        let result = match battle.share {
+            share if share > 0.5 => "beat",
+            share if share < 0.5 => "lost to",
+            _ => "tied with",
+        };
+        writeln!(
+            out,
+            "      on known prompt {} ({:.2} alike) {a} {result} {b}",
+            battle.id, battle.similarity
+        )?;
     }
     writeln!(out)
 }
