@@ -26,6 +26,7 @@ pub mod server;
 pub mod source;
 pub mod suggest;
 pub mod tenant;
+pub mod traces;
 pub mod usd;
 mod value;
 mod yaml;
@@ -51,6 +52,7 @@ pub use route::{EmbedderConfig, RouteChoice, RouteConfig, RoutedConfig, RouterKi
 pub use server::{AccessLogTarget, AlertsConfig, ListenerTls, ServerLimits};
 pub use source::Source;
 pub use tenant::{KeyConfig, KeyDigest, TenantConfig, TenantLimits};
+pub use traces::TracesConfig;
 pub use usd::Usd;
 
 pub use decode::{is_name, read_instant};
@@ -76,6 +78,8 @@ pub struct Config {
     pub database: Option<DatabaseConfig>,
     /// What gateways share at every moment, where they do.
     pub redis: Option<RedisConfig>,
+    /// Where spans of requests go; nowhere when absent.
+    pub traces: Option<TracesConfig>,
     /// How long rows of the ledger are kept; for ever when absent.
     pub retention: Option<Duration>,
     /// Who may sign tokens in place of keys; no two of one issuer.
@@ -150,6 +154,7 @@ impl Config {
             alerts: AlertsConfig::default(),
             database: None,
             redis: None,
+            traces: None,
             retention: None,
             jwt: Vec::new(),
             server: ServerLimits::default(),

@@ -35,9 +35,12 @@ use crate::{
     server::{Listener, tls},
     snapshot::{BuildContext, RouteFault, Snapshot, build},
     store::{KeyStore, StoreError},
-    telemetry::{access_log::AccessLog, metrics::Metrics},
-    upstream::client::Clients,
+    telemetry::{access_log::AccessLog, metrics::Metrics, traces::Traces},
+    upstream::{client::Clients, collector::Collector},
 };
+
+/// One set for the process: open connections to upstreams outlive a configuration (law 9).
+static CLIENTS: LazyLock<Clients> = LazyLock::new(Clients::from_environment);
 
 /// How often it is looked whether tenants or keys have changed: a revoked one is of no use within a second.
 const STORE_INTERVAL: Duration = Duration::from_millis(250);
@@ -79,6 +82,9 @@ pub enum StartError {
         /// Why.
         source: std::io::Error,
     },
+    /// The collector's address cannot be used.
+    #[error("traces: {0}")]
+    Traces(#[from] opentelemetry_otlp::ExporterBuildError),
     /// The metrics cannot be registered.
     #[error("metrics cannot be registered: {0}")]
     Metrics(#[from] prometheus::Error),
@@ -118,8 +124,6 @@ pub fn snapshot_with(
     budgets: &Budgets,
     load: &dyn Fn(&RoutedConfig) -> Result<Engine, RouteFault>,
 ) -> Result<(Snapshot, Diagnostics), StartError> {
-    /// One set for the process: open connections to upstreams outlive a configuration (law 9).
-    static CLIENTS: LazyLock<Clients> = LazyLock::new(Clients::from_environment);
     let engines = shipped_engines()?;
     let context = BuildContext { clients: &CLIENTS, engines: &engines, budgets, load };
     ready(config, &context)
@@ -242,6 +246,10 @@ impl Gateway {
         if let Some(redis) = &config.redis {
             fleet::join(&app, redis);
         }
+        if let Some(traces) = &config.traces {
+            let collector = Collector::prepare(traces, &CLIENTS, Arc::clone(&app.metrics))?;
+            let _ = app.traces.set(Traces::start(traces, collector)?);
+        }
         let listener = |socket, has_tls, face| Listener {
             socket,
             has_tls,
@@ -325,6 +333,9 @@ impl Gateway {
         };
         if let Some(fleet) = app.fleet.get() {
             fleet.leave().await;
+        }
+        if let Some(traces) = app.traces.get().cloned() {
+            let _ = TaskTracker::new().spawn_blocking(move || traces.end()).await;
         }
         cut
     }

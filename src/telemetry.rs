@@ -7,6 +7,7 @@ pub mod account;
 pub mod bill;
 pub mod metrics;
 pub mod outcome;
+pub mod traces;
 
 use std::sync::{Arc, OnceLock};
 

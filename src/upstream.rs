@@ -7,6 +7,7 @@ mod address;
 pub mod body;
 pub mod check;
 pub mod client;
+pub mod collector;
 pub mod egress;
 pub mod headers;
 pub mod model;

@@ -9,6 +9,7 @@ mod redis;
 mod route;
 mod server;
 pub(super) mod tenant;
+mod traces;
 
 pub use tenant::read_instant;
 
@@ -43,6 +44,7 @@ pub(super) fn config(root: &Value<'_>, source: Source) -> Option<Config> {
     let spill = fields.read("spill", server::spill);
     let database = database.map(|value| server::database(&value, spill));
     let redis = redis::read(&mut fields);
+    let traces = fields.read("traces", traces::traces);
     let retention = fields.read("retention", server::retention);
     let jwt = fields.read("jwt", jwt::issuers).unwrap_or_default();
     let server = fields.read("server", server::limits).unwrap_or_else(ServerLimits::default);
@@ -84,6 +86,7 @@ pub(super) fn config(root: &Value<'_>, source: Source) -> Option<Config> {
         alerts,
         database: database.flatten(),
         redis,
+        traces,
         retention,
         jwt,
         server,

@@ -7,6 +7,8 @@ pub struct Probability(f64);
 impl Probability {
     /// One half.
     pub const HALF: Self = Self(0.5);
+    /// Certain.
+    pub const ONE: Self = Self(1.0);
 
     /// Checks that `value` is within 0..=1; `None` otherwise.
     #[must_use]

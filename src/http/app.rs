@@ -26,7 +26,7 @@ use crate::{
     resilience::{budget::RetryBudgets, health::Health},
     snapshot::Snapshot,
     store::{KeyStore, Versions},
-    telemetry::{Books, metrics::Metrics},
+    telemetry::{Books, metrics::Metrics, traces::Traces},
     tenancy::limits::Limiters,
 };
 
@@ -50,6 +50,8 @@ pub struct App {
     pub caches: Caches,
     /// Those that other gateways find, too, where there is a Redis.
     pub answers: OnceLock<Arc<Answers>>,
+    /// Where spans of requests go, if they go anywhere.
+    pub traces: OnceLock<Traces>,
     /// Who is let in: a place for each request in flight.
     pub admission: Arc<Admission>,
     ready: AtomicBool,
@@ -105,6 +107,7 @@ impl App {
         Self {
             caches,
             answers: OnceLock::new(),
+            traces: OnceLock::new(),
             snapshot: ArcSwap::from_pointee(snapshot),
             version: AtomicU64::new(1),
             checks: Mutex::default(),

@@ -133,7 +133,8 @@ pub(super) async fn attempt(
     transcript: Option<Transcript>,
 ) -> Attempt {
     let called = Instant::now();
-    let sending = send(model, address, call, deadline, transcript.as_ref());
+    let headers = meter.headers(&call.headers);
+    let sending = send((model, address), call, &headers, deadline, transcript.as_ref());
     let sent = if call.streams() {
         let in_time = timeout_at(called + model.timeouts.first_token, sending).await;
         in_time.map_err(|_| StreamFault::FirstToken.into()).and_then(|sent| sent.map_err(AttemptFault::from))
@@ -170,9 +171,9 @@ struct Times {
 }
 
 async fn send(
-    model: &Model,
-    address: usize,
+    (model, address): (&Model, usize),
     call: &Call,
+    headers: &HeaderMap,
     deadline: Instant,
     transcript: Option<&Transcript>,
 ) -> Result<Response<Incoming>, SendFault> {
@@ -180,7 +181,7 @@ async fn send(
     let mut unprocessed = 0;
     loop {
         let body = model.body(call.endpoint, &call.request, written);
-        match model.send(address, call.endpoint, &call.headers, body, deadline).await {
+        match model.send(address, call.endpoint, headers, body, deadline).await {
             Err(SendFault::Unprocessed) if unprocessed < UNPROCESSED_MAX => unprocessed += 1,
             sent => return sent,
         }

@@ -91,6 +91,7 @@ impl AnswerObserver {
         let seconds = called.elapsed().as_secs_f64();
         self.metrics.upstreams.seconds.with_label_values(&[&*model.name]).observe(seconds);
         if let Some(fault) = fault {
+            self.source.meter.fail(fault.code());
             let _request = self.span.enter();
             tracing::warn!(model = %model.name, code = fault.code(), "answer broke off");
         }

@@ -231,6 +231,11 @@ impl Pursuit {
             if outcome.is_free() {
                 meter.spare();
             }
+            match &outcome {
+                Attempt::Answered(_) => {}
+                Attempt::Refused(_) => meter.fail("refused"),
+                Attempt::Failed(fault) => meter.fail(fault.code()),
+            }
             if !matches!(outcome, Attempt::Answered(_)) {
                 meter.close();
             }

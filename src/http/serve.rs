@@ -140,8 +140,19 @@ async fn client(
     let answered = match (admitted, endpoint) {
         (Ok(caller), Some(endpoint)) if request.method() == Method::POST => {
             account.set_operation(endpoint.operation());
+            let span = app.traces.get().map(|traces| {
+                let path = if is_explained { ROUTE } else { endpoint.client_path() };
+                traces.request(path, request.headers(), request_id.to_str().unwrap_or_default())
+            });
+            if let Some(span) = &span {
+                account.set_span(span.clone());
+            }
             let asked = Asked { endpoint, is_explained };
-            return endpoint_answer(app, &snapshot, (&caller, account), asked, request).await;
+            let response = endpoint_answer(app, &snapshot, (&caller, account), asked, request).await;
+            if let Some(span) = span {
+                span.answered(response.status().as_u16());
+            }
+            return response;
         }
         (Ok(_), Some(_)) => Err(Failure::Method("POST")),
         (Ok(caller), None) => models(&caller.tenant, path, request.method()),

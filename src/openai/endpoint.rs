@@ -19,6 +19,17 @@ impl Endpoint {
     /// Every endpoint.
     pub const ALL: [Self; 4] = [Self::Chat, Self::Completions, Self::Embeddings, Self::Responses];
 
+    /// Its path here.
+    #[must_use]
+    pub const fn client_path(self) -> &'static str {
+        match self {
+            Self::Chat => "/v1/chat/completions",
+            Self::Completions => "/v1/completions",
+            Self::Embeddings => "/v1/embeddings",
+            Self::Responses => "/v1/responses",
+        }
+    }
+
     /// The operation, as OpenTelemetry's conventions for generative AI call it.
     #[must_use]
     pub const fn operation(self) -> &'static str {

@@ -19,6 +19,7 @@ use super::{
     bill::{Bill, Meter, Used},
     metrics::{GenAiLabel, Metrics, NONE},
     outcome::{CacheUse, Estimated, Outcome},
+    traces::RequestSpan,
 };
 
 /// What is recorded of one request. Dropped without [`Account::ended`]: the client left.
@@ -34,6 +35,7 @@ pub struct Account {
     /// The best model that could have been asked, with its price, where a router has scored it.
     best: Option<(Arc<str>, Option<Price>)>,
     said: Said,
+    span: Option<RequestSpan>,
     /// A place for its row.
     slot: Option<Slot>,
     event: Event,
@@ -105,6 +107,7 @@ impl Account {
             operation: "chat",
             best: None,
             said: Said::default(),
+            span: None,
             slot: None,
             event: Event {
                 arrived: SystemTime::now(),
@@ -132,6 +135,12 @@ impl Account {
     /// What is asked of models, as OpenTelemetry calls it.
     pub fn set_operation(&mut self, operation: &'static str) {
         self.operation = operation;
+    }
+
+    /// The request's span, once it is known what is asked.
+    pub fn set_span(&mut self, span: RequestSpan) {
+        self.bill.set_span(span.clone(), self.operation);
+        self.span = Some(span);
     }
 
     /// It is known whose it is: the tenant, its project and its key.
@@ -177,6 +186,9 @@ impl Account {
         best: Option<(Arc<str>, Option<Price>)>,
     ) {
         self.best = best;
+        if let Some(span) = &self.span {
+            span.decided(router, elapsed, &candidates);
+        }
         self.event.decision = Some((router, elapsed));
         self.event.artifact = artifact;
         self.event.candidates = candidates;
@@ -313,6 +325,9 @@ impl Drop for Account {
         count(metrics, &self.event);
         self.count_routed(metrics);
         self.books.note(&self.event);
+        if let Some(span) = &self.span {
+            span.ended(&self.event, self.operation);
+        }
         if let Some(slot) = self.slot.take() {
             let row = Row::of(slot.id, &self.event);
             slot.write(row);

@@ -1,6 +1,7 @@
 //! What the calls of one request have cost: a meter for each, read at the end, however it comes.
 
 use std::{
+    borrow::Cow,
     fmt,
     future::Future,
     pin::Pin,
@@ -9,8 +10,10 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use http::HeaderMap;
 use uuid::Uuid;
 
+use super::traces::{CallSpan, RequestSpan};
 use crate::{
     budget::{Hold, OverBudget, Refused},
     config::{Price, Usd},
@@ -24,6 +27,8 @@ use crate::{
 pub struct Bill {
     meters: Mutex<Vec<Arc<Meter>>>,
     row: OnceLock<Uuid>,
+    /// The request's span, and what is asked of models.
+    span: OnceLock<(RequestSpan, &'static str)>,
 }
 
 impl Bill {
@@ -35,6 +40,7 @@ impl Bill {
             prompt_tokens,
             read: Mutex::default(),
             secured: OnceLock::new(),
+            span: Mutex::new(self.span.get().map(|(span, operation)| span.call(operation, model))),
         });
         self.meters.lock().unwrap_or_else(PoisonError::into_inner).push(Arc::clone(&meter));
         meter
@@ -50,6 +56,10 @@ impl Bill {
     #[must_use]
     pub fn row(&self) -> Option<Uuid> {
         self.row.get().copied()
+    }
+
+    pub(super) fn set_span(&self, span: RequestSpan, operation: &'static str) {
+        let _ = self.span.set((span, operation));
     }
 
     pub(super) fn set_row(&self, row: Uuid) {
@@ -68,6 +78,8 @@ pub struct Meter {
     read: Mutex<Read>,
     /// What is held of a budget for it.
     secured: OnceLock<Secured>,
+    /// Until it is over.
+    span: Mutex<Option<CallSpan>>,
 }
 
 /// What is held for a call.
@@ -110,6 +122,8 @@ struct Read {
     /// Once an answer has begun.
     written_characters: Option<u64>,
     sent_at: Option<Instant>,
+    /// The code of what went wrong.
+    fault: Option<&'static str>,
     /// When the first content of a stream came, and the latest.
     streamed: Option<(Instant, Instant)>,
 }
@@ -145,6 +159,18 @@ impl Meter {
     pub fn send(&self) {
         let mut read = self.read();
         (read.is_sent, read.sent_at) = (true, Some(Instant::now()));
+    }
+
+    /// It has gone wrong, with this code.
+    pub fn fail(&self, code: &'static str) {
+        self.read().fault = Some(code);
+    }
+
+    /// The headers of a client's request, as they go with this call.
+    #[must_use]
+    pub fn headers<'a>(&self, client: &'a HeaderMap) -> Cow<'a, HeaderMap> {
+        let span = self.span.lock().unwrap_or_else(PoisonError::into_inner);
+        span.as_ref().map_or(Cow::Borrowed(client), |span| span.headers(client))
     }
 
     /// When it went there.
@@ -248,6 +274,10 @@ impl Meter {
         if let Some(Secured { hold, .. }) = self.secured.get() {
             let cost = self.used().and_then(|used| used.cost_pico_usd);
             hold.settle(Usd::from_pico(cost.unwrap_or(0)));
+        }
+        if let Some(span) = self.span.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            let fault = self.read().fault;
+            span.end(fault, self.used(), self.stream_times().map(|(until_first, _)| until_first));
         }
     }
 

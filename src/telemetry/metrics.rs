@@ -71,6 +71,8 @@ pub struct Metrics {
     pub budgets: BudgetMetrics,
     /// Those of caches.
     pub cache: CacheMetrics,
+    /// `pointsman_trace_exports_total{result}`: batches of spans that the collector has taken (`ok`) or not (`error`).
+    pub trace_exports: IntCounterVec,
     /// `pointsman_access_log_lost_total`: lines of the access log that came faster than they could be written.
     pub access_log_lost: IntCounter,
     /// What the ledger does.
@@ -130,6 +132,11 @@ impl Metrics {
                 .and_then(|metric| register(&registry, metric))?,
             budgets: BudgetMetrics::new(&registry)?,
             cache: CacheMetrics::new(&registry)?,
+            trace_exports: counter(
+                "trace_exports_total",
+                "Batches of spans sent to a collector",
+                &["result"],
+            )?,
             access_log_lost: count("access_log_lost_total", "Lines of the access log not written")?,
             ledger: LedgerMetrics::new(&registry)?,
             redis: RedisMetrics::new()?,
@@ -173,6 +180,13 @@ impl Metrics {
     pub fn seed_cache(&self, route: &str) {
         for cache in CacheUse::ALL {
             self.cache.requests.with_label_values(&[route, cache.label()]);
+        }
+    }
+
+    /// Shows at zero what a collector of spans may make of them.
+    pub fn seed_traces(&self) {
+        for result in ["ok", "error"] {
+            self.trace_exports.with_label_values(&[result]);
         }
     }
 

@@ -37,4 +37,5 @@ mod tenancy;
 mod tenants;
 mod tls;
 mod tokens;
+mod traces;
 mod usage;

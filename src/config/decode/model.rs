@@ -1,6 +1,6 @@
 //! Reads `models`.
 
-mod headers;
+pub(super) mod headers;
 
 use std::collections::BTreeMap;
 

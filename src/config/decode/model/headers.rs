@@ -53,10 +53,19 @@ pub(super) fn secret(value: &Value<'_>, expected: &str) -> Option<(Secret, Heade
 
 /// The headers of every request to `model`, whose own key is known already.
 pub(super) fn headers(value: &Value<'_>, model: &ModelConfig) -> Vec<(HeaderName, HeaderValue)> {
+    read(value, |name| model.api_key.is_some() && *name == model.auth_header)
+}
+
+/// Headers beside which there is no key.
+pub(in crate::config::decode) fn plain(value: &Value<'_>) -> Vec<(HeaderName, HeaderValue)> {
+    read(value, |_| false)
+}
+
+fn read(value: &Value<'_>, carries_key: impl Fn(&HeaderName) -> bool) -> Vec<(HeaderName, HeaderValue)> {
     let mut headers: Vec<(HeaderName, HeaderValue)> = Vec::new();
     for (key, entry) in value.entries("a mapping such as `{x-team: search}`") {
         let name = parse_name(key).and_then(|name| {
-            if model.api_key.is_some() && name == model.auth_header {
+            if carries_key(&name) {
                 return Err(format!("`{name}` carries the `api_key`"));
             }
             if headers.iter().any(|(earlier, _)| *earlier == name) {

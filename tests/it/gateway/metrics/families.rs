@@ -117,8 +117,9 @@ async fn what_is_shown_is_what_is_documented_and_all_of_it() {
     stand.eventually("a refusal", || stand.metric("pointsman_connections_refused_total", &[]) > 0).await;
     stand.eventually("an alert", || stand.metric("pointsman_budget_alerts_total", &[]) > 0).await;
     stand.outcomes().await;
-    // As with the key `redis`.
+    // As with the keys `redis` and `traces`.
     stand.app.metrics.show_redis();
+    stand.app.metrics.seed_traces();
     let (documented, text) = (families(), scrape(&stand).await);
     let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '));
     let types: BTreeMap<&str, &str> = types.collect();
