@@ -210,6 +210,21 @@ def test_the_templates_refuse(values, why):
         stand.render(values)
 
 
+def blocks(page: str) -> list[dict]:
+    found = re.findall(r"```yaml\n(.*?)```", stand.read(page), re.DOTALL)
+    return [values for values in map(yaml.safe_load, found) if "rules" not in values]
+
+
+@pytest.mark.parametrize("page", ["docs/deploy.md", "deploy/helm/pointsman/README.md"])
+def test_values_of_the_pages_are_some(page, tmp_path):
+    for values in blocks(page):
+        manifests = stand.render(values)
+        file = tmp_path / "pointsman.yaml"
+        file.write_text(of(manifests, "ConfigMap")["data"]["pointsman.yaml"], encoding="utf-8")
+        assert stand.check_config(file).returncode == 0
+    assert blocks(page)
+
+
 # What it makes.
 
 
