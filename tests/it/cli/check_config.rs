@@ -63,19 +63,28 @@ fn no_file() {
     assert!(stdout(&output).starts_with("no/such.yaml: error: cannot be read: "), "{}", stdout(&output));
 }
 
-/// Not only well-formed: held against the artefacts, without so much as a warning.
+/// The names in `${NAME}`.
+fn variables(text: &str) -> impl Iterator<Item = &str> {
+    let names = text.split("${").skip(1).filter_map(|rest| rest.split_once('}').map(|(name, _)| name));
+    names.filter(|name| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_'))
+}
+
+/// Not only well-formed: held against the artefacts, without so much as a warning that is not meant to be there.
 #[test]
 fn the_samples() {
     let mut checked = 0;
     for entry in fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/deploy/config")).unwrap() {
         let file = entry.unwrap().path();
         let mut command = program(&["check-config", file.to_str().unwrap(), "--format", "json"]);
-        for name in ["OPENAI_API_KEY", "AZURE_KEY", "TEAM_KEY"] {
+        for name in variables(&fs::read_to_string(&file).unwrap()) {
             command.env(name, "placeholder");
         }
         let output = command.output().unwrap();
         let findings: Value = serde_json::from_slice(&output.stdout).unwrap();
-        assert_eq!((status(&output), &findings["warnings"]), (0, &Value::Array(Vec::new())), "{findings:#}");
+        // Compose's Redis is on a network of its own, without TLS.
+        let warnings = usize::from(file.ends_with("pointsman-compose.yaml"));
+        let found = findings["warnings"].as_array().unwrap().len();
+        assert_eq!((status(&output), found), (0, warnings), "{findings:#}");
         checked += 1;
     }
     assert!(checked >= 3, "only {checked} samples");
