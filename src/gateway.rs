@@ -305,6 +305,7 @@ impl Gateway {
         let unready = async {
             stop.cancelled().await;
             app.set_ready(false);
+            app.closing.cancel();
             tokio::time::sleep(delay).await;
             no_more.cancel();
         };

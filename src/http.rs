@@ -16,6 +16,7 @@ mod heartbeat;
 mod limits;
 mod meta;
 mod observe;
+mod page;
 mod pursuit;
 mod refuse;
 mod respond;

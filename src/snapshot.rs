@@ -144,6 +144,13 @@ impl Snapshot {
         }
     }
 
+    /// Who calls in a tenant's own name: with no project, and no key.
+    #[must_use]
+    pub fn itself(&self, tenant: &str) -> Option<&Arc<Caller>> {
+        let name = Arc::clone(&self.tenant(tenant)?.name);
+        self.bearers.get(&(name, None))
+    }
+
     /// Everybody who may call, each tenant and project by itself among them.
     pub fn callers(&self) -> impl Iterator<Item = &Arc<Caller>> {
         self.keyring.callers().chain(self.stored.callers()).chain(self.bearers.values())

@@ -5,6 +5,7 @@
 pub mod access_log;
 pub mod account;
 pub mod bill;
+pub mod live;
 pub mod metrics;
 pub mod outcome;
 pub mod traces;
@@ -13,7 +14,7 @@ use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwapOption;
 
-use self::{access_log::AccessLog, account::Event, metrics::Metrics};
+use self::{access_log::AccessLog, account::Event, live::Live, metrics::Metrics};
 use crate::ledger::Ledger;
 
 /// Where the events of accounting go.
@@ -23,6 +24,8 @@ pub struct Books {
     pub metrics: Arc<Metrics>,
     /// Each is a line.
     access_log: ArcSwapOption<AccessLog>,
+    /// The latest are remembered, for who watches.
+    pub live: Live,
     /// Each of a tenant's request is a row; from the start, or never.
     ledger: OnceLock<Arc<Ledger>>,
 }
@@ -31,7 +34,7 @@ impl Books {
     /// Books that count, and write no lines.
     #[must_use]
     pub fn new(metrics: Arc<Metrics>) -> Self {
-        Self { metrics, access_log: ArcSwapOption::empty(), ledger: OnceLock::new() }
+        Self { metrics, access_log: ArcSwapOption::empty(), live: Live::default(), ledger: OnceLock::new() }
     }
 
     /// Writes lines here from now on, or none. The log before it is brought to its end.
@@ -58,6 +61,7 @@ impl Books {
     }
 
     fn note(&self, event: &Event) {
+        self.live.ended(event);
         if let Some(log) = &*self.access_log.load() {
             log.write(event);
         }

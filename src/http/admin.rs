@@ -3,6 +3,7 @@
 mod budgets;
 mod place;
 mod tenants;
+mod watch;
 
 use std::{
     sync::Arc,
@@ -10,7 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use hyper::body::Incoming;
 use serde::{Deserialize, Serialize};
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
@@ -24,7 +25,7 @@ use super::{
     error::{Failure, OperatorFault},
     meta,
     respond::{ResponseBody, failure, json, json_text},
-    usage,
+    serve, usage,
 };
 use crate::{
     budget::{BudgetRule, Period},
@@ -41,7 +42,12 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 const OVERLAP: Duration = Duration::from_secs(24 * 3600);
 
 /// Answers an operator.
-pub(super) async fn answer(app: &Arc<App>, path: &str, request: Request<Incoming>) -> Response<ResponseBody> {
+pub(super) async fn answer(
+    app: &Arc<App>,
+    path: &str,
+    request_id: &HeaderValue,
+    request: Request<Incoming>,
+) -> Response<ResponseBody> {
     if let Err(why) = check_key(app, request.headers()) {
         return failure(&why.into());
     }
@@ -54,12 +60,33 @@ pub(super) async fn answer(app: &Arc<App>, path: &str, request: Request<Incoming
         Place::Reload => Ok(meta::reload(app).await),
         Place::Usage => Ok(usage::usage(app, query).await),
         Place::Budgets => budgets::answer(app, query),
+        Place::Decisions => watch::decisions(app, query, request.headers()),
+        Place::Pools => Ok(watch::pools(app)),
+        Place::As(tenant, asked) => in_the_name_of(app, (tenant, asked), request_id, request).await,
         Place::Document => Ok(json_text(StatusCode::OK, DOCUMENT)),
         Place::Keys | Place::Key(_) | Place::Rotation(_) => keys_answer(app, place, request).await,
         Place::Tenants => tenants::list_answer(app, request).await,
         Place::Tenant(name) => tenants::answer(app, name, request).await,
     };
     answered.unwrap_or_else(|why| failure(&why))
+}
+
+/// A request of an operator's in a tenant's name: it costs the tenant money, so operators must have keys.
+async fn in_the_name_of(
+    app: &Arc<App>,
+    (tenant, asked): (&str, place::Asked),
+    request_id: &HeaderValue,
+    request: Request<Incoming>,
+) -> Result<Response<ResponseBody>, Failure> {
+    let snapshot = app.snapshot.load_full();
+    if snapshot.operators.is_empty() {
+        return Err(OperatorFault::NoKeys.into());
+    }
+    let name = percent_encoding::percent_decode_str(tenant).decode_utf8_lossy();
+    let unknown = || OperatorFault::Unknown(format!("there is no tenant `{name}`"));
+    let caller = snapshot.itself(&name).ok_or_else(unknown)?;
+    // Boxed: it is as large as everything else together, and rare.
+    Ok(Box::pin(serve::as_tenant(app, caller, asked == place::Asked::Why, request_id, request)).await)
 }
 
 /// The body of a request that changes something, or tells what may be changed: only where operators have keys.
@@ -172,7 +199,7 @@ async fn list(app: &Arc<App>, query: Option<&str>) -> Result<Response<ResponseBo
 fn created(made: &StoredKey, secret: &str) -> Response<ResponseBody> {
     let mut response = json(&Shown::of(made, Some(secret)));
     *response.status_mut() = StatusCode::CREATED;
-    response.headers_mut().insert(http::header::CACHE_CONTROL, http::HeaderValue::from_static("no-store"));
+    response.headers_mut().insert(http::header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
 

@@ -52,6 +52,8 @@ pub struct App {
     pub answers: OnceLock<Arc<Answers>>,
     /// Where spans of requests go, if they go anywhere.
     pub traces: OnceLock<Traces>,
+    /// Cancelled once the gateway is about to stop.
+    pub(crate) closing: CancellationToken,
     /// Who is let in: a place for each request in flight.
     pub admission: Arc<Admission>,
     ready: AtomicBool,
@@ -108,6 +110,7 @@ impl App {
             caches,
             answers: OnceLock::new(),
             traces: OnceLock::new(),
+            closing: CancellationToken::new(),
             snapshot: ArcSwap::from_pointee(snapshot),
             version: AtomicU64::new(1),
             checks: Mutex::default(),

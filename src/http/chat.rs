@@ -17,11 +17,14 @@ use crate::{
     openai::{messages::Message, request::Requirements},
     routing::{
         decide::{Asked, Decision, Scores, decide, decide_with},
-        plan::Costs,
+        plan::{Costs, RulePlan},
         text::routing_text,
     },
     snapshot::Tenant,
-    telemetry::metrics::NONE,
+    telemetry::{
+        live::{self, Decided, Name, Score, What},
+        metrics::NONE,
+    },
 };
 
 /// Characters of a prompt that are kept of a request where its tenant wants that.
@@ -85,6 +88,7 @@ async fn choose(
         exchange.guards.explanation = Some(explanation);
     }
     record(exchange, target, &decision);
+    show(exchange, target, asked, &decision);
     report(exchange.app, exchange.tenant, &decision, &messages);
     if decision.ranking.is_empty() {
         return Err(Failure::NoCandidate(why_none(exchange.tenant, &decision, &needs)));
@@ -153,6 +157,40 @@ fn record(exchange: &Exchange<'_>, target: &Target, decision: &Decision) {
         tracing::warn!(router, reason = reason.label(), "router failed open");
         metrics.fail_open.with_label_values(&[route, router, reason.label()]).inc();
     }
+}
+
+/// Tells those who watch.
+fn show(exchange: &Exchange<'_>, target: &Target, asked: Asked<'_>, decision: &Decision) {
+    let (tenant, account) = (exchange.tenant, &exchange.guards.account);
+    let name = |place: &usize| tenant.plans.models.get(*place).map(|model| Name(Arc::clone(&model.name)));
+    let plan = target.learned();
+    #[expect(clippy::cast_precision_loss, reason = "an estimate")]
+    let cost = |place| plan.map(|plan| plan.costs.expected(place, asked.needs.prompt_tokens as f64));
+    let score =
+        |&(place, skill): &(usize, f64)| Some(Score { model: name(&place)?, skill, cost_usd: cost(place) });
+    let rule = match target.rule() {
+        None => live::Rule::Order,
+        Some(RulePlan::Threshold { alpha, split }) => {
+            let is_own = matches!(target, Target::Route(_));
+            let strong_share = plan.and_then(|plan| plan.strong_share).filter(|_| is_own);
+            live::Rule::Threshold { threshold: alpha, split, strong_share }
+        }
+        Some(RulePlan::Utility { lambda, .. }) => live::Rule::Utility { lambda },
+    };
+    exchange.app.books.live.tell(What::Decision(Decided {
+        at: SystemTime::now(),
+        request_id: account.request_id().into(),
+        tenant: Name(Arc::clone(&tenant.name)),
+        route: Name(account.route().unwrap_or(NONE).into()),
+        router: decision.router,
+        model: decision.ranking.first().and_then(name),
+        ranking: decision.ranking.iter().filter_map(name).collect(),
+        rule,
+        win_rate: decision.scores.win_rate,
+        scores: decision.scores.skills.iter().filter_map(score).collect(),
+        fail_open: decision.fail_open.map(|reason| reason.label()),
+        decision_us: u64::try_from(decision.elapsed.as_micros()).unwrap_or(u64::MAX),
+    }));
 }
 
 fn report(app: &App, tenant: &Tenant, decision: &Decision, messages: &[Message<'_>]) {

@@ -18,6 +18,7 @@ use super::{
     limits::{self, Held},
     meta,
     observe::Guards,
+    page,
     refuse::HeadFault,
     respond::{ResponseBody, failure},
 };
@@ -27,7 +28,7 @@ use crate::{
     ledger,
     openai::{endpoint::Endpoint, request},
     snapshot::{Caller, Snapshot, Tenant},
-    telemetry::{account::Account, bill::Bill},
+    telemetry::{account::Account, bill::Bill, traces::RequestSpan},
     tenancy::limits::Limited,
 };
 
@@ -96,8 +97,13 @@ async fn dispatch(
         "/metrics" if operators => get(meta::metrics),
         // Whoever asks: a key would change nothing.
         "/metrics" => failure(&Failure::UnknownPath),
-        path if face == Face::Admin && path.starts_with("/admin/") => admin::answer(app, path, request).await,
-        _ if face == Face::Admin => failure(&Failure::UnknownPath),
+        path if face == Face::Admin && path.starts_with("/admin/") => {
+            admin::answer(app, path, request_id, request).await
+        }
+        path if face == Face::Admin => match page::file(path) {
+            Some(file) => only_get(request.method(), || file),
+            None => failure(&Failure::UnknownPath),
+        },
         _ => client(app, &path, request_id, request).await,
     }
 }
@@ -139,19 +145,10 @@ async fn client(
     let endpoint = if is_explained { Some(Endpoint::Chat) } else { Endpoint::at(path) };
     let answered = match (admitted, endpoint) {
         (Ok(caller), Some(endpoint)) if request.method() == Method::POST => {
-            account.set_operation(endpoint.operation());
-            let span = app.traces.get().map(|traces| {
-                let path = if is_explained { ROUTE } else { endpoint.client_path() };
-                traces.request(path, request.headers(), request_id.to_str().unwrap_or_default())
-            });
-            if let Some(span) = &span {
-                account.set_span(span.clone());
-            }
             let asked = Asked { endpoint, is_explained };
+            let span = span(app, &mut account, asked, request.headers());
             let response = endpoint_answer(app, &snapshot, (&caller, account), asked, request).await;
-            if let Some(span) = span {
-                span.answered(response.status().as_u16());
-            }
+            span.iter().for_each(|span| span.answered(response.status().as_u16()));
             return response;
         }
         (Ok(_), Some(_)) => Err(Failure::Method("POST")),
@@ -170,6 +167,33 @@ async fn client(
         body::discard(&head.headers, body, snapshot.limits.max_body_bytes, deadline).await;
     }
     response
+}
+
+/// An endpoint's answer, to an operator in a tenant's name: what it costs is the tenant's.
+pub(super) async fn as_tenant(
+    app: &Arc<App>,
+    caller: &Arc<Caller>,
+    is_explained: bool,
+    request_id: &HeaderValue,
+    request: Request<Incoming>,
+) -> Response<ResponseBody> {
+    let mut account = Account::open(&app.books, request_id.to_str().unwrap_or_default());
+    account.set_caller(&caller.tenant.name, None, None);
+    account.set_tags(caller.tenant.tags.as_ref());
+    let asked = Asked { endpoint: Endpoint::Chat, is_explained };
+    let span = span(app, &mut account, asked, request.headers());
+    let response = endpoint_answer(app, &app.snapshot.load_full(), (caller, account), asked, request).await;
+    span.iter().for_each(|span| span.answered(response.status().as_u16()));
+    response
+}
+
+/// The span of a request, where there are any; its account tells of it.
+fn span(app: &App, account: &mut Account, asked: Asked, headers: &HeaderMap) -> Option<RequestSpan> {
+    account.set_operation(asked.endpoint.operation());
+    let path = if asked.is_explained { ROUTE } else { asked.endpoint.client_path() };
+    let span = app.traces.get()?.request(path, headers, account.request_id());
+    account.set_span(span.clone());
+    Some(span)
 }
 
 fn models(tenant: &Tenant, path: &str, method: &Method) -> Result<Response<ResponseBody>, Failure> {

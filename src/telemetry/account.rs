@@ -166,6 +166,12 @@ impl Account {
         self.slot = Some(slot);
     }
 
+    /// What answers and logs call it.
+    #[must_use]
+    pub fn request_id(&self) -> &str {
+        &self.event.request_id
+    }
+
     /// The route is known. A name of the configuration, never a client's text.
     pub fn set_route(&mut self, route: &Arc<str>) {
         self.event.route = Some(Arc::clone(route));

@@ -107,7 +107,7 @@ fn keyed(builder: http::request::Builder) -> http::request::Builder {
 pub(crate) struct Reply {
     pub(crate) status: StatusCode,
     pub(crate) headers: HeaderMap,
-    body: Incoming,
+    pub(crate) body: Incoming,
     connection: Option<JoinSet<()>>,
 }
 

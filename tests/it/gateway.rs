@@ -39,3 +39,4 @@ mod tls;
 mod tokens;
 mod traces;
 mod usage;
+mod watching;

@@ -18,6 +18,21 @@ pub(super) enum Place<'a> {
     Tenants,
     /// By its name, percent-encoded.
     Tenant(&'a str),
+    /// What was chosen lately.
+    Decisions,
+    /// What each tenant's requests can be for.
+    Pools,
+    /// A request in the name of this tenant, percent-encoded.
+    As(&'a str, Asked),
+}
+
+/// What is asked in a tenant's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// An answer.
+    Chat,
+    /// Whom it would be asked of, and why.
+    Why,
 }
 
 impl<'a> Place<'a> {
@@ -30,6 +45,8 @@ impl<'a> Place<'a> {
             "/admin/openapi.json" => Self::Document,
             "/admin/keys" => Self::Keys,
             "/admin/tenants" => Self::Tenants,
+            "/admin/decisions" => Self::Decisions,
+            "/admin/pools" => Self::Pools,
             _ => return Self::below(path),
         })
     }
@@ -38,6 +55,13 @@ impl<'a> Place<'a> {
         let named = |above| path.strip_prefix(above).filter(|name: &&str| !name.is_empty());
         if let Some(name) = named("/admin/tenants/") {
             return Some(Self::Tenant(name));
+        }
+        if let Some((tenant, asked)) = named("/admin/as/").and_then(|rest| rest.split_once('/')) {
+            return match asked {
+                "v1/chat/completions" => Some(Self::As(tenant, Asked::Chat)),
+                "v1/route" => Some(Self::As(tenant, Asked::Why)),
+                _ => None,
+            };
         }
         match named("/admin/keys/")?.split_once('/') {
             None => named("/admin/keys/").map(Self::Key),
@@ -49,8 +73,10 @@ impl<'a> Place<'a> {
     /// As the `allow` header lists them.
     pub(super) const fn methods(self) -> &'static str {
         match self {
-            Self::Usage | Self::Budgets | Self::Document | Self::Tenants => "GET, HEAD",
-            Self::Reload | Self::Rotation(_) => "POST",
+            Self::Usage | Self::Budgets | Self::Document | Self::Tenants | Self::Decisions | Self::Pools => {
+                "GET, HEAD"
+            }
+            Self::Reload | Self::Rotation(_) | Self::As(..) => "POST",
             Self::Keys => "GET, HEAD, POST",
             Self::Key(_) => "DELETE",
             Self::Tenant(_) => "GET, HEAD, PUT, DELETE",
@@ -81,7 +107,11 @@ mod tests {
             Place::Key(_) => Place::Rotation("{id}"),
             Place::Rotation(_) => Place::Tenants,
             Place::Tenants => Place::Tenant("{name}"),
-            Place::Tenant(_) => return None,
+            Place::Tenant(_) => Place::Decisions,
+            Place::Decisions => Place::Pools,
+            Place::Pools => Place::As("{name}", Asked::Chat),
+            Place::As(_, Asked::Chat) => Place::As("{name}", Asked::Why),
+            Place::As(_, Asked::Why) => return None,
         })
     }
 

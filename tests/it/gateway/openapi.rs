@@ -91,9 +91,14 @@ impl Checked {
 /// What goes well.
 async fn see_success(checked: &mut Checked, stand: &Stand) {
     let operator = (stand, OPERATOR);
-    for path in
-        ["/health/live", "/health/ready", "/metrics", "/admin/openapi.json", "/admin/budgets?tenant=f"]
-    {
+    for path in [
+        "/health/live",
+        "/health/ready",
+        "/metrics",
+        "/admin/openapi.json",
+        "/admin/budgets?tenant=f",
+        "/admin/pools",
+    ] {
         checked.ask(operator, (Method::GET, path, ""), Value::Null, 200).await;
     }
     let budget = json!({"usd": "5", "per": "day"});
@@ -123,6 +128,15 @@ async fn see_success(checked: &mut Checked, stand: &Stand) {
     checked.ask(operator, (Method::GET, "/admin/keys?tenant=acme", ""), Value::Null, 200).await;
     checked.ask(operator, (Method::DELETE, "/admin/keys/{id}", id), Value::Null, 200).await;
     checked.ask(operator, tenant(Method::DELETE), Value::Null, 200).await;
+    let request = json!({"model": "m", "max_tokens": 3, "messages": [{"role": "user", "content": "x"}]});
+    for path in ["/admin/as/{name}/v1/chat/completions", "/admin/as/{name}/v1/route"] {
+        checked.ask(operator, (Method::POST, path, "f"), request.clone(), 200).await;
+    }
+    let routed = json!({"model": "auto", "max_tokens": 3, "messages": [{"role": "user", "content": "x"}]});
+    checked.ask(operator, (Method::POST, "/admin/as/{name}/v1/chat/completions", "f"), routed, 200).await;
+    let decisions =
+        checked.ask(operator, (Method::GET, "/admin/decisions?after=0", ""), Value::Null, 200).await;
+    assert_eq!(decisions["decisions"][0]["tenant"], "f");
     let usage = "/admin/usage?by=day,tenant,project,key,model";
     let is_written = |usage: &Value| !usage["usage"].as_array().unwrap().is_empty();
     while !is_written(&checked.ask(operator, (Method::GET, usage, ""), Value::Null, 200).await) {
@@ -137,6 +151,9 @@ async fn see_refusals(checked: &mut Checked, stand: &Stand) {
         (Method::GET, "/admin/usage?by=colour", Value::Null, 400),
         (Method::GET, "/admin/budgets?tenant=f&by=x", Value::Null, 400),
         (Method::GET, "/admin/keys?tenant=f&by=x", Value::Null, 400),
+        (Method::GET, "/admin/decisions?after=x", Value::Null, 400),
+        (Method::POST, "/admin/as/{name}/v1/chat/completions", json!({"model": "m"}), 404),
+        (Method::POST, "/admin/as/{name}/v1/route", json!({"model": "m"}), 404),
         (Method::POST, "/admin/keys", json!([]), 400),
         (Method::POST, "/admin/keys/{id}/rotate", json!([]), 400),
         (Method::POST, "/admin/keys", json!({"tenant": "none"}), 404),
@@ -148,6 +165,9 @@ async fn see_refusals(checked: &mut Checked, stand: &Stand) {
         (Method::PUT, "/admin/tenants/{name}", json!({"pool": ["none"]}), 422),
     ] {
         checked.ask(operator, (method, path, "none"), body, expected).await;
+    }
+    for path in ["/admin/as/{name}/v1/chat/completions", "/admin/as/{name}/v1/route"] {
+        checked.ask(operator, (Method::POST, path, "f"), json!({"messages": []}), 400).await;
     }
     let of_file = |method| (method, "/admin/tenants/{name}", "f");
     checked.ask(operator, of_file(Method::PUT), json!({"pool": ["m"]}), 409).await;
