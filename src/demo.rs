@@ -47,9 +47,12 @@ pub const MODELS: [DemoModel; 3] = [
     },
 ];
 
-/// The configuration of the demo, its upstreams being at `upstream`.
+/// The operator's key: everybody may know it, on this machine.
+const ADMIN_KEY: &str = "demo";
+
+/// The configuration of the demo: where clients and operators connect, its upstreams being at `upstream`.
 #[must_use]
-pub fn config_yaml(listen: SocketAddr, upstream: SocketAddr) -> String {
+pub fn config_yaml([listen, admin_listen]: [SocketAddr; 2], upstream: SocketAddr) -> String {
     let models: String = MODELS
         .iter()
         .map(|model| {
@@ -60,14 +63,20 @@ pub fn config_yaml(listen: SocketAddr, upstream: SocketAddr) -> String {
         })
         .collect();
     format!(
-        "listen: \"{listen}\"\nmodels:\n{models}routes:\n  auto: {{ router: mf, strong_share: 0.3 }}\n\
-         tenants:\n  demo: {{ open: true, pool: [small, medium, large], default_route: auto, default_model: medium }}\n"
+        "listen: \"{listen}\"\nadmin_listen: \"{admin_listen}\"\nadmin_keys: [{{ key: {ADMIN_KEY} }}]\n\
+         models:\n{models}routes:\n  auto: {{ router: mf, strong_share: 0.3 }}\n\
+         tenants:\n  demo: {{ open: true, pool: [small, medium, large], default_route: auto, default_model: medium, \
+         budget: {{ usd: 10, per: day }} }}\n"
     )
 }
 
 /// What a user can paste.
 #[must_use]
-pub fn welcome(address: SocketAddr) -> String {
+pub fn welcome(address: SocketAddr, admin: Option<SocketAddr>) -> String {
+    let page = admin.map(|admin| {
+        format!("Look at it: http://{admin}/ui/ with the key `{ADMIN_KEY}`; its metrics are at http://{admin}/metrics.\n\n")
+    });
+    let page = page.unwrap_or_default();
     let base_url = format!("http://{address}/v1");
     let path = Endpoint::Chat.path();
     format!(
@@ -83,7 +92,7 @@ pub fn welcome(address: SocketAddr) -> String {
          for chunk in stream:\n\
          \x20   print(chunk.choices[0].delta.content or \"\" if chunk.choices else \"\", end=\"\", flush=True)\n\
          \n\
-         Every request shows here. Stop with Ctrl-C.\n"
+         {page}Every request shows here. Stop with Ctrl-C.\n"
     )
 }
 
