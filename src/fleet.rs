@@ -85,7 +85,8 @@ struct Turn {
     waiting: u64,
     /// Processes that were heard of a moment ago.
     live: u64,
-    /// When it was last found that something stands in everybody's way: others who have not told yet what they have spent.
+    /// When it was last found that something stands in everybody's way: others who have not told yet what they have spent, or that what was
+    /// spent before is being looked up.
     settling: Option<Instant>,
     /// When that was tried last this process could not become a member.
     has_failed: bool,
@@ -174,7 +175,9 @@ impl Fleet {
                 (Trouble::Settling | Trouble::Outside | Trouble::Lost, _) => {
                     tokio::time::sleep(PAUSE).await;
                 }
-                (Trouble::Base, Some(epoch)) if self.look_up(&epoch).await.is_ok() => {}
+                (Trouble::Base, Some(epoch)) if self.look_up(&epoch).await.is_ok() => {
+                    self.turn.lock().await.settling = None;
+                }
                 // It may be that a connection was lost a moment ago.
                 (Trouble::Away, _) if !std::mem::replace(&mut has_waited, true) => {
                     self.link.wait(CONNECTION_MAX).await;
@@ -188,8 +191,10 @@ impl Fleet {
     fn note(&self, turn: &mut Turn, trouble: Trouble) -> Trouble {
         match trouble {
             Trouble::Settling => turn.settling = turn.settling.or_else(|| Some(Instant::now())),
+            // Whoever looks it up does so for all.
+            Trouble::Base => turn.settling = Some(Instant::now()),
             Trouble::Lost => turn.lost = turn.member_of.take().map(|epoch| epoch.id),
-            Trouble::Outside | Trouble::Away | Trouble::Base => {}
+            Trouble::Outside | Trouble::Away => {}
         }
         if !matches!(trouble, Trouble::Outside | Trouble::Lost) {
             return trouble;

@@ -26,6 +26,14 @@ const ROUND: Duration = Duration::from_secs(5);
 /// How often what was spent before is looked up again, should others become members meanwhile.
 const LOOKS_MAX: usize = 4;
 
+/// What came of speaking.
+struct Spoken {
+    /// How it stands was heard, too.
+    is_told: bool,
+    /// It is to be looked whether others are gone, of so many that are there.
+    look_for_gone: Option<(Epoch, u64)>,
+}
+
 impl Fleet {
     /// For as long as it is polled.
     pub async fn run(&self) {
@@ -42,32 +50,35 @@ impl Fleet {
             }
             let is_full = all_told.is_none_or(|at| at.elapsed() >= ROUND);
             match self.speak(is_full).await {
-                Ok(Some(missing)) => {
-                    let _ = self.settle_gone(missing).await;
+                Ok(Spoken { is_told, look_for_gone }) => {
+                    if is_full && is_told {
+                        all_told = Some(Instant::now());
+                    }
+                    if let Some(among) = look_for_gone {
+                        let _ = self.settle_gone(among).await;
+                    }
                 }
-                Ok(None) => {}
                 Err(trouble) => {
                     if trouble == Trouble::Lost {
                         self.is_outside.notify_one();
                     }
                     self.turn.lock().await.has_failed = trouble != Trouble::Lost;
-                    continue;
                 }
-            }
-            if is_full {
-                all_told = Some(Instant::now());
             }
         }
     }
 
-    /// Says that this process is there, and how it stands. Where it is to be looked whether others are gone, how many there are.
-    async fn speak(&self, is_full: bool) -> Result<Option<(Epoch, u64)>, Trouble> {
+    /// Says that this process is there, and how it stands.
+    async fn speak(&self, is_full: bool) -> Result<Spoken, Trouble> {
         let mut turn = self.enter().await?;
-        if let Err(trouble) = self.tell(&turn, is_full).await {
+        let told = self.tell(&turn, is_full).await;
+        let is_told = told.is_ok();
+        if let Err(trouble) = told {
             self.note(&mut turn, trouble);
         }
         let (is_due, live) = (is_full || turn.waiting > 0, turn.live);
-        Ok(turn.member_of.clone().filter(|_| is_due).map(|epoch| (epoch, live)))
+        let look_for_gone = turn.member_of.clone().filter(|_| is_due).map(|epoch| (epoch, live));
+        Ok(Spoken { is_told, look_for_gone })
     }
 
     /// Tells how accounts stand: all of them, or those that have changed.
