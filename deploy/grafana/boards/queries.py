@@ -12,7 +12,7 @@ def select(metric: str, *labels: str) -> str:
     """A selector. `labels` are variables' names (`route` means the chosen routes) or matchers (`router!="static"`)."""
     matchers = ['job=~"$job"']
     for label in labels:
-        matchers.append(label if "=" in label else f'{label}=~"${label}"')
+        matchers.append(label if '"' in label else f'{label}=~"${label}"')
     return f"{metric}{{{', '.join(matchers)}}}"
 
 

@@ -40,9 +40,9 @@ GLANCE = [
         thresholds=USED,
     ),
     stat(
-        "Alert levels reached",
-        "Levels (alerts.levels) that budgets have reached in the time shown.",
-        total("pointsman_budget_alerts_total", "tenant"),
+        "Budgets nearly used",
+        "How many budgets of the chosen tenants are used to 80 % or more now. Which they are stands in the table below.",
+        f"count(max by ({HOLDER}) ({used}) >= 0.8) or vector(0)",
         unit="short",
         thresholds=steps((1, YELLOW)),
     ),

@@ -21,7 +21,7 @@ def so_far(metric: str, *labels: str) -> str:
 
 GLANCE = [
     row("At a glance"),
-    stat("Calls", "Calls of upstreams in the time shown.", calls, unit="short"),
+    stat("Calls", "Calls of upstreams in the time shown, retries, fallbacks and second models among them.", calls, unit="short"),
     stat(
         "Failed calls",
         "Of calls that were made: those that failed by the upstream's fault. Clients see only what retries and fallbacks could not mend; see failures below.",
@@ -179,7 +179,7 @@ LATENCY = [
     ),
     table(
         "Models",
-        "In the time shown.",
+        "Calls, tokens and cost of each model in the time shown. A model that is never called may leave its pools.",
         Column("Calls", calls_of_a_model, "short"),
         Column("Cost", total("pointsman_cost_usd_total", "model", by="model"), "currencyUSD"),
         Column("Tokens", total("pointsman_tokens_total", "model", by="model"), "short"),
