@@ -65,11 +65,12 @@ tenants:
 
 
 def of_a_fleet(url: Callable[[str], str], redis: str) -> str:
-    """A gateway with a Redis, and nothing else of note."""
+    """A gateway with a Redis, and with a collector of traces that refuses them."""
     return f"""
 listen: 127.0.0.1:0
 database: none
 redis: "{redis}"
+traces: "{url("collector")}/traces"
 models:
 {_model("small", url, PRICES["small"])}
 routes:

@@ -243,6 +243,14 @@ GATEWAY = [
         unit="ops",
         thresholds=steps((0.001, RED)),
     ),
+    series(
+        "Traces: batches",
+        "Batches of spans that the collector has taken (ok) or not (error); there with the key traces only. Errors: the collector is away or refuses them; the log says why."
+        " Spans are lost, requests are not touched.",
+        Query(rate("pointsman_trace_exports_total", by="result"), "{{result}}"),
+        unit="ops",
+        colours={"ok": "green", "error": "red"},
+    ),
     table(
         "Versions",
         "Gateways by the version of the program. Two of them for long: a rollout that is stuck.",
