@@ -16,11 +16,12 @@ import pytest
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "sdk"))
 
 import configuration as told  # noqa: E402  (the gateway's own module is found through the path above)
-import gateway as program  # noqa: E402
 from prometheus import Prometheus, installed  # noqa: E402
 from traffic import Traffic  # noqa: E402
-from upstream import Upstream  # noqa: E402
 from waiting import wait_until  # noqa: E402
+
+import gateway as program  # noqa: E402
+from upstream import Upstream  # noqa: E402
 
 needs_prometheus = pytest.mark.skipif(not installed(), reason="SKIPPED: there is no prometheus and no promtool here")
 STEADY_ROUNDS = 3

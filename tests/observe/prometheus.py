@@ -14,8 +14,9 @@ import urllib.request
 from datetime import datetime
 from pathlib import Path
 
-from gateway import ROOT
 from waiting import wait_until
+
+from gateway import ROOT
 
 RULES = sorted((ROOT / "deploy/prometheus/rules").glob("*.yml"))
 RULE_TESTS = sorted((ROOT / "deploy/prometheus/tests").glob("*.yml"))
@@ -42,9 +43,7 @@ class Prometheus:
         jobs = [
             {
                 "job_name": JOB,
-                "static_configs": [
-                    {"targets": [f"127.0.0.1:{port}"], "labels": {"instance": name}} for name, port in gateways.items()
-                ],
+                "static_configs": [{"targets": [f"127.0.0.1:{port}"], "labels": {"instance": name}} for name, port in gateways.items()],
             }
         ]
         every = {"scrape_interval": "1s", "evaluation_interval": "1s"}

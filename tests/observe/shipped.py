@@ -10,8 +10,9 @@ from pathlib import Path
 
 import promql_parser as promql
 import yaml
-from gateway import ROOT
 from prometheus import RULES
+
+from gateway import ROOT
 
 DASHBOARDS = sorted((ROOT / "deploy/grafana/dashboards").glob("*.json"))
 # What Grafana puts in place of its own variables; long enough for all of the suite's traffic.

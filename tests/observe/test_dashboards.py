@@ -11,8 +11,9 @@ import sys
 from pathlib import Path
 
 import pytest
-from gateway import ROOT
 from shipped import DASHBOARDS, GRAFANA, VARIABLE, load, panels
+
+from gateway import ROOT
 
 HERE = Path(__file__).resolve().parent
 COMPILER = HERE / "node_modules/typescript/bin/tsc"

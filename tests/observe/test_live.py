@@ -6,8 +6,8 @@ import math
 import re
 
 import pytest
-from conftest import Stand, needs_prometheus
 from configuration import BUDGET_USD
+from conftest import Stand, needs_prometheus
 from prometheus import JOB, promtool
 from shipped import (
     DASHBOARDS,
@@ -157,7 +157,9 @@ def test_counts_are_what_clients_saw(stand: Stand, metric: str):
     for instance, tally in [("alone", stand.traffic.tally), ("of-a-fleet", stand.traffic.fleet_tally)]:
         models = ', model=~"small|large"' if metric in ESTIMATED_IN_PART else ""
         series = stand.prometheus.query(f'{metric}{{instance="{instance}"{models}}} != 0', stand.at)
-        found = {frozenset(labels.items() - {("job", JOB), ("instance", instance), ("__name__", metric)}): value for labels, value in series}
+        found = {
+            frozenset(labels.items() - {("job", JOB), ("instance", instance), ("__name__", metric)}): value for labels, value in series
+        }
         wanted = tally.counts.get(metric, {})
         assert found.keys() == wanted.keys(), (found.keys() - wanted.keys(), wanted.keys() - found.keys())
         for labels, value in wanted.items():
@@ -188,6 +190,8 @@ def test_the_strong_share_is_what_clients_saw(stand: Stand):
     every = grown(stand, "pointsman_decisions_total", 'route="auto", router="mf"')
     assert 0 < strong < every
     assert one(stand, "routing", "Strong share", route="auto") == pytest.approx(strong / every, rel=0.02)
+    of_all_routers = grown(stand, "pointsman_strong_decisions_total") / grown(stand, "pointsman_decisions_total", 'router!="static"')
+    assert one(stand, "routing", "Strong share") == pytest.approx(of_all_routers, rel=0.02)
 
 
 def test_savings_are_what_answers_cost_less_than_the_best_models(stand: Stand):

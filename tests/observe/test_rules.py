@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 import yaml
 from conftest import needs_prometheus
-from gateway import ROOT
 from prometheus import RULE_TESTS, RULES, promtool
 from shipped import rules
+
+from gateway import ROOT
 
 ALERTS = [rule for rule in rules() if rule.is_alert]
 RUNBOOK = "https://github.com/pointsman/pointsman/blob/main/docs/runbook.md#"

@@ -11,10 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 
 import answers
 import configuration as told
-import gateway as program
 import scripts
-from upstream import Upstream
 from waiting import wait_until
+
+import gateway as program
+from upstream import Upstream
 
 SECONDS_MAX = 30.0
 AUTO_REQUESTS = 80

@@ -84,9 +84,7 @@ def series(
     return _panel("timeseries", title, description, queries, options, defaults, overrides, (width, 9))
 
 
-def stat(
-    title: str, description: str, expression: str, *, unit: str, thresholds: list[dict] | None = None, width: int = 4
-) -> Panel:
+def stat(title: str, description: str, expression: str, *, unit: str, thresholds: list[dict] | None = None, width: int = 4) -> Panel:
     """One number, for the time that the dashboard shows or for now."""
     defaults = {
         "unit": unit,
@@ -107,9 +105,7 @@ def stat(
     return _panel("stat", title, description, (Query(expression),), options, defaults, [], (width, 4), is_instant=True)
 
 
-def bars(
-    title: str, description: str, query: Query, *, unit: str, width: int = 8, thresholds: list[dict] | None = None
-) -> Panel:
+def bars(title: str, description: str, query: Query, *, unit: str, width: int = 8, thresholds: list[dict] | None = None) -> Panel:
     """A bar for each series, as of now."""
     defaults = {
         "unit": unit,
@@ -205,10 +201,7 @@ def heatmap(title: str, description: str, query: Query, *, unit: str, width: int
 
 def states(title: str, description: str, query: Query, named: dict[str, tuple[str, str]], *, width: int = 12) -> Panel:
     """What state each series is in over time. `named` gives the text and the colour of each value."""
-    mapped = {
-        value: {"text": text, "color": colour, "index": place}
-        for place, (value, (text, colour)) in enumerate(named.items())
-    }
+    mapped = {value: {"text": text, "color": colour, "index": place} for place, (value, (text, colour)) in enumerate(named.items())}
     defaults = {
         "color": {"mode": "thresholds"},
         "mappings": [{"type": "value", "options": mapped}],

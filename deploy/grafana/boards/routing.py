@@ -23,9 +23,7 @@ BY_ROUTER = 'router!="static"'
 LOST = steps((0.05, YELLOW), (0.1, RED))
 
 saved = f"({total('pointsman_routed_best_cost_usd_total', 'tenant')} - {total('pointsman_routed_cost_usd_total', 'tenant')})"
-given_up = (
-    f"0.5 - {total('pointsman_routed_win_rate_total', 'tenant')} / {total('pointsman_routed_requests_total', 'tenant')}"
-)
+given_up = f"0.5 - {total('pointsman_routed_win_rate_total', 'tenant')} / {total('pointsman_routed_requests_total', 'tenant')}"
 
 
 def by_tenant(metric: str) -> str:
@@ -37,9 +35,7 @@ tenant_best, tenant_cost = (
     by_tenant("pointsman_routed_best_cost_usd_total"),
     by_tenant("pointsman_routed_cost_usd_total"),
 )
-tenant_given_up = (
-    f"0.5 - {by_tenant('pointsman_routed_win_rate_total')} / {by_tenant('pointsman_routed_requests_total')}"
-)
+tenant_given_up = f"0.5 - {by_tenant('pointsman_routed_win_rate_total')} / {by_tenant('pointsman_routed_requests_total')}"
 
 GLANCE = [
     row("At a glance"),
@@ -58,15 +54,18 @@ GLANCE = [
     ),
     stat(
         "Saved",
-        "What the same tokens of the pool's best model would have cost, less what requests did cost. Negative: routing costs more than"
-        " always asking the best model, because it is cheap or because failed calls are dear. Look at costs by tenant below.",
+        "What the same tokens of the pool's best model would have cost, less what requests did cost. Negative:"
+        " routing costs more than"
+        " always asking the best model, because it is cheap or because failed calls are dear. Look at costs by"
+        " tenant below.",
         saved,
         unit="currencyUSD",
         thresholds=falling((0, "green")),
     ),
     stat(
         "Saved of the best model's cost",
-        "The same in percent. Near 0: nearly every request goes to the best model, or the pool's prices do not differ. Raise the threshold,"
+        "The same in percent. Near 0: nearly every request goes to the best model, or the pool's prices do not"
+        " differ. Raise the threshold,"
         " or lower strong_share, if the quality given up allows it.",
         f"{saved} / {total('pointsman_routed_best_cost_usd_total', 'tenant')}",
         unit="percentunit",
@@ -74,7 +73,8 @@ GLANCE = [
     ),
     stat(
         "Quality given up",
-        "By the router's own estimate: 0 where answers are as good as the best model's, 0.5 where every answer is worse. If it is higher than"
+        "By the router's own estimate: 0 where answers are as good as the best model's, 0.5 where every answer is"
+        " worse. If it is higher than"
         " the savings are worth, raise strong_share (or lower the threshold) of the route.",
         given_up,
         unit="percentunit",
@@ -93,7 +93,8 @@ DECISIONS = [
     row("Decisions"),
     series(
         "Decisions by model",
-        "Where routes send requests. A sudden change without a new configuration means other prompts (see drift), a router that fails open,"
+        "Where routes send requests. A sudden change without a new configuration means other prompts (see drift), a"
+        " router that fails open,"
         " or an upstream that is left alone.",
         Query(rate("pointsman_decisions_total", "route", "model", by="model"), "{{model}}"),
         unit="percentunit",
@@ -108,8 +109,10 @@ DECISIONS = [
     ),
     series(
         "Strong share and its target",
-        "Routers' decisions for the dearest model, of all, over the last hour; dashed, what strong_share says. When they part, the prompts"
-        " are not like the calibration sample (see drift), or models are missing from pools at times. Solve the threshold on your own prompts.",
+        "Routers' decisions for the dearest model, of all, over the last hour; dashed, what strong_share says. When"
+        " they part, the prompts"
+        " are not like the calibration sample (see drift), or models are missing from pools at times. Solve the"
+        " threshold on your own prompts.",
         Query('job_route:pointsman_strong_share:ratio_rate1h{job=~"$job", route=~"$route"}', "{{route}}"),
         Query(f"max by (route) ({select('pointsman_strong_share_target', 'tenant', 'route')})", "target of {{route}}"),
         unit="percentunit",
@@ -118,20 +121,20 @@ DECISIONS = [
     ),
     heatmap(
         "Win rates",
-        "How probable it is, by the router, that the dearest model beats every cheaper one: decisions by that probability. Those at or"
-        " above the threshold (beside this) go to the dearest model. A narrow band around the threshold means that small changes of it move"
+        "How probable it is, by the router, that the dearest model beats every cheaper one: decisions by that"
+        " probability. Those at or"
+        " above the threshold (beside this) go to the dearest model. A narrow band around the threshold means that"
+        " small changes of it move"
         " much traffic: prefer strong_share to a threshold there.",
         Query(f"sum by (le) (increase({select('pointsman_win_rate_bucket', 'route')}[$__rate_interval]))", "{{le}}"),
         unit="percentunit",
     ),
     series(
         "Win rates and thresholds",
-        "The same distribution as quantiles, with the threshold of each tenant and route dashed. A threshold above p99 sends nothing to the"
+        "The same distribution as quantiles, with the threshold of each tenant and route dashed. A threshold above"
+        " p99 sends nothing to the"
         " dearest model, one below p10 nearly everything.",
-        *(
-            Query(quantile(of, "pointsman_win_rate", "route", by="route"), f"{{{{route}}}} p{of * 100:.0f}")
-            for of in (0.1, 0.5, 0.9, 0.99)
-        ),
+        *(Query(quantile(of, "pointsman_win_rate", "route", by="route"), f"{{{{route}}}} p{of * 100:.0f}") for of in (0.1, 0.5, 0.9, 0.99)),
         Query(select("pointsman_threshold", "tenant", "route"), "threshold {{tenant}} {{route}}"),
         unit="percentunit",
         top=1,
@@ -144,7 +147,8 @@ MONEY = [
     row("Money and quality"),
     series(
         "Cost of routed requests and of the best model",
-        "USD an hour: what routed requests cost, and what the same tokens of the pool's best model would have. The distance is what routing saves.",
+        "USD an hour: what routed requests cost, and what the same tokens of the pool's best model would have. The"
+        " distance is what routing saves.",
         Query(f"3600 * sum(rate({select('pointsman_routed_cost_usd_total', 'tenant')}[$__rate_interval]))", "routed"),
         Query(f"3600 * sum(rate({select('pointsman_routed_best_cost_usd_total', 'tenant')}[$__rate_interval]))", "best model"),
         unit="currencyUSD",
@@ -152,7 +156,8 @@ MONEY = [
     ),
     series(
         "Quality given up by tenant",
-        "By the router's own estimate, over an hour: 0 none, 0.5 every answer is worse than the best model's. If it rises while the savings do not,"
+        "By the router's own estimate, over an hour: 0 none, 0.5 every answer is worse than the best model's. If it"
+        " rises while the savings do not,"
         " raise strong_share of the tenant or its route.",
         Query('job_tenant:pointsman_routed_quality_given_up:ratio_rate1h{job=~"$job", tenant=~"$tenant"}', "{{tenant}}"),
         unit="percentunit",
@@ -160,7 +165,8 @@ MONEY = [
     ),
     table(
         "Savings by tenant",
-        "In the time shown. A tenant that saves nothing has a pool of one price, or a share near 1. Requests are those that were answered, and whose"
+        "In the time shown. A tenant that saves nothing has a pool of one price, or a share near 1. Requests are"
+        " those that were answered, and whose"
         " model a router had scored.",
         Column("Requests", by_tenant("pointsman_routed_requests_total"), "short"),
         Column("Cost", tenant_cost, "currencyUSD"),
@@ -177,7 +183,8 @@ HEALTH = [
     row("Are the routers well?"),
     series(
         "Drift",
-        "Population stability index of the latest 1,000 win rates against the artefact's calibration sample. Below 0.1 is none; above 0.25 shares and"
+        "Population stability index of the latest 1,000 win rates against the artefact's calibration sample. Below"
+        " 0.1 is none; above 0.25 shares and"
         " budgets no longer hold: solve them on prompts like yours with pointsman calibrate --prompts.",
         Query(select("pointsman_win_rate_drift", "tenant", "route"), "{{tenant}} {{route}}"),
         unit="none",
@@ -185,7 +192,8 @@ HEALTH = [
     ),
     series(
         "Failing open by reason",
-        "Decisions that a router did not make; the tenant's default model answered. timeout, overloaded: the machine is too small or the route's timeout"
+        "Decisions that a router did not make; the tenant's default model answered. timeout, overloaded: the machine"
+        " is too small or the route's timeout"
         " too short; error, panic: see the log; unrated: give the pool's models rated_as or elo.",
         Query(rate("pointsman_fail_open_total", "route", by="route, reason"), "{{route}} {{reason}}"),
         unit="reqps",
@@ -193,14 +201,16 @@ HEALTH = [
     ),
     series(
         "Share of decisions that failed open",
-        "Over five minutes. Above 5 % the alert PointsmanRouterFailingOpen speaks: those requests cost or lack what the default model does.",
+        "Over five minutes. Above 5 % the alert PointsmanRouterFailingOpen speaks: those requests cost or lack what"
+        " the default model does.",
         Query('job_route:pointsman_fail_open:ratio_rate5m{job=~"$job", route=~"$route"}', "{{route}}"),
         unit="percentunit",
         thresholds=steps((0.05, RED)),
     ),
     series(
         "Decision time by router",
-        "From the parsed request to the chosen model. Compare it with the route's timeout: what is slower fails open. mf takes microseconds, a router"
+        "From the parsed request to the chosen model. Compare it with the route's timeout: what is slower fails"
+        " open. mf takes microseconds, a router"
         " that reads an encoder milliseconds.",
         *(
             Query(f'job_router:pointsman_decision_seconds:quantile_rate5m{{job=~"$job", quantile="{of}"}}', f"{{{{router}}}} {name}")
@@ -210,18 +220,22 @@ HEALTH = [
     ),
     series(
         "Waiting for a router's thread",
-        "Part of the decision time, of routers that have a thread of their own. When it is most of it, the thread is busy: more gateways, a shorter"
+        "Part of the decision time, of routers that have a thread of their own. When it is most of it, the thread is"
+        " busy: more gateways, a shorter"
         " routing_text_chars, or a quicker router.",
-        *(
-            Query(quantile(of, "pointsman_router_queue_seconds", by="router"), f"{{{{router}}}} {name}")
-            for name, of in QUANTILES.items()
-        ),
+        *(Query(quantile(of, "pointsman_router_queue_seconds", by="router"), f"{{{{router}}}} {name}") for name, of in QUANTILES.items()),
         unit="s",
     ),
     table(
         "Artefacts",
-        "What each route's router is made of, and by how many gateways. Two versions for one route: a fleet that has not been reloaded everywhere.",
-        Column("Gateways", f"count by (route, router, version) ({select('pointsman_artifact_info', 'route')})", "short", steps((1, ORANGE), base="green")[:1]),
+        "What each route's router is made of, and by how many gateways. Two versions for one route: a fleet that has"
+        " not been reloaded everywhere.",
+        Column(
+            "Gateways",
+            f"count by (route, router, version) ({select('pointsman_artifact_info', 'route')})",
+            "short",
+            steps((1, ORANGE), base="green")[:1],
+        ),
         labels={"route": "Route", "router": "Router", "version": "Version"},
         width=8,
     ),

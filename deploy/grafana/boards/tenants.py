@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from boards.dashboard import JOB, MODEL, TENANT, dashboard
-from boards.panels import OUTCOMES, RED, YELLOW, Column, Query, bars, falling, row, series, stat, steps, table
+from boards.panels import OUTCOMES, RED, YELLOW, Column, Query, bars, row, series, stat, steps, table
 from boards.queries import rate, select, total
 
 HOLDER = "tenant, project, key, per"
@@ -34,7 +34,8 @@ GLANCE = [
     ),
     stat(
         "Highest use of a budget",
-        "Of all budgets of the chosen tenants, now. At 100 % requests are refused until the period ends: raise the budget, or tell its owner.",
+        "Of all budgets of the chosen tenants, now. At 100 % requests are refused until the period ends: raise the"
+        " budget, or tell its owner.",
         f"max({used})",
         unit="percentunit",
         thresholds=USED,
@@ -90,7 +91,8 @@ BUDGETS = [
     row("Budgets"),
     table(
         "Budgets",
-        "As of now, the most used first when sorted by it. none stands where the budget is the tenant's or the project's. Held is what requests in flight may still cost."
+        "As of now, the most used first when sorted by it. none stands where the budget is the tenant's or the"
+        " project's. Held is what requests in flight may still cost."
         " Without Redis each gateway counts for itself, and the highest is shown.",
         Column("Limit", budget("limit"), "currencyUSD"),
         Column("Spent", budget("spent"), "currencyUSD"),
@@ -102,7 +104,8 @@ BUDGETS = [
     ),
     series(
         "Budgets: used",
-        "What was spent of each budget in its period. A steep line reaches 100 % before the period ends: tell its owner, raise the budget, or set when_low: cheaper.",
+        "What was spent of each budget in its period. A steep line reaches 100 % before the period ends: tell its"
+        " owner, raise the budget, or set when_low: cheaper.",
         Query(f"max by ({HOLDER}) ({used})", NAMED),
         unit="percentunit",
         thresholds=USED,
@@ -126,7 +129,8 @@ LIMITS = [
     row("Limits"),
     series(
         "Refused for limits",
-        "Requests beyond requests (rpm), tokens (tpm) or concurrency, by tenant. Always: the limit is too low for the tenant, or its client does not heed Retry-After.",
+        "Requests beyond requests (rpm), tokens (tpm) or concurrency, by tenant. Always: the limit is too low for"
+        " the tenant, or its client does not heed Retry-After.",
         Query(rate("pointsman_limited_total", "tenant", by="tenant, limit"), "{{tenant}} {{limit}}"),
         unit="reqps",
         stack="normal",

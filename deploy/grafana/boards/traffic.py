@@ -30,7 +30,8 @@ GLANCE = [
     ),
     stat(
         "Failed",
-        "Requests that ended as gateway_error or upstream_error, of those that were neither refused nor at fault themselves. When it is high, see outcomes"
+        "Requests that ended as gateway_error or upstream_error, of those that were neither refused nor at fault"
+        " themselves. When it is high, see outcomes"
         " below, then the dashboard of upstreams.",
         f"{total('pointsman_requests_total', *WHICH, FAILED)} / {total('pointsman_requests_total', *WHICH, OWED)}",
         unit="percentunit",
@@ -38,7 +39,8 @@ GLANCE = [
     ),
     stat(
         "Added latency, p99",
-        "What the gateway adds: from a request's arrival until the first upstream is called, with waiting for limits and routers. When it is"
+        "What the gateway adds: from a request's arrival until the first upstream is called, with waiting for limits"
+        " and routers. When it is"
         " high, look at the queue, at decision times on the routing dashboard, and at the machine's CPU.",
         'max(job:pointsman_overhead_seconds:quantile_rate5m{job=~"$job", quantile="0.99"})',
         unit="s",
@@ -52,7 +54,8 @@ GLANCE = [
     ),
     stat(
         "Queued",
-        "Requests that wait to be admitted now. More than a few for long: the gateway is full. Add gateways, or raise server.max_concurrent_requests.",
+        "Requests that wait to be admitted now. More than a few for long: the gateway is full. Add gateways, or"
+        " raise server.max_concurrent_requests.",
         f"sum({select('pointsman_requests_queued')})",
         unit="short",
         thresholds=steps((1, YELLOW), (50, RED)),
@@ -69,7 +72,8 @@ REQUESTS = [
     row("Requests"),
     series(
         "By outcome",
-        "Each request ends in one. client_error: theirs; limited: a limit, a budget or the upstream's rate limit; gateway_error: ours, see the log;"
+        "Each request ends in one. client_error: theirs; limited: a limit, a budget or the upstream's rate limit;"
+        " gateway_error: ours, see the log;"
         " upstream_error: nobody gave a whole answer; cancelled: the client left, often because it waited too long.",
         Query(rate("pointsman_requests_total", *WHICH, by="outcome"), "{{outcome}}"),
         unit="reqps",
@@ -78,7 +82,8 @@ REQUESTS = [
     ),
     series(
         "Error ratio by tenant",
-        "gateway_error and upstream_error, of requests that were neither refused nor at fault themselves, over five minutes. One tenant alone: its pool or"
+        "gateway_error and upstream_error, of requests that were neither refused nor at fault themselves, over five"
+        " minutes. One tenant alone: its pool or"
         " its routes; all: an upstream or the gateway.",
         Query('job_tenant:pointsman_requests_failed:ratio_rate5m{job=~"$job", tenant=~"$tenant"}', "{{tenant}}"),
         unit="percentunit",
@@ -98,7 +103,8 @@ LATENCY = [
     row("Latency: what the gateway adds, and what upstreams take"),
     series(
         "Added latency",
-        "From a request's arrival until the first upstream is called, over five minutes. Tenths of milliseconds are usual with mf; more is a router's queue, a limit"
+        "From a request's arrival until the first upstream is called, over five minutes. Tenths of milliseconds are"
+        " usual with mf; more is a router's queue, a limit"
         " or a busy CPU.",
         *(
             Query(f'job:pointsman_overhead_seconds:quantile_rate5m{{job=~"$job", quantile="{of}"}}', f"{{{{job}}}} {name}")
@@ -115,7 +121,8 @@ LATENCY = [
     ),
     series(
         "Upstream: first byte",
-        "From the call to the head of the answer; one that is not streamed is written before. When it rises for one model, the provider is slow: hedge: true, or another model.",
+        "From the call to the head of the answer; one that is not streamed is written before. When it rises for one"
+        " model, the provider is slow: hedge: true, or another model.",
         *(
             Query(
                 f'job_model:pointsman_upstream_first_byte_seconds:quantile_rate5m{{job=~"$job", model=~"$model", quantile="{of}"}}',
@@ -156,7 +163,10 @@ TOKENS = [
     series(
         "Tokens of a call, p95",
         "As reported. Long prompts cost money and time: look for a tenant whose conversations only grow.",
-        Query(quantile(0.95, "gen_ai_client_token_usage", GEN_AI_MODEL, by="gen_ai_request_model, gen_ai_token_type"), "{{gen_ai_request_model}} {{gen_ai_token_type}}"),
+        Query(
+            quantile(0.95, "gen_ai_client_token_usage", GEN_AI_MODEL, by="gen_ai_request_model, gen_ai_token_type"),
+            "{{gen_ai_request_model}} {{gen_ai_token_type}}",
+        ),
         unit="short",
     ),
     series(
@@ -180,7 +190,8 @@ CACHE = [
     ),
     series(
         "Cache: hit ratio",
-        "Hits of hits and misses, over five minutes. Low for long: requests of this route do not repeat, and the cache can go; or it is too small, see beside.",
+        "Hits of hits and misses, over five minutes. Low for long: requests of this route do not repeat, and the"
+        " cache can go; or it is too small, see beside.",
         Query('job_route:pointsman_cache_hits:ratio_rate5m{job=~"$job", route=~"$route"}', "{{route}}"),
         unit="percentunit",
         top=1,
@@ -212,14 +223,16 @@ GATEWAY = [
     ),
     series(
         "Connections that ended badly",
-        "By reason. A few are usual on the open internet; many from one moment on are a client or a load balancer that speaks no good HTTP, or TLS that does not fit.",
+        "By reason. A few are usual on the open internet; many from one moment on are a client or a load balancer"
+        " that speaks no good HTTP, or TLS that does not fit.",
         Query(rate("pointsman_connections_refused_total", by="reason"), "{{reason}}"),
         unit="ops",
         stack="normal",
     ),
     series(
         "Tasks",
-        "Tasks of the asynchronous runtime, by gateway: some for each connection and request. If they only grow while connections do not, report a bug.",
+        "Tasks of the asynchronous runtime, by gateway: some for each connection and request. If they only grow"
+        " while connections do not, report a bug.",
         Query(f"sum by (instance) ({select('pointsman_tasks')})", "{{instance}}"),
         unit="short",
     ),
@@ -231,21 +244,24 @@ GATEWAY = [
     ),
     series(
         "Reloads",
-        "Configurations put in force (ok) or refused (error). After an error the one before is in force: the log and pointsman check-config say what is wrong.",
+        "Configurations put in force (ok) or refused (error). After an error the one before is in force: the log and"
+        " pointsman check-config say what is wrong.",
         Query(f"sum by (result) (increase({select('pointsman_config_reloads_total')}[$__rate_interval]))", "{{result}}"),
         unit="short",
         colours={"ok": "green", "error": "red"},
     ),
     series(
         "Access log: lines lost",
-        "They came faster than they could be written. A slow disk or pipe: write to a file, or to a quicker one. The ledger is not touched by this.",
+        "They came faster than they could be written. A slow disk or pipe: write to a file, or to a quicker one. The"
+        " ledger is not touched by this.",
         Query(rate("pointsman_access_log_lost_total", by="instance"), "{{instance}}"),
         unit="ops",
         thresholds=steps((0.001, RED)),
     ),
     series(
         "Traces: batches",
-        "Batches of spans that the collector has taken (ok) or not (error); there with the key traces only. Errors: the collector is away or refuses them; the log says why."
+        "Batches of spans that the collector has taken (ok) or not (error); there with the key traces only. Errors:"
+        " the collector is away or refuses them; the log says why."
         " Spans are lost, requests are not touched.",
         Query(rate("pointsman_trace_exports_total", by="result"), "{{result}}"),
         unit="ops",

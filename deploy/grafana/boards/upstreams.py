@@ -24,7 +24,8 @@ GLANCE = [
     stat("Calls", "Calls of upstreams in the time shown, retries, fallbacks and second models among them.", calls, unit="short"),
     stat(
         "Failed calls",
-        "Of calls that were made: those that failed by the upstream's fault. Clients see only what retries and fallbacks could not mend; see failures below.",
+        "Of calls that were made: those that failed by the upstream's fault. Clients see only what retries and"
+        " fallbacks could not mend; see failures below.",
         f"{so_far('pointsman_attempts_total', FAILED)} / {calls}",
         unit="percentunit",
         thresholds=ERRORS,
@@ -67,7 +68,8 @@ CALLS = [
     ),
     series(
         "Calls by result",
-        "ok, refused (a 4xx passed on in the upstream's words), cancelled by the client, left_alone (not made), or the code of the fault: docs/reliability.md says what each is.",
+        "ok, refused (a 4xx passed on in the upstream's words), cancelled by the client, left_alone (not made), or"
+        " the code of the fault: docs/reliability.md says what each is.",
         Query(rate("pointsman_attempts_total", "model", by="result"), "{{result}}"),
         unit="reqps",
         stack="normal",
@@ -75,14 +77,16 @@ CALLS = [
     ),
     series(
         "Error ratio by model",
-        "Failed calls of those made, over five minutes. Above 20 % the alert PointsmanUpstreamFailing speaks. Look at the failures beside, and at the provider's status page.",
+        "Failed calls of those made, over five minutes. Above 20 % the alert PointsmanUpstreamFailing speaks. Look"
+        " at the failures beside, and at the provider's status page.",
         Query('job_model:pointsman_attempts_failed:ratio_rate5m{job=~"$job", model=~"$model"}', "{{model}}"),
         unit="percentunit",
         thresholds=ERRORS,
     ),
     table(
         "Failures by model and code",
-        "In the time shown. upstream_misconfigured: our key, account or address there; rate_limit_exceeded: ask for more there, or spread; timeouts: see latency; upstream_unreachable: the network.",
+        "In the time shown. upstream_misconfigured: our key, account or address there; rate_limit_exceeded: ask for"
+        " more there, or spread; timeouts: see latency; upstream_unreachable: the network.",
         Column("Calls", f"{total('pointsman_attempts_total', 'model', FAILED, by='model, result')} > 0", "short"),
         Column(
             "Of the model's",
@@ -94,7 +98,8 @@ CALLS = [
     ),
     states(
         "Breakers",
-        "open: left alone after failures; probing: one call at a time is let pass. Open for long: the upstream is down. Opening and closing: it fails under load, or failures and error_rate are too strict.",
+        "open: left alone after failures; probing: one call at a time is let pass. Open for long: the upstream is"
+        " down. Opening and closing: it fails under load, or failures and error_rate are too strict.",
         Query(f"max by (model) ({select('pointsman_breaker_open', 'model')})", "{{model}}"),
         {"0": ("closed", GREEN), "0.5": ("probing", YELLOW), "1": ("open", RED)},
     ),
@@ -104,7 +109,8 @@ MENDING = [
     row("What the gateway does about it"),
     series(
         "Retries by cause",
-        "Calls of a model that has failed before in the same request, by why. Many of one cause: raise that model's timeouts, or its limits with the provider.",
+        "Calls of a model that has failed before in the same request, by why. Many of one cause: raise that model's"
+        " timeouts, or its limits with the provider.",
         Query(rate("pointsman_retries_total", "model", by="model, cause"), "{{model}} {{cause}}"),
         unit="reqps",
         stack="normal",
@@ -120,14 +126,16 @@ MENDING = [
     ),
     series(
         "Hedges",
-        "Second models asked beside a late first one (hedge: true). Mostly late: they cost money and help nobody; mostly first: the first model is too slow.",
+        "Second models asked beside a late first one (hedge: true). Mostly late: they cost money and help nobody;"
+        " mostly first: the first model is too slow.",
         Query(rate("pointsman_hedges_total", "model", by="model, result"), "{{model}} {{result}}"),
         unit="reqps",
         stack="normal",
     ),
     series(
         "Streams rescued",
-        "Broken streams, by the model that went on with them. Look for who broke them among the failures: upstream_truncated and timeouts between tokens.",
+        "Broken streams, by the model that went on with them. Look for who broke them among the failures:"
+        " upstream_truncated and timeouts between tokens.",
         Query(rate("pointsman_streams_rescued_total", "model", by="model"), "{{model}}"),
         unit="reqps",
         stack="normal",
@@ -158,12 +166,16 @@ LATENCY = [
     series(
         "Whole answers",
         "From the call to the end of the answer.",
-        *(Query(quantile(of, "pointsman_upstream_seconds", "model", by="model"), f"{{{{model}}}} {name}") for name, of in QUANTILES.items()),
+        *(
+            Query(quantile(of, "pointsman_upstream_seconds", "model", by="model"), f"{{{{model}}}} {name}")
+            for name, of in QUANTILES.items()
+        ),
         unit="s",
     ),
     series(
         "Answers without reported usage",
-        "By model and reason; their tokens are estimated, and so is what they cost. missing: the upstream does not report (usage: as_is, or a server that knows no stream_options);"
+        "By model and reason; their tokens are estimated, and so is what they cost. missing: the upstream does not"
+        " report (usage: as_is, or a server that knows no stream_options);"
         " truncated and cancelled go with broken streams and clients that leave.",
         Query(rate("pointsman_usage_estimated_total", "model", by="model, reason"), "{{model}} {{reason}}"),
         unit="reqps",
@@ -171,7 +183,8 @@ LATENCY = [
     ),
     series(
         "Share of answers without usage",
-        "missing, of answers that came whole, over fifteen minutes. Above 5 % the alert PointsmanUsageMissing speaks: budgets and reports rest on estimates then.",
+        "missing, of answers that came whole, over fifteen minutes. Above 5 % the alert PointsmanUsageMissing"
+        " speaks: budgets and reports rest on estimates then.",
         Query('job_model:pointsman_usage_missing:ratio_rate15m{job=~"$job", model=~"$model"}', "{{model}}"),
         unit="percentunit",
         thresholds=steps((0.05, YELLOW)),
