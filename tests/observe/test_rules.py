@@ -30,6 +30,16 @@ def test_the_rules_do_what_their_tests_say():
     assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
+@needs_prometheus
+@pytest.mark.parametrize("name", ["prometheus.yml", "local.yml"])
+def test_the_shipped_configurations_scrape_what_the_alerts_look_for(name: str):
+    file = ROOT / "deploy/prometheus" / name
+    ran = promtool("check", "config", file)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    jobs = [job["job_name"] for job in yaml.safe_load(file.read_text())["scrape_configs"]]
+    assert any("pointsman" in job for job in jobs)
+
+
 def _always(alert: dict) -> None:
     alert["expr"] = "vector(1)"
 
