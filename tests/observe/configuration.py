@@ -49,10 +49,11 @@ tenants:
     pool: [large, small]
     default_route: simple
     default_model: small
-    budget: {{usd: {BUDGET_USD}, per: month}}
+    # In total: a day or a month could end during the tests.
+    budget: {{usd: {BUDGET_USD}, per: total}}
     projects:
       side:
-        keys: [{{key: {PROJECT}, name: side-key, budget: {{usd: 1, per: day}}}}]
+        keys: [{{key: {PROJECT}, name: side-key, budget: {{usd: 1, per: total}}}}]
         budget: {{usd: 2, per: total}}
   limited:
     keys: [{{key: {LIMITED}}}]

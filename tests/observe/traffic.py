@@ -240,7 +240,7 @@ class Traffic:
         else:
             raise AssertionError("a budget was overrun")
         self.tally.ended("frugal", "direct", "none", "limited")
-        self.tally.add("pointsman_budget_alerts_total", tenant="frugal", project="none", key="none", per="month", level="0.5")
+        self.tally.add("pointsman_budget_alerts_total", tenant="frugal", project="none", key="none", per="total", level="0.5")
 
     def _hedged(self) -> None:
         """Twenty answers tell how quick it is; then it is late, and the second model is first."""
