@@ -22,7 +22,6 @@ from shipped import (
     rules,
     selectors,
 )
-from traffic import cost
 
 pytestmark = needs_prometheus
 QUERIES = queries()
