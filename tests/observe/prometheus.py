@@ -123,6 +123,7 @@ class Prometheus:
 
 
 def _seconds(text: str) -> float:
-    """Seconds since 1970 of a time in UTC or with an offset, nanoseconds cut."""
-    shorter = re.sub(r"(\.\d{1,6})\d*", r"\1", text).replace("Z", "+00:00")
-    return datetime.fromisoformat(shorter).timestamp()
+    """Seconds since 1970 of a time in UTC or with an offset, to the microsecond: Prometheus writes as many digits as there are."""
+    whole, fraction, zone = re.fullmatch(r"([^.]+?)(?:\.(\d+))?(Z|[+-]\d\d:\d\d)", text).groups()
+    digits = (fraction or "").ljust(6, "0")[:6]
+    return datetime.fromisoformat(f"{whole}.{digits}{zone.replace('Z', '+00:00')}").timestamp()
