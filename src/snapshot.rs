@@ -20,7 +20,7 @@ use crate::{
     budget::Purse,
     cache::CacheRules,
     config::{Delivery, ServerLimits, TenantConfig, TenantLimits},
-    routing::plan::PoolPlans,
+    routing::plan::{Plan, PoolPlans},
     tenancy::{
         AuthError, Keyring, bearer,
         jwt::{Bearer, Issuer, is_token},
@@ -141,6 +141,25 @@ impl Snapshot {
         match caller.expires {
             Some(at) if SystemTime::now() >= at => Err(AuthError::Unknown),
             _ => Ok(caller),
+        }
+    }
+
+    /// What is known of the latest decisions is so under this configuration, too.
+    pub(crate) fn go_on_from(&self, before: &Self) {
+        let drifts = |tenant: &Tenant| {
+            let learned = |(route, plan): (&Arc<str>, &Arc<Plan>)| match &**plan {
+                Plan::Learned(plan) => Some((Arc::clone(route), Arc::clone(plan.drift.as_ref()?))),
+                Plan::Static { .. } => None,
+            };
+            tenant.plans.routes.iter().filter_map(learned).collect::<BTreeMap<_, _>>()
+        };
+        for tenant in self.tenants() {
+            let Some(known) = before.tenant(&tenant.name).map(|tenant| drifts(tenant)) else { continue };
+            for (route, drift) in drifts(tenant) {
+                if let Some(known) = known.get(&route).filter(|known| !Arc::ptr_eq(known, &drift)) {
+                    drift.go_on_from(known);
+                }
+            }
         }
     }
 

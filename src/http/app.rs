@@ -135,6 +135,7 @@ impl App {
     pub(crate) fn put_in_force(&self, snapshot: Snapshot) {
         self.admission.resize(snapshot.limits.max_concurrent_requests);
         self.caches.hold(snapshot.caches());
+        snapshot.go_on_from(&self.snapshot.load());
         self.snapshot.store(Arc::new(snapshot));
         self.start_checks();
         let version = 1 + self.version.fetch_add(1, Ordering::AcqRel);

@@ -141,7 +141,8 @@ fn record(exchange: &Exchange<'_>, target: &Target, decision: &Decision) {
     }
     metrics.seconds.with_label_values(&[router]).observe(decision.elapsed.as_secs_f64());
     let Scores { win_rate, is_strong, queued, .. } = decision.scores;
-    if is_strong {
+    // Where there is nobody cheaper, nothing was chosen.
+    if is_strong && win_rate.is_some() {
         metrics.strong.with_label_values(&[route]).inc();
     }
     if let Some(win_rate) = win_rate {

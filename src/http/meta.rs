@@ -125,6 +125,13 @@ fn show_plans(app: &App) {
     for tenant in snapshot.tenants() {
         for (route, plan) in &tenant.plans.routes {
             let Plan::Learned(plan) = &**plan else { continue };
+            if let Some(version) = plan.engine.version() {
+                let labels = [&**route, plan.engine.router().name(), &**version];
+                metrics.artifact.with_label_values(&labels).set(1);
+            }
+            if !plan.has_choice() {
+                continue;
+            }
             let labels = [&*tenant.name, &**route];
             if let RulePlan::Threshold { alpha, .. } = plan.rule {
                 metrics.threshold.with_label_values(&labels).set(alpha);
@@ -134,10 +141,6 @@ fn show_plans(app: &App) {
             }
             if let Some(index) = plan.drift.as_ref().and_then(|drift| drift.index()) {
                 metrics.drift.with_label_values(&labels).set(index);
-            }
-            if let Some(version) = plan.engine.version() {
-                let labels = [&**route, plan.engine.router().name(), &**version];
-                metrics.artifact.with_label_values(&labels).set(1);
             }
         }
     }

@@ -24,7 +24,7 @@ pub struct Drift {
 }
 
 /// The win rates of a calibration sample, of which most bins have as many.
-#[derive(Debug)]
+#[derive(Debug, PartialEq)]
 pub struct Bins {
     /// Where one bin ends and the next begins, ascending.
     edges: Vec<f64>,
@@ -32,7 +32,7 @@ pub struct Bins {
     expected: Vec<u32>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Latest {
     /// The bins of the latest decisions, oldest first.
     bins: VecDeque<usize>,
@@ -68,6 +68,14 @@ impl Drift {
     pub fn against(sample: &Arc<Bins>) -> Self {
         let latest = Latest { bins: VecDeque::new(), counts: vec![0; sample.expected.len()] };
         Self { sample: Arc::clone(sample), latest: Mutex::new(latest) }
+    }
+
+    /// Goes on from where another one is, if it is against the same sample.
+    pub fn go_on_from(&self, other: &Self) {
+        if self.sample == other.sample {
+            let latest = other.latest.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            *self.latest.lock().unwrap_or_else(PoisonError::into_inner) = latest;
+        }
     }
 
     /// A decision was made at this win rate.
@@ -137,6 +145,17 @@ mod tests {
         let exact = 5.0 * ((empty - 0.1) * (empty / 0.1_f64).ln() + (bin - 0.1) * (bin / 0.1_f64).ln());
         assert!((by_hand - exact).abs() < 1e-9, "{by_hand} {exact}");
         assert!(by_hand > 0.25);
+    }
+
+    #[test]
+    fn a_reload_forgets_nothing_that_is_against_the_same_sample() {
+        let drift = |from| Drift::against(&Arc::new(Bins::of(uniform(from, 1.0, 500)).unwrap()));
+        let (before, same, other) = (drift(0.0), drift(0.0), drift(0.5));
+        uniform(0.0, 0.3, 300).into_iter().for_each(|win_rate| before.note(win_rate));
+        same.go_on_from(&before);
+        other.go_on_from(&before);
+        assert_eq!((same.index(), other.index()), (before.index(), None));
+        assert!(same.index().is_some());
     }
 
     #[test]

@@ -52,6 +52,17 @@ pub struct LearnedPlan {
     pub text_chars_max: usize,
 }
 
+impl LearnedPlan {
+    /// Some of the models that can be routed to are dearer than others.
+    #[must_use]
+    pub fn has_choice(&self) -> bool {
+        let rated = self.candidates.iter().enumerate().filter(|(_, candidate)| candidate.is_some());
+        let mut costs = rated.map(|(place, _)| self.costs.expected(place, MEAN_OUTPUT_TOKENS));
+        let first = costs.next();
+        costs.any(|cost| first.is_some_and(|first| cost.total_cmp(&first).is_ne()))
+    }
+}
+
 /// The rule of a route, its threshold solved where the configuration gives a share or a budget.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum RulePlan {

@@ -84,7 +84,11 @@ impl Pursuit {
                 other.await
             }
             tried => {
-                self.attempts.put_back(if tried.place == first_place { second_place } else { first_place });
+                let late = if tried.place == first_place { second_place } else { first_place };
+                self.attempts.put_back(late);
+                if let Some(late) = self.tenant.upstreams.get(late) {
+                    self.count(late, "cancelled");
+                }
                 tried
             }
         }
