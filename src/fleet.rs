@@ -13,11 +13,12 @@ mod tending;
 use std::{
     sync::{
         Arc, Weak,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant, SystemTime},
 };
 
+use arc_swap::ArcSwap;
 use tokio::{
     sync::{Mutex, MutexGuard, Notify},
     time::timeout,
@@ -61,7 +62,9 @@ pub struct Fleet {
     ledger: Option<Arc<Ledger>>,
     budgets: Budgets,
     limiters: Weak<Limiters>,
-    on_store_loss: OnStoreLoss,
+    on_store_loss: ArcSwap<OnStoreLoss>,
+    /// It was told that the ledger cannot be read.
+    is_told: AtomicBool,
     heard: Arc<Heard>,
     /// Those that were there a moment ago, or are waited for.
     processes: AtomicU64,
@@ -118,7 +121,8 @@ impl Fleet {
             ledger,
             budgets: budgets.clone(),
             limiters: Arc::downgrade(limiters),
-            on_store_loss,
+            on_store_loss: ArcSwap::from_pointee(on_store_loss),
+            is_told: AtomicBool::new(false),
             heard,
             processes: AtomicU64::new(1),
             turn: Mutex::default(),
@@ -145,6 +149,11 @@ impl Fleet {
         if timeout(at_most, ready).await.is_err() {
             tracing::warn!("redis: this gateway begins without it");
         }
+    }
+
+    /// What becomes of requests with a budget while Redis is away, from now on.
+    pub fn on_store_loss(&self, on_store_loss: OnStoreLoss) {
+        self.on_store_loss.store(Arc::new(on_store_loss));
     }
 
     /// Those that are there, this one among them.
@@ -238,7 +247,7 @@ impl Fleet {
     /// Nobody can be asked.
     fn go_without(&self, hold: &Hold, more: Usd) -> Result<(), OverBudget> {
         let (purse, now) = (hold.purse(), SystemTime::now());
-        if let OnStoreLoss::Allow(amount) = self.on_store_loss {
+        if let OnStoreLoss::Allow(amount) = **self.on_store_loss.load() {
             purse.lend(amount, now);
         }
         match hold.extend(more, now) {
@@ -252,7 +261,8 @@ impl Fleet {
     async fn enter(&self) -> Result<MutexGuard<'_, Turn>, Trouble> {
         let mut turn = self.turn.lock().await;
         let mut sent = Instant::now();
-        let mut heard = self.board.beat().await?;
+        let is_behind = self.ledger.as_ref().is_some_and(|ledger| ledger.is_behind());
+        let mut heard = self.board.beat(is_behind).await?;
         let is_lost = |heard: &board::Heard, lost: &Option<String>| Some(&heard.epoch.id) == lost.as_ref();
         if heard.as_ref().is_none_or(|heard| is_lost(heard, &turn.lost)) {
             turn.member_of = None;
@@ -261,7 +271,7 @@ impl Fleet {
             self.begin(lost.as_deref()).await?;
             turn = self.turn.lock().await;
             sent = Instant::now();
-            heard = self.board.beat().await?;
+            heard = self.board.beat(is_behind).await?;
         }
         let heard = heard.filter(|heard| !is_lost(heard, &turn.lost)).ok_or(Trouble::Away)?;
         (turn.waiting, turn.live) = (heard.waiting, heard.live);
@@ -330,9 +340,14 @@ impl Fleet {
         let Some(ledger) = self.ledger.clone() else { return Ok(None) };
         let read = TaskTracker::new().spawn_blocking(move || read(&ledger));
         match timeout(LEDGER_MAX, read).await {
-            Ok(Ok(Ok(read))) => Ok(Some(read)),
+            Ok(Ok(Ok(read))) => {
+                self.is_told.store(false, Ordering::Relaxed);
+                Ok(Some(read))
+            }
             Ok(Ok(Err(error))) => {
-                tracing::warn!("redis: what was spent cannot be taken from the ledger: {error}");
+                if !self.is_told.swap(true, Ordering::Relaxed) {
+                    tracing::warn!("redis: what was spent cannot be taken from the ledger: {error}");
+                }
                 Err(Trouble::Away)
             }
             Ok(Err(_)) | Err(_) => Err(Trouble::Away),

@@ -23,7 +23,11 @@ mod writer;
 
 use std::{
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError, mpsc::RecvTimeoutError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+        mpsc::RecvTimeoutError,
+    },
     time::{Duration, SystemTime},
 };
 
@@ -102,7 +106,15 @@ pub struct Ledger {
     database: Database,
     /// This process, among those that write to the same database.
     instance: Uuid,
+    signs: Signs,
+}
+
+/// What others are told of this process.
+#[derive(Debug, Clone)]
+struct Signs {
     heard: Arc<Heard>,
+    /// The database lacks some of what has happened here.
+    is_behind: Arc<AtomicBool>,
 }
 
 /// What is written.
@@ -190,9 +202,9 @@ impl Ledger {
         if !store.is_shared() {
             warn_of_settled(store.settle_abandoned(SystemTime::now()).map_err(failed)?);
         }
-        let heard = Arc::new(Heard::now());
+        let signs = Signs { heard: Arc::new(Heard::now()), is_behind: Arc::default() };
         let (queue, records) = mpsc::channel(QUEUE_MAX);
-        let writer = writer::Writer::new(store, spill, records, (retention, Arc::clone(&heard)), metrics)
+        let writer = writer::Writer::new(store, spill, records, (retention, signs.clone()), metrics)
             .map_err(LedgerError::Thread)?;
         let (done, ended) = std::sync::mpsc::sync_channel(1);
         let write = move || {
@@ -201,7 +213,7 @@ impl Ledger {
         };
         std::thread::Builder::new().name("ledger".to_owned()).spawn(write).map_err(LedgerError::Thread)?;
         let (queue, ended) = (Mutex::new(Some(queue)), Mutex::new(ended));
-        Ok(Arc::new(Self { queue, ended, database: database.clone(), instance, heard }))
+        Ok(Arc::new(Self { queue, ended, database: database.clone(), instance, signs }))
     }
 
     /// Where it is.
@@ -248,7 +260,13 @@ impl Ledger {
     /// When the others last heard of this process: by the database, and by whatever else tells it there.
     #[must_use]
     pub fn heard(&self) -> &Arc<Heard> {
-        &self.heard
+        &self.signs.heard
+    }
+
+    /// The database lacks some of what has happened here: it is in a file of this machine's.
+    #[must_use]
+    pub fn is_behind(&self) -> bool {
+        self.signs.is_behind.load(Ordering::Acquire)
     }
 
     /// Writes what waits, and ends. What comes later is not written.

@@ -19,7 +19,7 @@ use rustls::ServerConfig;
 use crate::{
     budget::Purse,
     cache::CacheRules,
-    config::{Delivery, ServerLimits, TenantConfig, TenantLimits},
+    config::{Config, Delivery, ServerLimits, TenantConfig, TenantLimits},
     routing::plan::{Plan, PoolPlans},
     tenancy::{
         AuthError, Keyring, bearer,
@@ -142,6 +142,27 @@ impl Snapshot {
             Some(at) if SystemTime::now() >= at => Err(AuthError::Unknown),
             _ => Ok(caller),
         }
+    }
+
+    /// The keys of a configuration that differ and are read at the start alone.
+    #[must_use]
+    pub fn waits_for_a_restart(&self, config: &Config) -> Vec<&'static str> {
+        let before = &self.ground.config;
+        [
+            ("listen", before.listen != config.listen),
+            ("admin_listen", before.admin_listen != config.admin_listen),
+            ("database", before.database != config.database),
+            (
+                "redis",
+                before.redis.as_ref().map(|redis| &redis.url)
+                    != config.redis.as_ref().map(|redis| &redis.url),
+            ),
+            ("traces", before.traces != config.traces),
+            ("retention", before.retention != config.retention),
+        ]
+        .into_iter()
+        .filter_map(|(key, differs)| differs.then_some(key))
+        .collect()
     }
 
     /// What is known of the latest decisions is so under this configuration, too.

@@ -7,7 +7,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, LazyLock,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, SystemTime},
 };
@@ -141,11 +141,13 @@ pub(super) struct Board {
     me: String,
     /// What it has said so far: what arrives after something later is not heard.
     said: AtomicU64,
+    /// It was told that the server refuses scripts.
+    is_told: AtomicBool,
 }
 
 impl Board {
     pub(super) fn new(link: Arc<Link>, me: String) -> Self {
-        Self { link, me, said: AtomicU64::new(0) }
+        Self { link, me, said: AtomicU64::new(0), is_told: AtomicBool::new(false) }
     }
 
     /// A connection; none while there is no server.
@@ -155,7 +157,20 @@ impl Board {
 
     async fn call<T: FromRedisValue>(&self, invocation: &ScriptInvocation<'_>) -> Result<T, Trouble> {
         let mut connection = self.live()?.connection;
-        invocation.invoke_async::<T>(&mut connection).await.map_err(away)
+        let called =
+            invocation.invoke_async::<T>(&mut connection).await.map_err(|error| self.away(&error))?;
+        self.is_told.store(false, Ordering::Relaxed);
+        Ok(called)
+    }
+
+    /// What a server has against a script is not for those who asked, and told once, until it takes some again.
+    fn away(&self, error: &RedisError) -> Trouble {
+        if !is_lost_by(error) && !self.is_told.swap(true, Ordering::Relaxed) {
+            tracing::error!(
+                "redis: it refuses what budgets and limits need, so they are as without it; has it memory left, and may this user run scripts? {error}"
+            );
+        }
+        Trouble::Away
     }
 
     /// The place of what this process says next. Two must not be on their way at once.
@@ -163,11 +178,13 @@ impl Board {
         self.said.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// This process is there; none where the server has no data of an epoch.
-    pub(super) async fn beat(&self) -> Result<Option<Heard>, Trouble> {
+    /// This process is there, and the ledger lacks some of what has happened here if it `is_behind`; none where the server has no data of
+    /// an epoch.
+    pub(super) async fn beat(&self, is_behind: bool) -> Result<Option<Heard>, Trouble> {
         let run = self.live()?.run_id;
         let mut beat = BEAT.key(EPOCH);
-        beat.key(MEMBERS).key(WAITING).key(LIVE).arg(&*run).arg(&self.me);
+        beat.key(MEMBERS).key(WAITING).key(LIVE).key(NOTES);
+        beat.arg(&*run).arg(&self.me).arg(u8::from(is_behind));
         let reply: Vec<String> = self.call(&beat).await?;
         let [id, since, state, waiting, live, processes] = reply.as_slice() else { return Ok(None) };
         let number = |text: &str| text.parse::<u64>().unwrap_or(0);
@@ -284,8 +301,11 @@ impl Board {
     /// The accounts that anybody knows, of the periods that are on.
     pub(super) async fn known(&self, epoch: &Epoch) -> Result<Vec<AccountName>, Trouble> {
         let mut connection = self.live()?.connection;
-        let notes: HashMap<String, String> =
-            redis::cmd("HGETALL").arg(NOTES).query_async(&mut connection).await.map_err(away)?;
+        let notes: HashMap<String, String> = redis::cmd("HGETALL")
+            .arg(NOTES)
+            .query_async(&mut connection)
+            .await
+            .map_err(|error| self.away(&error))?;
         if notes.get("epoch") != Some(&epoch.id) {
             return Err(Trouble::Outside);
         }
@@ -300,13 +320,21 @@ impl Board {
     /// All who are or were members.
     pub(super) async fn members(&self) -> Result<Vec<(String, String)>, Trouble> {
         let mut connection = self.live()?.connection;
-        redis::cmd("HGETALL").arg(MEMBERS).query_async(&mut connection).await.map_err(away)
+        redis::cmd("HGETALL")
+            .arg(MEMBERS)
+            .query_async(&mut connection)
+            .await
+            .map_err(|error| self.away(&error))
     }
 
     /// Those who have not told what they have spent.
     pub(super) async fn waiting(&self) -> Result<Vec<String>, Trouble> {
         let mut connection = self.live()?.connection;
-        redis::cmd("SMEMBERS").arg(WAITING).query_async(&mut connection).await.map_err(away)
+        redis::cmd("SMEMBERS")
+            .arg(WAITING)
+            .query_async(&mut connection)
+            .await
+            .map_err(|error| self.away(&error))
     }
 
     /// What nobody of so many members has spent of these accounts; whether there are still as many.
@@ -350,7 +378,7 @@ impl Board {
         process: &str,
         accounts: &[(AccountName, i64, Usd)],
     ) -> Result<(), Trouble> {
-        self.close(&SETTLE, &[], epoch, process, accounts).await
+        self.close(&SETTLE, &[NOTES], epoch, process, accounts).await
     }
 
     /// This process ends, and has spent so much of these accounts, all that there are.
@@ -388,13 +416,4 @@ impl Board {
             left = others;
         }
     }
-}
-
-/// What a server has against a script is not for those who asked.
-#[expect(clippy::needless_pass_by_value, reason = "as `map_err` gives it")]
-fn away(error: RedisError) -> Trouble {
-    if !is_lost_by(&error) {
-        tracing::error!("redis: {error}");
-    }
-    Trouble::Away
 }

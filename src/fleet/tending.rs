@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeSet,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant, SystemTime},
 };
 
@@ -63,6 +63,11 @@ impl Fleet {
                         self.is_outside.notify_one();
                     }
                     self.turn.lock().await.has_failed = trouble != Trouble::Lost;
+                    // Who cannot be heard of here is in the ledger's database.
+                    if let Ok(there) = self.instances().await {
+                        let there = u64::try_from(there.len()).unwrap_or(u64::MAX);
+                        self.processes.store(there, Ordering::Relaxed);
+                    }
                 }
             }
         }

@@ -1,7 +1,7 @@
 //! The thread that writes: what has come is one transaction.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, SystemTime},
 };
 
@@ -11,7 +11,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use super::{Heard, Record, row::milliseconds, rows::Rows, spill::Spill, warn_of_settled};
+use super::{Record, Signs, row::milliseconds, rows::Rows, spill::Spill, warn_of_settled};
 use crate::telemetry::metrics::Metrics;
 
 /// How long rows are gathered for one transaction: what is older than twice this is written.
@@ -36,8 +36,8 @@ pub(super) struct Writer {
     failed_at: Option<Instant>,
     /// Where several write: since when the database takes this one's word without a break, and when it last did.
     heard: Option<(Instant, Instant)>,
-    /// For others to see when it last did.
-    told: Arc<Heard>,
+    /// For others to see.
+    signs: Signs,
     forgot_at: Option<Instant>,
     /// For waiting alone: the database is waited for outside of it.
     runtime: Runtime,
@@ -48,12 +48,12 @@ impl Writer {
         store: Rows,
         spill: Spill,
         records: Receiver<Record>,
-        (retention, told): (Option<Duration>, Arc<Heard>),
+        (retention, signs): (Option<Duration>, Signs),
         metrics: Arc<Metrics>,
     ) -> std::io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
         let (failed_at, heard, forgot_at) = (None, None, None);
-        Ok(Self { store, spill, records, retention, metrics, failed_at, heard, told, forgot_at, runtime })
+        Ok(Self { store, spill, records, retention, metrics, failed_at, heard, signs, forgot_at, runtime })
     }
 
     /// Until nobody can bring another row. Its thread is its own: the database blocks nobody else.
@@ -124,15 +124,25 @@ impl Writer {
         });
         match done {
             Ok(settled) => {
-                self.told.again(now.into_std());
+                self.signs.heard.again(now.into_std());
+                if self.spill.waiting() == 0 {
+                    self.is_behind(false);
+                }
                 warn_of_settled(settled);
             }
             Err(error) => {
                 self.heard = None;
+                self.is_behind(true);
+                if self.failed_at.is_none() {
+                    tracing::warn!("ledger: the database does not hear of this process: {error}");
+                }
                 self.failed_at.get_or_insert(now);
-                tracing::warn!("ledger: the database does not hear of this process: {error}");
             }
         }
+    }
+
+    fn is_behind(&self, is_behind: bool) {
+        self.signs.is_behind.store(is_behind, Ordering::Release);
     }
 
     /// To the database, or else to the spill file, or else nowhere yet: then the batch is kept, and no other is taken.
@@ -152,6 +162,7 @@ impl Writer {
                         metrics.rows.inc_by(u64::try_from(batch.len()).unwrap_or(0));
                         metrics.write_seconds.observe(begun.elapsed().as_secs_f64());
                         metrics.spilled.set(0);
+                        self.is_behind(false);
                         batch.clear();
                         return;
                     }
@@ -162,6 +173,7 @@ impl Writer {
                             );
                         }
                         metrics.errors.inc();
+                        self.is_behind(true);
                         self.failed_at = Some(Instant::now());
                     }
                 }

@@ -340,6 +340,36 @@ async fn who_is_gone_is_settled_of_all_that_it_had_by_whoever_is_there() {
     assert!(there.spend(usd(1)).await);
 }
 
+/// What it has spent and held is known to nobody else, so that all that it was granted counts as spent.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_gone_while_the_ledger_was_away_has_spent_all_that_it_was_granted() {
+    let Some((mut database, store)) = servers().await else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let gone = Process::start((&database, &store), folder.path(), "gone", OnStoreLoss::Refuse).await;
+    let there = Process::start((&database, &store), folder.path(), "there", OnStoreLoss::Refuse).await;
+    assert!(gone.spend(usd(10)).await);
+    database.stop();
+    let begun = Instant::now();
+    while !gone.ledger.is_behind() {
+        assert!(begun.elapsed() < PATIENCE);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let held = gone.purse.secure(usd(70)).await.unwrap();
+    // It is told within a second.
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    let id = gone.ledger.instance().to_string();
+    drop((held, gone));
+    database.resume().await;
+    let begun = Instant::now();
+    while store.ask::<Option<String>>(&["HGET", "pointsman:members", &id]).await.as_deref() != Some("settled")
+    {
+        assert!(begun.elapsed() < PATIENCE * 3);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(there.purse.secure(usd(21)).await.is_err());
+    assert!(there.spend(usd(20)).await);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_a_server_what_was_granted_is_spent_and_what_is_allowed_beyond_it() {
     let Some((database, mut store)) = servers().await else { return };
