@@ -108,6 +108,8 @@ export async function openGateway(text) {
   const file = join(folder, "config.yaml");
   await writeFile(file, text);
   const child = spawn(binary, ["serve", "--config", file], { stdio: ["ignore", "pipe", "pipe"] });
+  // Whatever becomes of the tests, it does not outlive them.
+  process.once("exit", () => child.kill("SIGKILL"));
   const said = [];
   const urls = {};
   const ready = new Promise((resolve, reject) => {
