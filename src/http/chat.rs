@@ -166,7 +166,10 @@ fn show(exchange: &Exchange<'_>, target: &Target, asked: Asked<'_>, decision: &D
     let name = |place: &usize| tenant.plans.models.get(*place).map(|model| Name(Arc::clone(&model.name)));
     let plan = target.learned();
     #[expect(clippy::cast_precision_loss, reason = "an estimate")]
-    let cost = |place| plan.map(|plan| plan.costs.expected(place, asked.needs.prompt_tokens as f64));
+    let cost = |place| {
+        let costs = plan.map(|plan| &plan.costs).filter(|costs| matches!(costs, Costs::Priced(_)));
+        costs.map(|costs| costs.expected(place, asked.needs.prompt_tokens as f64))
+    };
     let score =
         |&(place, skill): &(usize, f64)| Some(Score { model: name(&place)?, skill, cost_usd: cost(place) });
     let rule = match target.rule() {

@@ -112,7 +112,7 @@ pub struct Score {
     pub model: Name,
     /// θ.
     pub skill: f64,
-    /// What it is expected to cost, where prices are known; else what it is taken to cost beside the others.
+    /// What it is expected to cost, where prices are known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cost_usd: Option<f64>,
 }
