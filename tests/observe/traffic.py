@@ -254,6 +254,7 @@ class Traffic:
         self.tally.asked("small", "ok")
         self.tally.used("research", "small")
         self.tally.add("pointsman_hedges_total", model="small", result="first")
+        self.tally.add("pointsman_attempts_total", model="late", result="cancelled")
         self.tally.add("pointsman_usage_estimated_total", model="late", reason="truncated")
 
     def _leaving(self) -> None:
