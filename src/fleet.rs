@@ -111,6 +111,7 @@ impl Fleet {
         on_store_loss: OnStoreLoss,
     ) -> Arc<Self> {
         let me = ledger.as_ref().map_or_else(Uuid::now_v7, |ledger| ledger.instance());
+        tracing::info!(process = %me, "redis: others know this gateway by the id of its process");
         let board = Board::new(Arc::clone(&link), me.to_string());
         let has_ledger = ledger.is_some();
         let heard =
@@ -147,7 +148,10 @@ impl Fleet {
             }
         };
         if timeout(at_most, ready).await.is_err() {
-            tracing::warn!("redis: this gateway begins without it");
+            tracing::warn!(
+                on_store_loss = ?**self.on_store_loss.load(),
+                "redis: this gateway begins without it: budgets are as `on_store_loss` says, and of limits it keeps to its part"
+            );
         }
     }
 
@@ -303,7 +307,7 @@ impl Fleet {
         let waited_for: Vec<String> = instances.iter().map(ToString::to_string).collect();
         tracing::warn!(
             processes = waited_for.len(),
-            "redis: it has no data of ours, or has lost some: what was spent is told anew, and taken from the ledger"
+            "redis: it is new, was started anew, or has lost some of our data: what was spent is told anew, and taken from the ledger"
         );
         self.board.begin(lost, &waited_for).await
     }

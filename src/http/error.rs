@@ -329,7 +329,7 @@ impl Failure {
             }
             Self::Limited(Exceeded { limit, .. }) => (limit.label(), Some("rate_limit_exceeded"), None),
             Self::NotCached => ("invalid_request_error", Some("not_cached"), None),
-            Self::Operator(fault) => ("invalid_request_error", fault.code(), fault.param()),
+            Self::Operator(fault) => (fault.kind(), fault.code(), fault.param()),
             Self::Exhausted { fault: fault @ AttemptFault::RateLimited { .. }, .. } => {
                 ("rate_limit_error", Some(fault.code()), None)
             }

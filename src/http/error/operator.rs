@@ -37,9 +37,19 @@ impl OperatorFault {
             Self::Database => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
+
+    /// The type of the error object.
+    pub(super) fn kind(&self) -> &'static str {
+        if *self == Self::Database { "server_error" } else { "invalid_request_error" }
+    }
+
     /// A stable word for a program.
     pub(super) fn code(&self) -> Option<&'static str> {
-        matches!(self, Self::Definition(_)).then_some("invalid_tenant")
+        match self {
+            Self::Definition(_) => Some("invalid_tenant"),
+            Self::Database => Some("database_unavailable"),
+            _ => None,
+        }
     }
 
     /// The first place of the body that is at fault.
