@@ -54,7 +54,8 @@ def test_metrics_have_our_prefix_help_and_all_outcomes(gateway, client):
     names = {line.split()[2] for line in page.splitlines() if line.startswith("# TYPE ")}
     helped = {line.split()[2] for line in page.splitlines() if line.startswith("# HELP ")}
     assert names and names == helped
-    assert all(name.startswith("pointsman_") for name in names), names
+    # Our own, and what OpenTelemetry has a name for.
+    assert all(name.startswith(("pointsman_", "gen_ai_")) for name in names), names
     series = stand.samples(page, "pointsman_requests_total")
     groups: dict[tuple, set[str]] = {}
     for labels, _ in series:
