@@ -239,7 +239,7 @@ impl Fleet {
         let mut refused = None;
         for (place, (lack, now)) in lacks.iter().zip(granted).enumerate() {
             let Granted { granted, elsewhere, left } = now;
-            lack.account.grant(lack.told.number, granted, elsewhere.unwrap_or_default());
+            lack.account.grant(lack.told.number, granted, elsewhere.unwrap_or_default(), is_granted);
             if !is_granted && lack.lacks > left {
                 lack.account.is_dry_at(lack.told.number, left);
                 refused.get_or_insert(place);

@@ -148,12 +148,6 @@ pub fn reload(app: &App, config: &Config) -> Result<Diagnostics, StartError> {
         snapshot = snapshot.with_stored(&store.tenants()?, &store.keys()?, &app.budgets);
     }
     let access_log = access_log(config)?;
-    for key in app.snapshot.load().waits_for_a_restart(config) {
-        tracing::warn!("reload: `{key}` changes with a restart only");
-    }
-    if let (Some(fleet), Some(redis)) = (app.fleet.get(), &config.redis) {
-        fleet.on_store_loss(redis.on_store_loss);
-    }
     let in_force = app.snapshot.load().tls.clone();
     if snapshot.tls.is_some() != in_force.is_some() {
         tracing::warn!("reload: whether the listener has TLS changes with a restart only");
@@ -162,6 +156,12 @@ pub fn reload(app: &App, config: &Config) -> Result<Diagnostics, StartError> {
     app.metrics.seed_reloads();
     app.seed(&snapshot);
     app.book_before(&snapshot)?;
+    for key in app.snapshot.load().waits_for_a_restart(config) {
+        tracing::warn!("reload: `{key}` changes with a restart only");
+    }
+    if let (Some(fleet), Some(redis)) = (app.fleet.get(), &config.redis) {
+        fleet.on_store_loss(redis.on_store_loss);
+    }
     app.tell_left_out(&snapshot);
     app.put_in_force(snapshot);
     app.books.write_to(access_log);

@@ -39,8 +39,10 @@ pub(super) struct Balance {
 pub(super) struct Share {
     /// In the period, with what of it is spent by now.
     granted: Usd,
-    /// What may be spent beyond it while nobody can be asked.
+    /// What may be spent beyond it while nobody can be asked; what of that is used counts as granted once it is told.
     lent: Usd,
+    /// What was lent since more was granted the last time.
+    borrowed: Usd,
     /// Somebody held some of it since that was looked at.
     is_used: bool,
     /// What the others were told: what was granted, and spent.
@@ -110,6 +112,14 @@ impl Balance {
     }
 }
 
+impl Share {
+    /// So much is known to be granted: what was used of what was lent is among it.
+    fn told_as(&mut self, granted: Usd) {
+        self.lent = self.lent.less(granted.less(self.granted));
+        self.granted = granted;
+    }
+}
+
 impl Account {
     /// How it stands in the period of this number.
     pub(super) fn at(&self, period: i64) -> MutexGuard<'_, Balance> {
@@ -132,7 +142,8 @@ impl Account {
         let mut balance = self.at(period);
         let used = Usd::from_micros(balance.used().in_micros());
         if let Some(share) = &mut balance.share {
-            *share = Share { granted: used, is_used: share.is_used, ..Share::default() };
+            share.told_as(used);
+            *share = Share { granted: used, told: None, dry: None, ..*share };
         }
         balance.told()
     }
@@ -152,13 +163,17 @@ impl Account {
         (all || is_new).then_some(told)
     }
 
-    /// Of this period so much is granted, all that was before among it, and so much is spent by others.
-    pub fn grant(&self, period: i64, granted: Usd, elsewhere: Usd) {
+    /// Of this period so much is granted, all that was before among it, and so much is spent by others. It was asked for more, and
+    /// whether that was granted is told, too.
+    pub fn grant(&self, period: i64, granted: Usd, elsewhere: Usd, is_more: bool) {
         let mut balance = self.lock();
         if balance.period == period
             && let Some(share) = &mut balance.share
         {
-            (share.granted, share.lent) = (granted, Usd::ZERO);
+            share.told_as(granted);
+            if is_more {
+                (share.lent, share.borrowed) = (Usd::ZERO, Usd::ZERO);
+            }
             share.dry = None;
             balance.elsewhere = elsewhere;
         }
@@ -169,7 +184,7 @@ impl Account {
         let mut balance = self.lock();
         if balance.period == told.number {
             if let Some(share) = &mut balance.share {
-                (share.granted, share.lent) = (told.granted, Usd::ZERO);
+                share.told_as(told.granted);
             }
             balance.elsewhere = elsewhere.unwrap_or(balance.elsewhere);
         }
@@ -185,10 +200,11 @@ impl Account {
         }
     }
 
-    /// Nobody can be asked: so much may be spent beyond what is granted.
+    /// Nobody can be asked: so much may be spent beyond what is granted, until more is.
     pub(super) fn lend(&self, period: i64, amount: Usd) {
         if let Some(share) = &mut self.at(period).share {
-            share.lent = amount;
+            let more = amount.less(share.borrowed);
+            (share.lent, share.borrowed) = (share.lent.plus(more), share.borrowed.plus(more));
         }
     }
 }

@@ -196,6 +196,33 @@ fn threads_cannot_overrun_a_budget_together() {
     assert_eq!(purse.standing(start())[0].spent, usd(100));
 }
 
+/// However often it is told how the account stands meanwhile.
+#[test]
+fn what_is_lent_is_lent_once_until_more_is_granted() {
+    let budgets = Budgets::default();
+    let purse = budgets.purse([(holder(None), rule(100, Period::Total))]).unwrap();
+    let granter =
+        Arc::new(Granter { me: 0, granted: Arc::default(), limit: usd(100), is_lost: false.into() });
+    let shares: Weak<dyn Shares> = Arc::downgrade(&granter) as _;
+    budgets.share(shares);
+    let account = budgets.accounts().remove(0).1;
+    let mut spent = Usd::ZERO;
+    for round in 0..5 {
+        purse.lend(usd(3), start());
+        while let Ok(hold) = purse.hold(usd(1), start()) {
+            hold.settle(usd(1));
+            spent = spent.plus(usd(1));
+        }
+        let told = if round == 3 { account.anew(0) } else { account.tell(0, true).unwrap() };
+        account.hear(told, None);
+    }
+    assert_eq!(spent, usd(3));
+    account.grant(0, usd(4), Usd::ZERO, true);
+    purse.lend(usd(3), start());
+    let holds: Vec<Hold> = (0..9).filter_map(|_| purse.hold(usd(1), start()).ok()).collect();
+    assert_eq!(holds.len(), 4, "one that was granted, and three more");
+}
+
 /// What several processes were granted of one budget, in place of Redis.
 #[derive(Debug)]
 struct Granter {
@@ -225,7 +252,7 @@ impl Shares for Granter {
                 if self.is_lost.swap(false, std::sync::atomic::Ordering::Relaxed) {
                     return Err(hold.purse().over(Reason::Unknown, None));
                 }
-                account.grant(told.number, granted[self.me], Usd::ZERO);
+                account.grant(told.number, granted[self.me], Usd::ZERO, true);
             }
             hold.extend(more, SystemTime::now()).map_err(|_| hold.purse().over(Reason::Unknown, None))
         })

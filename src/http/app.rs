@@ -14,7 +14,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use tokio::time::Instant;
+use tokio::{sync::Semaphore, time::Instant};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::usage::Reports;
@@ -29,6 +29,9 @@ use crate::{
     telemetry::{Books, metrics::Metrics, traces::Traces},
     tenancy::limits::Limiters,
 };
+
+/// Searches that explanations ask for at a time: what explains must not keep anybody from deciding.
+const EXPLAINING_MAX: usize = 2;
 
 /// The state of a running gateway.
 pub struct App {
@@ -52,6 +55,8 @@ pub struct App {
     pub answers: OnceLock<Arc<Answers>>,
     /// Where spans of requests go, if they go anywhere.
     pub traces: OnceLock<Traces>,
+    /// Room for searches that explanations ask for.
+    pub(super) explaining: Arc<Semaphore>,
     /// Cancelled once the gateway is about to stop.
     pub(crate) closing: CancellationToken,
     /// Who is let in: a place for each request in flight.
@@ -110,6 +115,7 @@ impl App {
             caches,
             answers: OnceLock::new(),
             traces: OnceLock::new(),
+            explaining: Arc::new(Semaphore::new(EXPLAINING_MAX)),
             closing: CancellationToken::new(),
             snapshot: ArcSwap::from_pointee(snapshot),
             version: AtomicU64::new(1),

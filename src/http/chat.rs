@@ -119,7 +119,9 @@ pub(super) async fn decided(
         && delivery.when_low == WhenLow::Cheaper
         && purse.is_low(SystemTime::now())
     {
+        let chosen = decision.ranking.first().copied();
         cheapest_first(&mut decision.ranking, exchange.tenant, asked.needs.prompt_tokens);
+        decision.scores.is_strong &= decision.ranking.first().copied() == chosen;
     }
     Some(decision)
 }

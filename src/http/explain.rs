@@ -1,11 +1,16 @@
 //! A decision, explained: in full by `POST /v1/route` and in an answer whose request asks for it, in short in every answer's head.
 
+use std::{sync::Arc, time::Duration};
+
 use bytes::Bytes;
 use http::{HeaderMap, Response, StatusCode};
+use pointsman_routers::KnownBattle;
 use serde::Serialize;
+use tokio::time::timeout;
 use tokio_util::task::TaskTracker;
 
 use super::{
+    app::App,
     chat::{decided, needs},
     error::Failure,
     exchange::Exchange,
@@ -15,7 +20,7 @@ use super::{
 use crate::{
     routing::{
         decide::{Asked, Decision},
-        explain::{Explanation, Subject},
+        explain::{Explanation, NearestQuestion, Subject},
         plan::RulePlan,
     },
     telemetry::{account::Said, outcome::Outcome},
@@ -98,13 +103,22 @@ pub(super) async fn text(
     };
     let mut explanation = subject.explain(decision);
     if let Some(question) = subject.question(asked, decision) {
-        // It takes as long as a decision of such a router.
-        let found = TaskTracker::new().spawn_blocking(move || question.answer());
-        explanation.nearest_battles = subject.battles(found.await.unwrap_or_default());
+        let at_most = target.learned().map(|plan| plan.timeout).unwrap_or_default();
+        explanation.nearest_battles = subject.battles(nearest(exchange.app, question, at_most).await);
     }
     let route = exchange.guards.account.route().unwrap_or_default();
     let told = Told { object: "route.decision", route, explanation };
     serde_json::to_vec(&told).unwrap_or_default().into()
+}
+
+/// The battles nearest to a request, as far as there is time and room for them: it takes as long as a decision of such a router.
+async fn nearest(app: &App, question: NearestQuestion, at_most: Duration) -> Vec<([usize; 2], KnownBattle)> {
+    let Ok(room) = Arc::clone(&app.explaining).try_acquire_owned() else { return Vec::new() };
+    let found = TaskTracker::new().spawn_blocking(move || {
+        let _room = room;
+        question.answer()
+    });
+    timeout(at_most, found).await.ok().and_then(Result::ok).unwrap_or_default()
 }
 
 /// An answer's JSON object with an explanation in it; as it is, where it is none.

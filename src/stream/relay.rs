@@ -258,13 +258,16 @@ impl<B: Body<Data = Bytes>> Relay<B> {
             }
             return Some(Step::Broken(StreamFault::reported(error, &self.settings.redactor)));
         }
+        let before = self.progress.characters();
         self.progress.observe(&seen);
         if let Some(usage) = seen.usage {
             self.settings.meter.report(usage);
         }
         // A role alone may come of an answer that never begins.
         if self.progress.characters() > 0 {
-            self.settings.meter.write_on(self.progress.characters());
+            if self.progress.characters() > before {
+                self.settings.meter.write_on(self.progress.characters());
+            }
             self.has_grown = true;
         }
         self.has_content |= seen.content || seen.terminal;

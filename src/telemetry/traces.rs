@@ -9,7 +9,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 use opentelemetry::{
     Context, KeyValue, StringValue, Value,
     propagation::TextMapPropagator,
@@ -140,6 +140,9 @@ impl RequestSpan {
 
     /// A decision was made just now, and took so long.
     pub(super) fn decided(&self, router: &'static str, took: Duration, scored: &[(Arc<str>, f64)]) {
+        if !self.0.context.span().is_recording() {
+            return;
+        }
         let now = SystemTime::now();
         let began = now.checked_sub(took).unwrap_or(now);
         let builder = self.0.tracer.span_builder(format!("route {router}"));
@@ -197,6 +200,9 @@ impl CallSpan {
     pub fn headers<'a>(&self, client: &'a HeaderMap) -> Cow<'a, HeaderMap> {
         let mut headers = client.clone();
         TraceContextPropagator::new().inject_context(&self.0, &mut HeaderInjector(&mut headers));
+        if headers.get("tracestate").is_some_and(HeaderValue::is_empty) {
+            headers.remove("tracestate");
+        }
         Cow::Owned(headers)
     }
 

@@ -19,8 +19,20 @@ const HOP_BY_HOP: [&str; 11] = [
 ];
 
 /// A client's own, not for an upstream: its credentials for this gateway, and what would change the answer's bytes.
-const CLIENT_ONLY: [&str; 7] =
-    ["accept-encoding", "api-key", "authorization", "cookie", "host", "x-api-key", "x-request-id"];
+const CLIENT_ONLY: [&str; 9] = [
+    "accept-encoding",
+    "api-key",
+    "authorization",
+    "cookie",
+    "host",
+    "origin",
+    "referer",
+    "x-api-key",
+    "x-request-id",
+];
+
+/// What browsers say of themselves, and of the page that asks: as little an upstream's business.
+const OF_BROWSERS: &str = "sec-fetch-";
 
 /// An upstream's own, not for a client: they name our account there, or speak of another host than this one.
 const UPSTREAM_ONLY: [&str; 6] = [
@@ -39,6 +51,11 @@ const OURS: &str = "x-pointsman-";
 #[must_use]
 pub fn for_upstream(client: &HeaderMap) -> HeaderMap {
     let mut headers = without(client, &CLIENT_ONLY);
+    let of_browsers: Vec<HeaderName> =
+        headers.keys().filter(|name| name.as_str().starts_with(OF_BROWSERS)).cloned().collect();
+    for name in of_browsers {
+        headers.remove(name);
+    }
     // An answer that is not encoded can be read for its usage.
     headers.insert(header::ACCEPT_ENCODING, header::HeaderValue::from_static("identity"));
     headers

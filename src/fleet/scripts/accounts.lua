@@ -47,7 +47,8 @@ for place = 6, #KEYS do
   account.is_new = not known and account.granted == 0 and account.spent == 0 and what ~= 'ask'
   account.left = tonumber(ARGV[at + 4]) - (base or 0) - others - account.granted
   account.elsewhere = base and account.elsewhere + base or -1
-  if what == 'ask' and account.lacks > account.left then is_refused = true end
+  -- One that has enough refuses nobody, though its budget is lower by now than what was granted of it.
+  if what == 'ask' and account.lacks > 0 and account.lacks > account.left then is_refused = true end
   accounts[place] = account
 end
 

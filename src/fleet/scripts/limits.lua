@@ -41,7 +41,7 @@ for place = 6, #KEYS do
   limit.full_at = full_at
   limit.left = tonumber(ARGV[at + 4]) - others - limit.held
   if limit.kind == 'rate' then limit.left = limit.left - (full_at - now) end
-  if limit.lacks > limit.left then is_refused = true end
+  if limit.lacks > 0 and limit.lacks > limit.left then is_refused = true end
   limits[place] = limit
 end
 
@@ -57,6 +57,6 @@ for place = 6, #KEYS do
   redis.call('EXPIRE', KEYS[place], 172800)
   table.insert(reply, given)
   table.insert(reply, math.max(0, limit.left - given))
-  table.insert(reply, math.max(0, limit.lacks - limit.left))
+  table.insert(reply, limit.lacks > 0 and math.max(0, limit.lacks - limit.left) or 0)
 end
 return {is_refused and 'refused' or 'ok', reply}

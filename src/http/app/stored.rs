@@ -32,6 +32,7 @@ impl App {
             self.seed(&snapshot);
             self.tell_left_out(&snapshot);
         }
+        snapshot.go_on_from(&self.snapshot.load());
         self.snapshot.store(Arc::new(snapshot));
         *in_force = versions;
         if have_tenants_changed {
