@@ -143,7 +143,7 @@ impl Account {
         let used = Usd::from_micros(balance.used().in_micros());
         if let Some(share) = &mut balance.share {
             share.told_as(used);
-            *share = Share { granted: used, told: None, dry: None, ..*share };
+            (share.told, share.dry) = (None, None);
         }
         balance.told()
     }

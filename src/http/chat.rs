@@ -17,12 +17,12 @@ use crate::{
     openai::{messages::Message, request::Requirements},
     routing::{
         decide::{Asked, Decision, Scores, decide, decide_with},
-        plan::{Costs, RulePlan},
+        plan::Costs,
         text::routing_text,
     },
     snapshot::Tenant,
     telemetry::{
-        live::{self, Decided, Name, Score, What},
+        live::{Decided, Name, Score, What},
         metrics::NONE,
     },
 };
@@ -166,22 +166,9 @@ fn record(exchange: &Exchange<'_>, target: &Target, decision: &Decision) {
 fn show(exchange: &Exchange<'_>, target: &Target, asked: Asked<'_>, decision: &Decision) {
     let (tenant, account) = (exchange.tenant, &exchange.guards.account);
     let name = |place: &usize| tenant.plans.models.get(*place).map(|model| Name(Arc::clone(&model.name)));
-    let plan = target.learned();
-    #[expect(clippy::cast_precision_loss, reason = "an estimate")]
-    let cost = |place| {
-        let costs = plan.map(|plan| &plan.costs).filter(|costs| matches!(costs, Costs::Priced(_)));
-        costs.map(|costs| costs.expected(place, asked.needs.prompt_tokens as f64))
-    };
-    let score =
-        |&(place, skill): &(usize, f64)| Some(Score { model: name(&place)?, skill, cost_usd: cost(place) });
-    let rule = match target.rule() {
-        None => live::Rule::Order,
-        Some(RulePlan::Threshold { alpha, split }) => {
-            let is_own = matches!(target, Target::Route(_));
-            let strong_share = plan.and_then(|plan| plan.strong_share).filter(|_| is_own);
-            live::Rule::Threshold { threshold: alpha, split, strong_share }
-        }
-        Some(RulePlan::Utility { lambda, .. }) => live::Rule::Utility { lambda },
+    let subject = explain::subject(exchange, target, asked);
+    let score = |&(place, skill): &(usize, f64)| {
+        Some(Score { model: name(&place)?, skill, cost_usd: subject.cost(place) })
     };
     exchange.app.books.live.tell(What::Decision(Decided {
         at: SystemTime::now(),
@@ -191,7 +178,7 @@ fn show(exchange: &Exchange<'_>, target: &Target, asked: Asked<'_>, decision: &D
         router: decision.router,
         model: decision.ranking.first().and_then(name),
         ranking: decision.ranking.iter().filter_map(name).collect(),
-        rule,
+        rule: subject.by(),
         win_rate: decision.scores.win_rate,
         scores: decision.scores.skills.iter().filter_map(score).collect(),
         fail_open: decision.fail_open.map(|reason| reason.label()),

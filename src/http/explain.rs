@@ -88,6 +88,16 @@ pub(super) fn is_asked_for(headers: &HeaderMap) -> bool {
     headers.get(WISH).is_some_and(|wish| matches!(wish.as_bytes(), b"true" | b"1"))
 }
 
+/// What there is to explain of such a request.
+pub(super) fn subject<'a>(exchange: &'a Exchange<'_>, target: &'a Target, asked: Asked<'_>) -> Subject<'a> {
+    Subject {
+        models: &exchange.tenant.plans.models,
+        plan: target.learned(),
+        rule: target.rule(),
+        prompt_tokens: asked.needs.prompt_tokens,
+    }
+}
+
 /// An explanation as a JSON text, on one line.
 pub(super) async fn text(
     exchange: &Exchange<'_>,
@@ -95,12 +105,7 @@ pub(super) async fn text(
     asked: Asked<'_>,
     decision: &Decision,
 ) -> Bytes {
-    let subject = Subject {
-        models: &exchange.tenant.plans.models,
-        plan: target.learned(),
-        rule: target.rule(),
-        prompt_tokens: asked.needs.prompt_tokens,
-    };
+    let subject = subject(exchange, target, asked);
     let mut explanation = subject.explain(decision);
     if let Some(question) = subject.question(asked, decision) {
         let at_most = target.learned().map(|plan| plan.timeout).unwrap_or_default();

@@ -12,6 +12,7 @@ use super::{
     plan::{Costs, LearnedPlan, Plan, RulePlan},
     text::routing_text,
 };
+use crate::telemetry::live;
 
 /// Battles that are shown.
 const BATTLES_MAX: usize = 5;
@@ -52,32 +53,18 @@ pub struct Explanation<'a> {
     pub decision_us: u64,
 }
 
-/// What chooses among scored models.
+/// What chooses among scored models; of utilities, with what they are.
 #[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(tag = "kind", rename_all = "snake_case")]
-pub enum Rule<'a> {
-    /// The order of the configuration.
-    Order,
-    /// The dearest that beats every cheaper one with this probability.
-    Threshold {
-        /// The probability.
-        threshold: f64,
-        /// Of requests at exactly it, the share that reach it.
-        split: f64,
-        /// The share of requests that it was solved for.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        strong_share: Option<f64>,
-    },
-    /// The highest utility: P(it beats the reference) − λ · cost in USD.
-    Utility {
-        /// λ, win probability per USD.
-        lambda: f64,
-        /// The model that all are compared with.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        reference: Option<&'a str>,
-        /// Each model's.
-        utilities: BTreeMap<&'a str, f64>,
-    },
+pub struct Rule<'a> {
+    /// The rule.
+    #[serde(flatten)]
+    pub by: live::Rule,
+    /// The model that all are compared with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reference: Option<&'a str>,
+    /// Each model's: P(it beats the reference) − λ · cost in USD.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub utilities: Option<BTreeMap<&'a str, f64>>,
 }
 
 /// A battle that the router knows.
@@ -206,33 +193,39 @@ impl<'a> Subject<'a> {
         by_place.filter_map(|(place, value)| Some((self.name(place)?, value))).collect()
     }
 
-    /// In USD.
-    fn cost(&self, place: usize) -> Option<f64> {
+    /// What a model is expected to cost for the request, in USD, where prices are known.
+    #[must_use]
+    pub fn cost(&self, place: usize) -> Option<f64> {
         let costs = self.plan.map(|plan| &plan.costs).filter(|costs| matches!(costs, Costs::Priced(_)))?;
         #[expect(clippy::cast_precision_loss, reason = "an estimate")]
         Some(costs.expected(place, self.prompt_tokens as f64))
     }
 
-    fn rule(&self, decision: &Decision) -> Rule<'a> {
+    /// What chooses.
+    #[must_use]
+    pub fn by(&self) -> live::Rule {
         match self.rule {
-            None => Rule::Order,
+            None => live::Rule::Order,
             Some(RulePlan::Threshold { alpha, split }) => {
                 let plan = self.plan.filter(|plan| plan.rule == RulePlan::Threshold { alpha, split });
-                Rule::Threshold {
-                    threshold: alpha,
-                    split,
-                    strong_share: plan.and_then(|plan| plan.strong_share),
-                }
+                let strong_share = plan.and_then(|plan| plan.strong_share);
+                live::Rule::Threshold { threshold: alpha, split, strong_share }
             }
-            Some(RulePlan::Utility { lambda, reference }) => {
-                let utility = |&(place, skill): &(usize, f64)| {
-                    let win_rate = win_probability(skill, decision.scores.reference_skill?);
-                    Some((place, win_rate - lambda * self.cost(place).unwrap_or_default()))
-                };
-                let utilities = self.named(decision.scores.skills.iter().filter_map(utility));
-                Rule::Utility { lambda, reference: self.name(reference), utilities }
-            }
+            Some(RulePlan::Utility { lambda, .. }) => live::Rule::Utility { lambda },
         }
+    }
+
+    fn rule(&self, decision: &Decision) -> Rule<'a> {
+        let (by, mut reference, mut utilities) = (self.by(), None, None);
+        if let Some(RulePlan::Utility { lambda, reference: place }) = self.rule {
+            let utility = |&(place, skill): &(usize, f64)| {
+                let win_rate = win_probability(skill, decision.scores.reference_skill?);
+                Some((place, win_rate - lambda * self.cost(place).unwrap_or_default()))
+            };
+            reference = self.name(place);
+            utilities = Some(self.named(decision.scores.skills.iter().filter_map(utility)));
+        }
+        Rule { by, reference, utilities }
     }
 
     fn reason(&self, place: usize, exclusion: Exclusion) -> String {

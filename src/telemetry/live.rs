@@ -83,7 +83,7 @@ pub struct Decided {
 }
 
 /// What has chosen.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Rule {
     /// The order of the configuration.

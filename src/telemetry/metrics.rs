@@ -3,6 +3,7 @@
 //! Labels come from the configuration or from closed vocabularies, so that no client can make a series. No
 //! histogram has a tenant label: buckets times tenants would outgrow everything else.
 
+mod families;
 mod gen_ai;
 mod redis;
 mod routing;
@@ -11,10 +12,10 @@ mod tenants;
 mod upstreams;
 
 use prometheus::{
-    CounterVec, Encoder, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
-    TextEncoder, core::Collector,
+    CounterVec, Encoder, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
 };
 
+use self::families::Families;
 pub use self::{
     gen_ai::{GenAiMetrics, Label as GenAiLabel},
     redis::RedisMetrics,
@@ -98,56 +99,53 @@ impl Metrics {
     pub fn new() -> Result<Self, prometheus::Error> {
         let registry = Registry::new_custom(Some("pointsman".to_owned()), None)?;
         let unprefixed = Registry::new();
+        let make = Families(&registry);
         let build = Opts::new("build_info", "The program's version")
             .const_label("version", env!("CARGO_PKG_VERSION"));
-        register(&registry, IntGauge::with_opts(build)?)?.set(1);
-        let counter = |name, help, labels: &[&str]| {
-            IntCounterVec::new(Opts::new(name, help), labels).and_then(|metric| register(&registry, metric))
-        };
-        let count = |name, help| IntCounter::new(name, help).and_then(|metric| register(&registry, metric));
-        let gauge = |name, help| IntGauge::new(name, help).and_then(|metric| register(&registry, metric));
-        let histogram = |name, help, labels: &[&str], buckets: &[f64]| {
-            let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
-            HistogramVec::new(options, labels).and_then(|metric| register(&registry, metric))
-        };
-        let cost_options = Opts::new("cost_usd_total", "Cost in USD: tokens times configured prices");
+        make.registered(IntGauge::with_opts(build)?)?.set(1);
         Ok(Self {
-            requests: counter("requests_total", "Requests by how they ended", REQUESTS)?,
-            in_flight: gauge("requests_in_flight", "Requests admitted and not ended")?,
-            queued: gauge("requests_queued", "Requests that wait to be admitted")?,
-            limits: LimitMetrics::new(&registry)?,
-            tasks: gauge("tasks", "Tasks of the asynchronous runtime that are alive")?,
-            routing: RoutingMetrics::new(&registry)?,
-            gen_ai: GenAiMetrics::new(&unprefixed)?,
-            overhead_seconds: histogram(
-                "overhead_seconds",
-                "From the arrival of a request until an upstream is called",
+            requests: make.counts("requests_total", "Requests by how they ended", REQUESTS)?,
+            in_flight: make.gauge("requests_in_flight", "Requests admitted and not ended")?,
+            queued: make.gauge("requests_queued", "Requests that wait to be admitted")?,
+            limits: LimitMetrics::new(make)?,
+            tasks: make.gauge("tasks", "Tasks of the asynchronous runtime that are alive")?,
+            routing: RoutingMetrics::new(make)?,
+            gen_ai: GenAiMetrics::new(Families(&unprefixed))?,
+            overhead_seconds: make.histograms(
+                ("overhead_seconds", "From the arrival of a request until an upstream is called"),
                 ROUTE,
                 OVERHEAD_SECONDS,
             )?,
-            upstreams: UpstreamMetrics::new(&registry)?,
-            tokens: counter("tokens_total", "Tokens, reported or estimated", TOKENS)?,
-            usage_estimated: counter("usage_estimated_total", "Answers without reported usage", ESTIMATES)?,
-            cost_usd: CounterVec::new(cost_options, &["tenant", "model"])
-                .and_then(|metric| register(&registry, metric))?,
-            budgets: BudgetMetrics::new(&registry)?,
-            cache: CacheMetrics::new(&registry)?,
-            trace_exports: counter(
+            upstreams: UpstreamMetrics::new(make)?,
+            tokens: make.counts("tokens_total", "Tokens, reported or estimated", TOKENS)?,
+            usage_estimated: make.counts(
+                "usage_estimated_total",
+                "Answers without reported usage",
+                ESTIMATES,
+            )?,
+            cost_usd: make.sums(
+                "cost_usd_total",
+                "Cost in USD: tokens times configured prices",
+                &["tenant", "model"],
+            )?,
+            budgets: BudgetMetrics::new(make)?,
+            cache: CacheMetrics::new(make)?,
+            trace_exports: make.counts(
                 "trace_exports_total",
                 "Batches of spans sent to a collector",
                 &["result"],
             )?,
-            access_log_lost: count("access_log_lost_total", "Lines of the access log not written")?,
-            ledger: LedgerMetrics::new(&registry)?,
+            access_log_lost: make.count("access_log_lost_total", "Lines of the access log not written")?,
+            ledger: LedgerMetrics::new(make)?,
             redis: RedisMetrics::new()?,
-            connections: gauge("connections", "Open client connections")?,
-            connections_refused: counter(
+            connections: make.gauge("connections", "Open client connections")?,
+            connections_refused: make.counts(
                 "connections_refused_total",
                 "Connections that did not end in good order",
                 &["reason"],
             )?,
-            config_version: gauge("config_version", "Configurations put in force so far")?,
-            config_reloads: counter(
+            config_version: make.gauge("config_version", "Configurations put in force so far")?,
+            config_reloads: make.counts(
                 "config_reloads_total",
                 "Configurations put in force or refused",
                 &["result"],
@@ -216,11 +214,6 @@ impl Metrics {
         }
         Ok(text)
     }
-}
-
-fn register<C: Collector + Clone + 'static>(registry: &Registry, metric: C) -> Result<C, prometheus::Error> {
-    registry.register(Box::new(metric.clone()))?;
-    Ok(metric)
 }
 
 #[cfg(test)]

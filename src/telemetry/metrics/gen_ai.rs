@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use prometheus::{HistogramOpts, HistogramVec, Registry};
+use prometheus::HistogramVec;
 
-use super::register;
+use super::families::Families;
 use crate::openai::usage::Usage;
 
 /// Powers of four, as the conventions advise.
@@ -44,27 +44,26 @@ pub struct GenAiMetrics {
 }
 
 impl GenAiMetrics {
-    pub(super) fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let histogram = |name, help, labels: &[&str], buckets: &[f64]| {
-            let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
-            HistogramVec::new(options, labels).and_then(|metric| register(registry, metric))
-        };
+    pub(super) fn new(make: Families<'_>) -> Result<Self, prometheus::Error> {
         Ok(Self {
-            token_usage: histogram(
-                "gen_ai_client_token_usage",
-                "Tokens of a call, as reported",
+            token_usage: make.histograms(
+                ("gen_ai_client_token_usage", "Tokens of a call, as reported"),
                 &[OPERATION, MODEL, KIND],
                 TOKENS,
             )?,
-            first_token: histogram(
-                "gen_ai_server_time_to_first_token",
-                "Seconds from the call of an upstream to the first content of its stream",
+            first_token: make.histograms(
+                (
+                    "gen_ai_server_time_to_first_token",
+                    "Seconds from the call of an upstream to the first content of its stream",
+                ),
                 &[OPERATION, MODEL],
                 FIRST_TOKEN_SECONDS,
             )?,
-            per_token: histogram(
-                "gen_ai_server_time_per_output_token",
-                "Mean seconds between tokens of a stream after the first",
+            per_token: make.histograms(
+                (
+                    "gen_ai_server_time_per_output_token",
+                    "Mean seconds between tokens of a stream after the first",
+                ),
                 &[OPERATION, MODEL],
                 TOKEN_SECONDS,
             )?,

@@ -1,10 +1,8 @@
 //! The metrics of routers: what they decide, how sure they are, what that saves and what it gives up.
 
-use prometheus::{
-    CounterVec, GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, IntGaugeVec, Opts, Registry,
-};
+use prometheus::{CounterVec, GaugeVec, HistogramVec, IntCounterVec, IntGaugeVec};
 
-use super::register;
+use super::families::Families;
 
 /// A decision takes microseconds (matrix factorisation) to tens of milliseconds (an encoder).
 const DECISION_SECONDS: &[f64] =
@@ -16,6 +14,8 @@ const WIN_RATES: &[f64] = &[
     1.0,
 ];
 
+const ROUTE: &[&str] = &["route"];
+const ROUTER: &[&str] = &["router"];
 const DECISION: &[&str] = &["route", "router", "model"];
 const FAIL_OPEN: &[&str] = &["route", "router", "reason"];
 const PLAN: &[&str] = &["tenant", "route"];
@@ -57,64 +57,50 @@ pub struct RoutingMetrics {
 }
 
 impl RoutingMetrics {
-    pub(super) fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let count = |name, help, labels: &[&str]| {
-            IntCounterVec::new(Opts::new(name, help), labels).and_then(|metric| register(registry, metric))
-        };
-        let sum = |name, help| {
-            CounterVec::new(Opts::new(name, help), &["tenant"]).and_then(|metric| register(registry, metric))
-        };
-        let gauge = |name, help| {
-            GaugeVec::new(Opts::new(name, help), PLAN).and_then(|metric| register(registry, metric))
-        };
-        let histogram = |name, help, label, buckets: &[f64]| {
-            let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
-            HistogramVec::new(options, &[label]).and_then(|metric| register(registry, metric))
-        };
+    pub(super) fn new(make: Families<'_>) -> Result<Self, prometheus::Error> {
+        let tenant: &[&str] = &["tenant"];
         Ok(Self {
-            decisions: count("decisions_total", "Routing decisions by the model chosen", DECISION)?,
-            strong: count("strong_decisions_total", "Decisions for the dearest model", &["route"])?,
-            strong_target: gauge(
+            decisions: make.counts("decisions_total", "Routing decisions by the model chosen", DECISION)?,
+            strong: make.counts("strong_decisions_total", "Decisions for the dearest model", ROUTE)?,
+            strong_target: make.levels(
                 "strong_share_target",
                 "What share of decisions is to be for the dearest model",
+                PLAN,
             )?,
-            threshold: gauge("threshold", "The probability at which a dearer model is chosen")?,
-            win_rate: histogram(
-                "win_rate",
-                "Probability that the dearest model beats every cheaper one, by the router",
-                "route",
+            threshold: make.levels("threshold", "The probability at which a dearer model is chosen", PLAN)?,
+            win_rate: make.histograms(
+                ("win_rate", "Probability that the dearest model beats every cheaper one, by the router"),
+                ROUTE,
                 WIN_RATES,
             )?,
-            drift: gauge(
+            drift: make.levels(
                 "win_rate_drift",
                 "Population stability index of win rates against the calibration sample",
+                PLAN,
             )?,
-            seconds: histogram("decision_seconds", "Time to choose", "router", DECISION_SECONDS)?,
-            queue_seconds: histogram(
-                "router_queue_seconds",
-                "Time until a router's thread was free",
-                "router",
+            seconds: make.histograms(("decision_seconds", "Time to choose"), ROUTER, DECISION_SECONDS)?,
+            queue_seconds: make.histograms(
+                ("router_queue_seconds", "Time until a router's thread was free"),
+                ROUTER,
                 DECISION_SECONDS,
             )?,
-            fail_open: count("fail_open_total", "Decisions that a router did not make", FAIL_OPEN)?,
-            artifact: IntGaugeVec::new(
-                Opts::new("artifact_info", "What a route's router is made of"),
-                ARTIFACT,
-            )
-            .and_then(|metric| register(registry, metric))?,
-            routed: count(
+            fail_open: make.counts("fail_open_total", "Decisions that a router did not make", FAIL_OPEN)?,
+            artifact: make.gauges("artifact_info", "What a route's router is made of", ARTIFACT)?,
+            routed: make.counts(
                 "routed_requests_total",
                 "Answered requests whose model a router has scored",
-                &["tenant"],
+                tenant,
             )?,
-            routed_win_rate: sum(
+            routed_win_rate: make.sums(
                 "routed_win_rate_total",
                 "Sum of the probabilities that the model that answered beats the best, by the router",
+                tenant,
             )?,
-            routed_cost_usd: sum("routed_cost_usd_total", "Cost in USD of routed requests")?,
-            routed_best_cost_usd: sum(
+            routed_cost_usd: make.sums("routed_cost_usd_total", "Cost in USD of routed requests", tenant)?,
+            routed_best_cost_usd: make.sums(
                 "routed_best_cost_usd_total",
                 "Cost in USD that routed requests would have had with the best model",
+                tenant,
             )?,
         })
     }

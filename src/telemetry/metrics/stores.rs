@@ -1,10 +1,8 @@
 //! The metrics of what is kept: rows of the ledger, answers in caches.
 
-use prometheus::{
-    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry,
-};
+use prometheus::{Histogram, IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
 
-use super::register;
+use super::families::Families;
 use crate::cache::Fill;
 
 /// Transactions of the ledger.
@@ -24,16 +22,16 @@ pub struct LedgerMetrics {
 }
 
 impl LedgerMetrics {
-    pub(super) fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let count = |name, help| IntCounter::new(name, help).and_then(|metric| register(registry, metric));
-        let options = HistogramOpts::new("ledger_write_seconds", "Time for a transaction of the ledger");
+    pub(super) fn new(make: Families<'_>) -> Result<Self, prometheus::Error> {
         Ok(Self {
-            rows: count("ledger_rows_total", "Rows that the ledger's database has taken")?,
-            errors: count("ledger_errors_total", "Times that the ledger's database took no rows")?,
-            spilled: IntGauge::new("ledger_spilled", "Rows in the file beside the ledger's database")
-                .and_then(|metric| register(registry, metric))?,
-            write_seconds: Histogram::with_opts(options.buckets(LEDGER_SECONDS.to_vec()))
-                .and_then(|metric| register(registry, metric))?,
+            rows: make.count("ledger_rows_total", "Rows that the ledger's database has taken")?,
+            errors: make.count("ledger_errors_total", "Times that the ledger's database took no rows")?,
+            spilled: make.gauge("ledger_spilled", "Rows in the file beside the ledger's database")?,
+            write_seconds: make.histogram(
+                "ledger_write_seconds",
+                "Time for a transaction of the ledger",
+                LEDGER_SECONDS,
+            )?,
         })
     }
 }
@@ -51,16 +49,15 @@ pub struct CacheMetrics {
 }
 
 impl CacheMetrics {
-    pub(super) fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let gauge = |name, help| {
-            IntGaugeVec::new(Opts::new(name, help), &["route"]).and_then(|metric| register(registry, metric))
-        };
-        let requests = Opts::new("cache_requests_total", "Requests by what a cache was to them");
+    pub(super) fn new(make: Families<'_>) -> Result<Self, prometheus::Error> {
         Ok(Self {
-            requests: IntCounterVec::new(requests, &["route", "result"])
-                .and_then(|metric| register(registry, metric))?,
-            bytes: gauge("cache_bytes", "What a route's kept answers take")?,
-            entries: gauge("cache_entries", "Answers kept for a route")?,
+            requests: make.counts(
+                "cache_requests_total",
+                "Requests by what a cache was to them",
+                &["route", "result"],
+            )?,
+            bytes: make.gauges("cache_bytes", "What a route's kept answers take", &["route"])?,
+            entries: make.gauges("cache_entries", "Answers kept for a route", &["route"])?,
         })
     }
 

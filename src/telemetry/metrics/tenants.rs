@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
-use prometheus::{GaugeVec, IntCounterVec, IntGaugeVec, Opts, Registry};
+use prometheus::{GaugeVec, IntCounterVec, IntGaugeVec};
 
-use super::{NONE, register};
+use super::{NONE, families::Families};
 use crate::budget::Standing;
 
 const BUDGET: &[&str] = &["tenant", "project", "key", "per"];
@@ -23,19 +23,24 @@ pub struct BudgetMetrics {
 }
 
 impl BudgetMetrics {
-    pub(super) fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let gauges = |name, help| {
-            GaugeVec::new(Opts::new(name, help), BUDGET).and_then(|metric| register(registry, metric))
-        };
+    pub(super) fn new(make: Families<'_>) -> Result<Self, prometheus::Error> {
         Ok(Self {
-            limit_usd: gauges("budget_limit_usd", "What a budget allows in its period, in USD")?,
-            spent_usd: gauges("budget_spent_usd", "Spent of a budget in its period, in USD")?,
-            alerts: IntCounterVec::new(
-                Opts::new("budget_alerts_total", "Alert levels that budgets have reached"),
+            limit_usd: make.levels(
+                "budget_limit_usd",
+                "What a budget allows in its period, in USD",
+                BUDGET,
+            )?,
+            spent_usd: make.levels("budget_spent_usd", "Spent of a budget in its period, in USD", BUDGET)?,
+            alerts: make.counts(
+                "budget_alerts_total",
+                "Alert levels that budgets have reached",
                 &[BUDGET, &["level"]].concat(),
-            )
-            .and_then(|metric| register(registry, metric))?,
-            held_usd: gauges("budget_held_usd", "What requests in flight may still cost, in USD")?,
+            )?,
+            held_usd: make.levels(
+                "budget_held_usd",
+                "What requests in flight may still cost, in USD",
+                BUDGET,
+            )?,
         })
     }
 
@@ -64,14 +69,18 @@ pub struct LimitMetrics {
 }
 
 impl LimitMetrics {
-    pub(super) fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let refused = Opts::new("limited_total", "Requests refused for a limit of their tenant");
-        let in_flight = Opts::new("tenant_requests_in_flight", "Requests in flight of tenants with limits");
+    pub(super) fn new(make: Families<'_>) -> Result<Self, prometheus::Error> {
         Ok(Self {
-            refused: IntCounterVec::new(refused, &["tenant", "limit"])
-                .and_then(|metric| register(registry, metric))?,
-            in_flight: IntGaugeVec::new(in_flight, &["tenant"])
-                .and_then(|metric| register(registry, metric))?,
+            refused: make.counts(
+                "limited_total",
+                "Requests refused for a limit of their tenant",
+                &["tenant", "limit"],
+            )?,
+            in_flight: make.gauges(
+                "tenant_requests_in_flight",
+                "Requests in flight of tenants with limits",
+                &["tenant"],
+            )?,
         })
     }
 }

@@ -1,8 +1,8 @@
 //! The metrics of upstreams: what is called, and what comes of it.
 
-use prometheus::{GaugeVec, HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry};
+use prometheus::{GaugeVec, HistogramVec, IntCounterVec};
 
-use super::register;
+use super::families::Families;
 
 /// First bytes come between a warm local model's milliseconds and a reasoning model's minutes.
 const FIRST_BYTE_SECONDS: &[f64] =
@@ -38,30 +38,30 @@ pub struct UpstreamMetrics {
 }
 
 impl UpstreamMetrics {
-    pub(super) fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
-        let counter = |name, help, labels: &[&str]| {
-            IntCounterVec::new(Opts::new(name, help), labels).and_then(|metric| register(registry, metric))
-        };
-        let histogram = |name, help, buckets: &[f64]| {
-            let options = HistogramOpts::new(name, help).buckets(buckets.to_vec());
-            HistogramVec::new(options, MODEL).and_then(|metric| register(registry, metric))
-        };
-        let breaker_open = Opts::new("breaker_open", "Whether an upstream is left alone after failures");
+    pub(super) fn new(make: Families<'_>) -> Result<Self, prometheus::Error> {
         Ok(Self {
-            attempts: counter("attempts_total", "Calls of upstreams by what came of them", RESULT)?,
-            retries: counter("retries_total", "Calls of a model that has failed before", CAUSE)?,
-            fallbacks: counter("fallbacks_total", "Requests that went on to another model", CAUSE)?,
-            streams_rescued: counter("streams_rescued_total", "Broken streams that it went on with", MODEL)?,
-            hedges: counter("hedges_total", "Second models asked beside a late first one", RESULT)?,
-            breaker_open: GaugeVec::new(breaker_open, MODEL).and_then(|metric| register(registry, metric))?,
-            first_byte_seconds: histogram(
-                "upstream_first_byte_seconds",
-                "From the call of an upstream to the head of its answer",
+            attempts: make.counts("attempts_total", "Calls of upstreams by what came of them", RESULT)?,
+            retries: make.counts("retries_total", "Calls of a model that has failed before", CAUSE)?,
+            fallbacks: make.counts("fallbacks_total", "Requests that went on to another model", CAUSE)?,
+            streams_rescued: make.counts(
+                "streams_rescued_total",
+                "Broken streams that it went on with",
+                MODEL,
+            )?,
+            hedges: make.counts("hedges_total", "Second models asked beside a late first one", RESULT)?,
+            breaker_open: make.levels(
+                "breaker_open",
+                "Whether an upstream is left alone after failures",
+                MODEL,
+            )?,
+            first_byte_seconds: make.histograms(
+                ("upstream_first_byte_seconds", "From the call of an upstream to the head of its answer"),
+                MODEL,
                 FIRST_BYTE_SECONDS,
             )?,
-            seconds: histogram(
-                "upstream_seconds",
-                "From the call of an upstream to the end of its answer",
+            seconds: make.histograms(
+                ("upstream_seconds", "From the call of an upstream to the end of its answer"),
+                MODEL,
                 ANSWER_SECONDS,
             )?,
         })
