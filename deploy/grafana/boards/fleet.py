@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from boards.panels import GREEN, RED, Query, row, series, states, steps
-from boards.queries import QUANTILES, quantile, rate, select
+from boards.quantiles import QUANTILES
+from boards.queries import quantile, rate, select
 
 FLEET = [
     row("Ledger and Redis"),

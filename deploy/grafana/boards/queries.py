@@ -5,8 +5,6 @@ Knows nothing of panels.
 
 from __future__ import annotations
 
-QUANTILES = {"p50": 0.5, "p95": 0.95, "p99": 0.99}
-
 
 def select(metric: str, *labels: str) -> str:
     """A selector. `labels` are variables' names (`route` means the chosen routes) or matchers (`router!="static"`)."""

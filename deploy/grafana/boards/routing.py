@@ -17,7 +17,8 @@ from boards.panels import (
     steps,
     table,
 )
-from boards.queries import QUANTILES, or_nothing, quantile, rate, select, total
+from boards.quantiles import by_quantile, recorded
+from boards.queries import or_nothing, quantile, rate, select, total
 
 BY_ROUTER = 'router!="static"'
 LOST = steps((0.05, YELLOW), (0.1, RED))
@@ -212,10 +213,7 @@ HEALTH = [
         "From the parsed request to the chosen model. Compare it with the route's timeout: what is slower fails"
         " open. mf takes microseconds, a router"
         " that reads an encoder milliseconds.",
-        *(
-            Query(f'job_router:pointsman_decision_seconds:quantile_rate5m{{job=~"$job", quantile="{of}"}}', f"{{{{router}}}} {name}")
-            for name, of in QUANTILES.items()
-        ),
+        *recorded("job_router:pointsman_decision_seconds:quantile_rate5m", by="router"),
         unit="s",
     ),
     series(
@@ -223,7 +221,7 @@ HEALTH = [
         "Part of the decision time, of routers that have a thread of their own. When it is most of it, the thread is"
         " busy: more gateways, a shorter"
         " routing_text_chars, or a quicker router.",
-        *(Query(quantile(of, "pointsman_router_queue_seconds", by="router"), f"{{{{router}}}} {name}") for name, of in QUANTILES.items()),
+        *by_quantile("pointsman_router_queue_seconds", by="router"),
         unit="s",
     ),
     table(

@@ -5,7 +5,8 @@ from __future__ import annotations
 from boards.dashboard import JOB, MODEL, ROUTE, TENANT, dashboard
 from boards.fleet import FLEET
 from boards.panels import OUTCOMES, RED, YELLOW, Column, Query, falling, row, series, stat, steps, table
-from boards.queries import QUANTILES, quantile, rate, select, total
+from boards.quantiles import by_quantile, recorded
+from boards.queries import quantile, rate, select, total
 
 WHICH = ("tenant", "route", "model")
 FAILED = 'outcome=~"gateway_error|upstream_error"'
@@ -13,11 +14,6 @@ FAILED = 'outcome=~"gateway_error|upstream_error"'
 OWED = 'outcome!~"client_error|limited"'
 GEN_AI_MODEL = 'gen_ai_request_model=~"$model"'
 ERRORS = steps((0.01, YELLOW), (0.05, RED))
-
-
-def by_quantile(metric: str, *labels: str, by: str) -> list[Query]:
-    """The usual three quantiles of a histogram, by a label."""
-    return [Query(quantile(of, metric, *labels, by=by), f"{{{{{by}}}}} {name}") for name, of in QUANTILES.items()]
 
 
 GLANCE = [
@@ -106,10 +102,7 @@ LATENCY = [
         "From a request's arrival until the first upstream is called, over five minutes. Tenths of milliseconds are"
         " usual with mf; more is a router's queue, a limit"
         " or a busy CPU.",
-        *(
-            Query(f'job:pointsman_overhead_seconds:quantile_rate5m{{job=~"$job", quantile="{of}"}}', f"{{{{job}}}} {name}")
-            for name, of in QUANTILES.items()
-        ),
+        *recorded("job:pointsman_overhead_seconds:quantile_rate5m", by="job"),
         unit="s",
         thresholds=steps((0.25, RED)),
     ),
@@ -123,13 +116,7 @@ LATENCY = [
         "Upstream: first byte",
         "From the call to the head of the answer; one that is not streamed is written before. When it rises for one"
         " model, the provider is slow: hedge: true, or another model.",
-        *(
-            Query(
-                f'job_model:pointsman_upstream_first_byte_seconds:quantile_rate5m{{job=~"$job", model=~"$model", quantile="{of}"}}',
-                f"{{{{model}}}} {name}",
-            )
-            for name, of in QUANTILES.items()
-        ),
+        *recorded("job_model:pointsman_upstream_first_byte_seconds:quantile_rate5m", 'model=~"$model"', by="model"),
         unit="s",
     ),
     series(

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from boards.dashboard import JOB, MODEL, dashboard
 from boards.panels import GREEN, RED, YELLOW, Column, Query, row, series, stat, states, steps, table
-from boards.queries import QUANTILES, or_nothing, quantile, rate, select, total
+from boards.quantiles import by_quantile, recorded
+from boards.queries import or_nothing, rate, select, total
 
 MADE = 'result!="left_alone"'
 # By the upstream's fault: not the request's (refused), the client's (cancelled) or a budget's. left_alone was no call.
@@ -154,22 +155,13 @@ LATENCY = [
     series(
         "First byte",
         "From the call to the head of the answer, over five minutes. A rising p99 comes before timeouts: hedge: true, or another model.",
-        *(
-            Query(
-                f'job_model:pointsman_upstream_first_byte_seconds:quantile_rate5m{{job=~"$job", model=~"$model", quantile="{of}"}}',
-                f"{{{{model}}}} {name}",
-            )
-            for name, of in QUANTILES.items()
-        ),
+        *recorded("job_model:pointsman_upstream_first_byte_seconds:quantile_rate5m", 'model=~"$model"', by="model"),
         unit="s",
     ),
     series(
         "Whole answers",
         "From the call to the end of the answer.",
-        *(
-            Query(quantile(of, "pointsman_upstream_seconds", "model", by="model"), f"{{{{model}}}} {name}")
-            for name, of in QUANTILES.items()
-        ),
+        *by_quantile("pointsman_upstream_seconds", "model", by="model"),
         unit="s",
     ),
     series(
