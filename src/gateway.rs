@@ -3,6 +3,7 @@
 mod alerts;
 mod fleet;
 pub mod reload;
+mod start_error;
 
 use std::{
     collections::BTreeMap,
@@ -16,6 +17,7 @@ use pointsman_routers::shipped::KINDS;
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
+pub use self::start_error::StartError;
 use crate::{
     budget::Budgets,
     config::{
@@ -47,48 +49,6 @@ const STORE_INTERVAL: Duration = Duration::from_millis(250);
 
 /// How long other gateways are waited for at the start.
 const FLEET_MAX: Duration = Duration::from_secs(3);
-
-/// Why a gateway cannot start.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// The configuration does not hold against the artefacts.
-    #[error("{0}")]
-    Config(Diagnostics),
-    /// The routers that ship in the binary cannot be used.
-    #[error("the routers in this binary cannot be used: {0}")]
-    Shipped(String),
-    /// The listener's certificate cannot be used.
-    #[error(transparent)]
-    Tls(#[from] crate::upstream::tls::TlsError),
-    /// The access log cannot be written to.
-    #[error("access_log: {target} cannot be opened for writing: {source}")]
-    AccessLog {
-        /// Where it was to be.
-        target: AccessLogTarget,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// The ledger cannot be opened.
-    #[error("database: {0}")]
-    Store(#[from] StoreError),
-    /// The database was not waited for.
-    #[error("the start was interrupted")]
-    Interrupted,
-    /// The address cannot be listened on.
-    #[error("cannot listen on {address}: {source}")]
-    Listen {
-        /// The address.
-        address: SocketAddr,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// The collector's address cannot be used.
-    #[error("traces: {0}")]
-    Traces(#[from] opentelemetry_otlp::ExporterBuildError),
-    /// The metrics cannot be registered.
-    #[error("metrics cannot be registered: {0}")]
-    Metrics(#[from] prometheus::Error),
-}
 
 /// A gateway that holds its sockets and does not serve yet.
 #[derive(Debug)]

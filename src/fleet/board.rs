@@ -3,6 +3,8 @@
 //! All of it is of one *epoch*: it begins when a server has none of our data, and every gateway that may have spent is heard before anything
 //! is granted in it. Whatever a script changes it changes as a whole.
 
+mod words;
+
 use std::{
     collections::HashMap,
     sync::{
@@ -15,98 +17,12 @@ use std::{
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use redis::{FromRedisValue, RedisError, Script, ScriptInvocation, Value};
 
+pub(super) use self::words::{Deed, Entry, Epoch, Granted, Heard, LimitEntry, LimitGranted, Trouble};
 use super::{
     link::{Link, Live, is_lost_by},
     names::{MICROS_MAX, keep_seconds, key, label, micros, read_label},
 };
-use crate::{
-    budget::{AccountName, Told},
-    config::Usd,
-    telemetry::outcome::Limit,
-    tenancy::{gcra, limits},
-};
-
-/// Why nothing came of a question.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Trouble {
-    /// Nobody answers.
-    Away,
-    /// This process is no member of the epoch, or there is no such epoch: it must join.
-    Outside,
-    /// The data of the epoch are lost in part.
-    Lost,
-    /// Others have not told yet what they have spent.
-    Settling,
-    /// What was spent before is to be looked up.
-    Base,
-}
-
-/// An epoch that this process is a member of.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Epoch {
-    pub(super) id: String,
-    /// When it began, by the server's clock.
-    pub(super) since: SystemTime,
-}
-
-/// What is known of an epoch when a process has said that it is there.
-#[derive(Debug)]
-pub(super) struct Heard {
-    pub(super) epoch: Epoch,
-    pub(super) is_member: bool,
-    /// Processes that have not told yet what they have spent.
-    pub(super) waiting: u64,
-    /// Processes that are there.
-    pub(super) live: u64,
-    /// Processes that are there, or are waited for.
-    pub(super) processes: u64,
-}
-
-/// An account, and how it stands in this process.
-#[derive(Debug, Clone)]
-pub(super) struct Entry {
-    pub(super) name: AccountName,
-    pub(super) told: Told,
-    pub(super) limit: Usd,
-    pub(super) lacks: Usd,
-}
-
-/// An account after that was told.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Granted {
-    pub(super) granted: Usd,
-    /// What others have spent, where that is known.
-    pub(super) elsewhere: Option<Usd>,
-    /// What is left to be granted.
-    pub(super) left: Usd,
-}
-
-/// A limit, and what this process has of it.
-#[derive(Debug)]
-pub(super) struct LimitEntry {
-    pub(super) tenant: Arc<str>,
-    pub(super) limit: Limit,
-    pub(super) allowed: u64,
-    pub(super) told: limits::shared::Told,
-    pub(super) lacks: u64,
-}
-
-/// A limit after that was told.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct LimitGranted {
-    pub(super) given: u64,
-    pub(super) left: u64,
-    /// What it lacks more than was left.
-    pub(super) missing: u64,
-}
-
-/// What is done with accounts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Deed {
-    Join,
-    Tell,
-    Ask,
-}
+use crate::{budget::AccountName, config::Usd, telemetry::outcome::Limit, tenancy::gcra};
 
 const EPOCH: &str = "pointsman:epoch";
 const MEMBERS: &str = "pointsman:members";
