@@ -19,6 +19,7 @@ mod spill;
 mod sqlite;
 #[cfg(test)]
 mod tests;
+mod usage;
 mod writer;
 
 use std::{
@@ -124,6 +125,22 @@ enum Record {
     Request(Box<Row>),
     /// Money is held for a call.
     Hold(HoldRow),
+}
+
+impl Record {
+    fn request(&self) -> Option<&Row> {
+        match self {
+            Self::Request(row) => Some(row),
+            Self::Hold(_) => None,
+        }
+    }
+
+    fn hold(&self) -> Option<&HoldRow> {
+        match self {
+            Self::Request(_) => None,
+            Self::Hold(hold) => Some(hold),
+        }
+    }
 }
 
 /// A place in the queue for a request's row.

@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::{
     Record,
     row::{Call, HoldRow, Row, UsedRow, day_of, whole},
+    usage::{UsageKey, sums},
 };
 use crate::database::{Cells, DatabaseError, Session, Value, rows};
 
@@ -21,23 +22,15 @@ pub(super) fn write(
     instance: Uuid,
     records: &[Record],
 ) -> Result<(), DatabaseError> {
-    let requests: Vec<&Row> = records
-        .iter()
-        .filter_map(|record| match record {
-            Record::Request(row) => Some(&**row),
-            Record::Hold(_) => None,
-        })
-        .collect();
+    let requests: Vec<&Row> = records.iter().filter_map(Record::request).collect();
     if !requests.is_empty() {
         write_requests(session, instance, &requests)?;
     }
     // Of a call for which more was held and more again, the most.
     let mut most: BTreeMap<(Uuid, i64), &HoldRow> = BTreeMap::new();
-    for record in records {
-        if let Record::Hold(hold) = record {
-            let known = most.entry((hold.request, hold.position)).or_insert(hold);
-            *known = if hold.pico_usd > known.pico_usd { hold } else { known };
-        }
+    for hold in records.iter().filter_map(Record::hold) {
+        let known = most.entry((hold.request, hold.position)).or_insert(hold);
+        *known = if hold.pico_usd > known.pico_usd { hold } else { known };
     }
     let holds: Vec<&HoldRow> = most.into_values().collect();
     if !holds.is_empty() {
@@ -90,17 +83,8 @@ fn write_requests(session: &mut dyn Session, instance: Uuid, requests: &[&Row]) 
 /// Adds up what was used; a sum that is too much for a number is the largest.
 fn add_usage(session: &mut dyn Session, instance: Uuid, requests: &[&Row]) -> Result<(), DatabaseError> {
     // In one order, whoever writes: nobody waits for somebody who waits for them.
-    let mut sums: BTreeMap<UsageKey<'_>, [i64; 7]> = BTreeMap::new();
-    for row in requests {
-        for (call, used) in row.calls.iter().filter_map(|call| Some((call, call.used?))) {
-            let sum = sums.entry(UsageKey::of(row, call)).or_default();
-            for (sum, more) in sum.iter_mut().zip(counts(used)) {
-                *sum = sum.saturating_add(more);
-            }
-        }
-    }
     let columns: Vec<UsageColumns<'_>> =
-        sums.into_iter().map(|(key, sums)| UsageColumns { key, sums }).collect();
+        sums(requests).into_iter().map(|(key, sums)| UsageColumns { key, sums }).collect();
     if columns.is_empty() {
         return Ok(());
     }
@@ -239,32 +223,8 @@ impl<'a> CallColumns<'a> {
     }
 }
 
-/// Day, tenant, project, key and model.
-#[derive(Serialize, PartialEq, Eq, PartialOrd, Ord)]
-struct UsageKey<'a>(i64, &'a str, &'a str, &'a str, &'a str);
-
-impl<'a> UsageKey<'a> {
-    fn of(row: &'a Row, call: &'a Call) -> Self {
-        let name = |name: &'a Option<String>| name.as_deref().unwrap_or_default();
-        Self(day_of(row.arrived_ms), &row.tenant, name(&row.project), name(&row.key), &call.model)
-    }
-}
-
 #[derive(Serialize)]
 struct UsageColumns<'a> {
     key: UsageKey<'a>,
     sums: [i64; 7],
-}
-
-/// What is added up, in the order of the table's columns.
-fn counts(used: UsedRow) -> [i64; 7] {
-    [
-        1,
-        i64::from(used.estimated),
-        used.prompt_tokens,
-        used.cached_tokens,
-        used.completion_tokens,
-        used.reasoning_tokens,
-        used.cost_pico_usd.unwrap_or(0),
-    ]
 }

@@ -7,7 +7,7 @@ use uuid::Uuid;
 use super::{
     LedgerError, Record, Spent, postgres,
     row::{HoldRow, Row, interrupted, milliseconds},
-    sqlite,
+    sqlite::{self, Holding},
 };
 use crate::{
     budget::Holder,
@@ -32,6 +32,8 @@ pub enum By {
 #[derive(Debug)]
 pub(super) struct Rows {
     connection: Connection,
+    /// Where the database is a file.
+    holding: Holding,
     /// The process that writes; none of ours while rows are taken that another one has left.
     instance: Uuid,
 }
@@ -39,7 +41,16 @@ pub(super) struct Rows {
 impl Rows {
     /// Opens a database, and brings it up to this version.
     pub(super) fn open(database: &Database) -> Result<Self, LedgerError> {
-        Ok(Self { connection: Connection::open(database)?, instance: Uuid::nil() })
+        let connection = Connection::open(database)?;
+        let failed = |source: rusqlite::Error| {
+            let (database, source) = (database.to_string(), source.into());
+            LedgerError::Database { database, source }
+        };
+        let holding = match &connection {
+            Connection::Sqlite(connection) => Holding::read(connection).map_err(failed)?,
+            Connection::Postgres(_) => Holding::default(),
+        };
+        Ok(Self { connection, holding, instance: Uuid::nil() })
     }
 
     /// What is written from now on is of this process.
@@ -57,7 +68,7 @@ impl Rows {
     pub(super) fn write(&mut self, records: &[Record]) -> Result<(), DatabaseError> {
         let instance = self.instance;
         match &mut self.connection {
-            Connection::Sqlite(connection) => Ok(sqlite::write(connection, records)?),
+            Connection::Sqlite(connection) => Ok(sqlite::write(connection, &mut self.holding, records)?),
             Connection::Postgres(_) if records.is_empty() => Ok(()),
             shared @ Connection::Postgres(_) => {
                 shared.transaction(|session| postgres::write(session, instance, records))
@@ -69,7 +80,9 @@ impl Rows {
     pub(super) fn settle_abandoned(&mut self, now: SystemTime) -> Result<usize, DatabaseError> {
         let now = milliseconds(now);
         match &mut self.connection {
-            Connection::Sqlite(connection) => Ok(sqlite::settle_abandoned(connection, now)?),
+            Connection::Sqlite(connection) => {
+                Ok(sqlite::settle_abandoned(connection, &mut self.holding, now)?)
+            }
             shared @ Connection::Postgres(_) => shared.transaction(|session| {
                 let mut requests = 0;
                 for (instance, holds) in postgres::take_abandoned(session)? {
