@@ -139,14 +139,23 @@ impl Scope {
     }
 }
 
+impl Reason {
+    /// The codes of errors that say so, each of them.
+    pub const CODES: [&str; 2] = [Self::Exceeded.code(), Self::Unknown.code()];
+
+    const fn code(self) -> &'static str {
+        match self {
+            Self::Exceeded => "budget_exceeded",
+            Self::Unknown => "budget_unavailable",
+        }
+    }
+}
+
 impl OverBudget {
     /// The code of errors that say so.
     #[must_use]
     pub const fn code(&self) -> &'static str {
-        match self.reason {
-            Reason::Exceeded => "budget_exceeded",
-            Reason::Unknown => "budget_unavailable",
-        }
+        self.reason.code()
     }
 
     /// It is known that it would be exceeded.

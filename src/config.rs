@@ -57,7 +57,11 @@ pub use usd::Usd;
 
 pub use decode::{is_name, read_instant};
 use report::Report;
+use sha2::{Digest, Sha256};
 use value::{Reader, Value};
+
+/// As much of a digest as tells two configurations apart.
+const DIGEST_BYTES: usize = 6;
 
 /// A valid configuration.
 #[derive(Debug, Clone, PartialEq)]
@@ -94,6 +98,8 @@ pub struct Config {
     pub tenants: BTreeMap<String, TenantConfig>,
     /// The files and folders that it names: keys, certificates, artefacts, encoders.
     pub files: BTreeSet<PathBuf>,
+    /// The beginning of its file's SHA-256, in hexadecimal; empty where there is no file.
+    pub digest: String,
     /// Where in the file each field stands.
     pub source: Source,
 }
@@ -162,6 +168,7 @@ impl Config {
             routes,
             tenants,
             files: BTreeSet::new(),
+            digest: String::new(),
             source: Source::unwritten(name),
         }
     }
@@ -179,7 +186,11 @@ impl Config {
             let files = RefCell::default();
             let reader = Reader { report: &report, directory: input.directory, files };
             let config = decode::config(&Value::root(&reader, &root), source)?;
-            Some(Self { files: reader.files.take(), ..config })
+            let digest = Sha256::digest(input.bytes)
+                .iter()
+                .take(DIGEST_BYTES)
+                .fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
+            Some(Self { files: reader.files.take(), digest, ..config })
         });
         let found = report.into_diagnostics();
         match config {

@@ -113,7 +113,6 @@ pub fn reload(app: &App, config: &Config) -> Result<Diagnostics, StartError> {
         tracing::warn!("reload: whether the listener has TLS changes with a restart only");
         snapshot.tls = in_force;
     }
-    app.metrics.seed_reloads();
     app.seed(&snapshot);
     app.book_before(&snapshot)?;
     for key in app.snapshot.load().waits_for_a_restart(config) {

@@ -115,6 +115,12 @@ impl Tenant {
 }
 
 impl Snapshot {
+    /// The beginning of the SHA-256 of the configuration's file.
+    #[must_use]
+    pub fn digest(&self) -> &str {
+        &self.ground.config.digest
+    }
+
     /// The tenant of that name.
     #[must_use]
     pub fn tenant(&self, name: &str) -> Option<&Arc<Tenant>> {

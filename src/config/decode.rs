@@ -94,6 +94,7 @@ pub(super) fn config(root: &Value<'_>, source: Source) -> Option<Config> {
         routes,
         tenants,
         files,
+        digest: String::new(),
         source,
     })
 }

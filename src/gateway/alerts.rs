@@ -58,9 +58,8 @@ fn newly_reached(app: &App, seen: &mut Seen) -> Vec<(Standing, f64)> {
 async fn tell(app: &App, standing: &Standing, level: f64) {
     let Standing { holder, rule, spent, .. } = standing;
     let name = |name: &Option<Arc<str>>| name.clone().unwrap_or_else(|| NONE.into());
-    let (project, key, level_text) = (name(&holder.project), name(&holder.key), level.to_string());
-    let labels = [&*holder.tenant, &*project, &*key, rule.per.name(), &*level_text];
-    app.metrics.budgets.alerts.with_label_values(&labels).inc();
+    let (project, key) = (name(&holder.project), name(&holder.key));
+    app.metrics.budgets.alert(standing, level);
     tracing::warn!(tenant = %holder.tenant, %project, %key, per = rule.per.name(), level, "a budget has reached an alert level");
     let webhook = app.snapshot.load().alerts.webhook.clone();
     let Some(webhook) = webhook else { return };

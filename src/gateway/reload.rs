@@ -93,8 +93,7 @@ impl Reloader {
             // Files are read and thresholds solved: not on a thread that requests wait for.
             let read = this.tasks.spawn_blocking(move || for_read.read()).await;
             let result = read.unwrap_or_else(|_| Err(UNREAD.to_owned()));
-            let label = if result.is_ok() { "ok" } else { "error" };
-            this.app.metrics.config_reloads.with_label_values(&[label]).inc();
+            this.app.metrics.reloaded(result.is_ok());
             result
         });
         reloading.await.unwrap_or_else(|_| Err(UNREAD.to_owned()))

@@ -144,10 +144,10 @@ fn record(exchange: &Exchange<'_>, target: &Target, decision: &Decision) {
     metrics.seconds.with_label_values(&[router]).observe(decision.elapsed.as_secs_f64());
     let Scores { win_rate, is_strong, queued, .. } = decision.scores;
     // Where there is nobody cheaper, nothing was chosen.
-    if is_strong && win_rate.is_some() {
-        metrics.strong.with_label_values(&[route]).inc();
-    }
     if let Some(win_rate) = win_rate {
+        let labels = [&*exchange.tenant.name, route];
+        metrics.choices.with_label_values(&labels).inc();
+        metrics.strong.with_label_values(&labels).inc_by(is_strong.into());
         metrics.win_rate.with_label_values(&[route]).observe(win_rate);
         if let Some(drift) = target.learned().and_then(|plan| plan.drift.as_ref()) {
             drift.note(win_rate);

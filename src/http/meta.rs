@@ -113,6 +113,8 @@ fn show_state(app: &App) {
     app.metrics.cache.show(app.caches.fills());
     show_plans(app);
     let (snapshot, now) = (app.snapshot.load(), SystemTime::now());
+    app.metrics.config_info.reset();
+    app.metrics.config_info.with_label_values(&[snapshot.digest()]).set(1);
     let purses = snapshot.callers().filter_map(|caller| caller.purse.as_ref());
     app.metrics.budgets.show(purses.flat_map(|purse| purse.standing(now)));
 }

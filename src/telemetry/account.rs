@@ -9,6 +9,7 @@ use std::{
 use pointsman_routers::select::win_probability;
 
 use crate::{
+    budget::Reason,
     config::Price,
     ledger::{Slot, row::Row},
     money,
@@ -347,6 +348,9 @@ fn count(metrics: &Metrics, event: &Event) {
         [&event.tenant, &event.route, &event.model].map(|name| name.as_deref().unwrap_or(NONE));
     let counted = metrics.requests.with_label_values(&[tenant, route, model, event.outcome.label()]);
     counted.inc();
+    if let Some(code) = event.code.filter(|code| Reason::CODES.contains(code)) {
+        metrics.budgets.refused.with_label_values(&[tenant, code]).inc();
+    }
     if let Some(cache) = event.cache {
         metrics.cache.requests.with_label_values(&[route, cache.label()]).inc();
     }

@@ -11,8 +11,11 @@ mod stores;
 mod tenants;
 mod upstreams;
 
+use std::time::SystemTime;
+
 use prometheus::{
-    CounterVec, Encoder, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+    CounterVec, Encoder, Gauge, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
 };
 
 use self::families::Families;
@@ -88,7 +91,13 @@ pub struct Metrics {
     /// `pointsman_config_version`: how many configurations have been in force, this one included.
     pub config_version: IntGauge,
     /// `pointsman_config_reloads_total{result}`: configurations put in force (`ok`) or refused (`error`).
-    pub config_reloads: IntCounterVec,
+    config_reloads: IntCounterVec,
+    /// `pointsman_config_last_reload_successful`: 1 where the last configuration that was read is in force, 0 where it was refused.
+    config_successful: IntGauge,
+    /// `pointsman_config_last_reload_success_timestamp_seconds`: when the one in force was put in force, in seconds since 1970.
+    config_at: Gauge,
+    /// `pointsman_config_info{digest}`: 1, for the beginning of the SHA-256 of the file in force.
+    pub config_info: IntGaugeVec,
 }
 
 impl Metrics {
@@ -150,6 +159,15 @@ impl Metrics {
                 "Configurations put in force or refused",
                 &["result"],
             )?,
+            config_successful: make.gauge(
+                "config_last_reload_successful",
+                "Whether the last configuration that was read is in force",
+            )?,
+            config_at: make.registered(Gauge::new(
+                "config_last_reload_success_timestamp_seconds",
+                "When the configuration in force was put in force",
+            )?)?,
+            config_info: make.gauges("config_info", "The configuration's file in force", &["digest"])?,
             registry,
             unprefixed,
         })
@@ -188,12 +206,28 @@ impl Metrics {
         }
     }
 
-    /// Shows both ends of a reload at zero.
+    /// Shows both ends of a reload at zero; the first configuration is in force.
     pub fn seed_reloads(&self) {
         self.config_version.set(1);
         for result in ["ok", "error"] {
             self.config_reloads.with_label_values(&[result]);
         }
+        self.config_in_force();
+    }
+
+    /// A configuration was put in force, or refused.
+    pub fn reloaded(&self, is_in_force: bool) {
+        self.config_reloads.with_label_values(&[if is_in_force { "ok" } else { "error" }]).inc();
+        match is_in_force {
+            true => self.config_in_force(),
+            false => self.config_successful.set(0),
+        }
+    }
+
+    fn config_in_force(&self) {
+        self.config_successful.set(1);
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        self.config_at.set(now.as_secs_f64());
     }
 
     /// Shows at zero why a route's router may not decide.

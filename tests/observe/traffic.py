@@ -137,8 +137,9 @@ class Traffic:
 
     def _by_router(self, route: str, router: str, model: str) -> None:
         self.tally.answered("research", route, model, router)
+        self.tally.add("pointsman_choices_total", tenant="research", route=route)
         if model == "large":
-            self.tally.add("pointsman_strong_decisions_total", route=route)
+            self.tally.add("pointsman_strong_decisions_total", tenant="research", route=route)
         self.tally.add("pointsman_routed_requests_total", tenant="research")
         self.tally.add("pointsman_routed_cost_usd_total", cost(model), tenant="research")
         self.tally.add("pointsman_routed_best_cost_usd_total", cost("large"), tenant="research")
@@ -240,6 +241,7 @@ class Traffic:
         else:
             raise AssertionError("a budget was overrun")
         self.tally.ended("frugal", "direct", "none", "limited")
+        self.tally.add("pointsman_budget_refused_total", tenant="frugal", code="budget_exceeded")
         self.tally.add("pointsman_budget_alerts_total", tenant="frugal", project="none", key="none", per="total", level="0.5")
 
     def _hedged(self) -> None:

@@ -18,9 +18,8 @@ from boards.panels import (
     table,
 )
 from boards.quantiles import by_quantile, recorded
-from boards.queries import or_nothing, quantile, rate, select, total
+from boards.queries import quantile, rate, select, total
 
-BY_ROUTER = 'router!="static"'
 LOST = steps((0.05, YELLOW), (0.1, RED))
 
 saved = f"({total('pointsman_routed_best_cost_usd_total', 'tenant')} - {total('pointsman_routed_cost_usd_total', 'tenant')})"
@@ -48,9 +47,8 @@ GLANCE = [
     ),
     stat(
         "Strong share",
-        "What share of routers' decisions went to the dearest model that could serve the request. Compare it with the target below.",
-        f"{or_nothing(total('pointsman_strong_decisions_total', 'route'), total('pointsman_decisions_total', 'route', BY_ROUTER))}"
-        f" / {total('pointsman_decisions_total', 'route', BY_ROUTER)}",
+        "What share of routers' decisions went to the dearest model that could serve the request, where a cheaper one could, too. Compare it with the target below.",
+        f"{total('pointsman_strong_decisions_total', 'tenant', 'route')} / {total('pointsman_choices_total', 'tenant', 'route')}",
         unit="percentunit",
     ),
     stat(
@@ -110,12 +108,14 @@ DECISIONS = [
     ),
     series(
         "Strong share and its target",
-        "Routers' decisions for the dearest model, of all, over the last hour; dashed, what strong_share says. When"
+        "Routers' decisions for the dearest model, of all where there was a choice, over the last hour; dashed, what strong_share says. When"
         " they part, the prompts"
         " are not like the calibration sample (see drift), or models are missing from pools at times. Solve the"
         " threshold on your own prompts.",
-        Query('job_route:pointsman_strong_share:ratio_rate1h{job=~"$job", route=~"$route"}', "{{route}}"),
-        Query(f"max by (route) ({select('pointsman_strong_share_target', 'tenant', 'route')})", "target of {{route}}"),
+        Query('job_tenant_route:pointsman_strong_share:ratio_rate1h{job=~"$job", tenant=~"$tenant", route=~"$route"}', "{{tenant}} {{route}}"),
+        Query(
+            f"max by (tenant, route) ({select('pointsman_strong_share_target', 'tenant', 'route')})", "target of {{tenant}} {{route}}"
+        ),
         unit="percentunit",
         top=1,
         dashed="^target",

@@ -49,8 +49,15 @@ GLANCE = [
     ),
     stat(
         "Refused for limits",
-        "Requests beyond rpm, tpm or concurrency in the time shown. Refusals for budgets are not among them.",
+        "Requests beyond rpm, tpm or concurrency in the time shown. Refusals for budgets are beside.",
         total("pointsman_limited_total", "tenant"),
+        unit="short",
+        thresholds=steps((1, YELLOW)),
+    ),
+    stat(
+        "Refused for budgets",
+        "Requests in the time shown that a budget has refused, or ended while they were answered.",
+        total("pointsman_budget_refused_total", "tenant"),
         unit="short",
         thresholds=steps((1, YELLOW)),
     ),
@@ -115,6 +122,14 @@ BUDGETS = [
         "What each budget still allows in its period, what is held for requests in flight not taken off.",
         Query(f"{budget('limit')} - {budget('spent')}", NAMED),
         unit="currencyUSD",
+    ),
+    series(
+        "Budgets: refused",
+        "Requests that a budget has refused or ended, by tenant. budget_unavailable: the budget is shared, and Redis or the"
+        " database cannot be asked.",
+        Query(rate("pointsman_budget_refused_total", "tenant", by="tenant, code"), "{{tenant}} {{code}}"),
+        unit="reqps",
+        stack="normal",
     ),
     table(
         "Budgets: alerts",

@@ -230,6 +230,19 @@ GATEWAY = [
         unit="none",
     ),
     series(
+        "Files in force",
+        "By the beginning of their SHA-256, how many gateways have each. More than one for longer than a roll-out"
+        " takes: a gateway has refused the new file, or has not got it.",
+        Query(f"sum by (digest) ({select('pointsman_config_info')})", "{{digest}}"),
+        unit="none",
+    ),
+    series(
+        "Since the last reload",
+        "How long the configuration in force has been so, by gateway.",
+        Query(f"time() - max by (instance) ({select('pointsman_config_last_reload_success_timestamp_seconds')})", "{{instance}}"),
+        unit="s",
+    ),
+    series(
         "Reloads",
         "Configurations put in force (ok) or refused (error). After an error the one before is in force: the log and"
         " pointsman check-config say what is wrong.",

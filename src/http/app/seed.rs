@@ -1,5 +1,7 @@
 //! Series of metrics that are there before the first request.
 
+use std::time::SystemTime;
+
 use super::App;
 use crate::{
     config::{Delivery, StreamRecovery},
@@ -20,6 +22,10 @@ impl App {
         let metrics = &self.metrics;
         metrics.seed_outcomes(NONE, NONE, NONE);
         snapshot.caches().for_each(|(route, _)| metrics.seed_cache(route));
+        let purses = snapshot.callers().filter_map(|caller| caller.purse.as_ref());
+        for standing in purses.flat_map(|purse| purse.standing(SystemTime::now())) {
+            metrics.budgets.seed(&standing, &snapshot.alerts.levels);
+        }
         let pools: usize = snapshot.tenants().map(|tenant| tenant.plans.models.len()).sum();
         let is_small = pools <= SEEDED_MAX;
         for tenant in snapshot.tenants() {
@@ -36,6 +42,7 @@ impl App {
                 tenant.plans.models.iter().for_each(|model| metrics.upstreams.seed(&model.name, may_be));
                 if let Plan::Learned(plan) = &**plan {
                     metrics.seed_router(route, plan.engine.router().name());
+                    metrics.routing.seed(&tenant.name, route);
                 }
             }
         }

@@ -26,7 +26,9 @@ const ARTIFACT: &[&str] = &["route", "router", "version"];
 pub struct RoutingMetrics {
     /// `pointsman_decisions_total{route,router,model}`: decisions by the model chosen.
     pub decisions: IntCounterVec,
-    /// `pointsman_strong_decisions_total{route}`: those for the dearest model that could serve the request.
+    /// `pointsman_choices_total{tenant,route}`: decisions of routers between models of different cost.
+    pub choices: IntCounterVec,
+    /// `pointsman_strong_decisions_total{tenant,route}`: of those, the ones for the dearest model that could serve the request.
     pub strong: IntCounterVec,
     /// `pointsman_strong_share_target{tenant,route}`: where a share is configured, what it is to be of all.
     pub strong_target: GaugeVec,
@@ -61,7 +63,12 @@ impl RoutingMetrics {
         let tenant: &[&str] = &["tenant"];
         Ok(Self {
             decisions: make.counts("decisions_total", "Routing decisions by the model chosen", DECISION)?,
-            strong: make.counts("strong_decisions_total", "Decisions for the dearest model", ROUTE)?,
+            choices: make.counts(
+                "choices_total",
+                "Routing decisions between models of different cost",
+                PLAN,
+            )?,
+            strong: make.counts("strong_decisions_total", "Decisions for the dearest model", PLAN)?,
             strong_target: make.levels(
                 "strong_share_target",
                 "What share of decisions is to be for the dearest model",
@@ -103,6 +110,17 @@ impl RoutingMetrics {
                 tenant,
             )?,
         })
+    }
+
+    /// Shows at zero what a tenant's route may decide.
+    pub fn seed(&self, tenant: &str, route: &str) {
+        for counter in [&self.choices, &self.strong] {
+            counter.with_label_values(&[tenant, route]);
+        }
+        self.routed.with_label_values(&[tenant]);
+        for sum in [&self.routed_win_rate, &self.routed_cost_usd, &self.routed_best_cost_usd] {
+            sum.with_label_values(&[tenant]);
+        }
     }
 
     /// Forgets what depends on the configuration alone; it is shown anew.
