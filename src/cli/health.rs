@@ -13,6 +13,8 @@ use tokio_util::task::TaskTracker;
 
 use super::output::Failure;
 
+const READY: &str = "/health/ready";
+
 /// Ask a running gateway whether it is ready: status 0 when it is, 1 when it is not
 ///
 /// For container health checks: the image has no curl. A gateway that is ready serves requests; one that starts, or ends
@@ -22,7 +24,7 @@ use super::output::Failure;
   pointsman health
   pointsman health http://127.0.0.1:9090/health/live --timeout 2")]
 pub(super) struct Arguments {
-    /// What is asked; of a listener with TLS, ask the operators' (`admin_listen`) instead
+    /// What is asked, `/health/ready` where it has no path; of a listener with TLS, ask the operators' (`admin_listen`) instead
     #[arg(default_value = "http://127.0.0.1:8080/health/ready", value_name = "URL")]
     url: Uri,
 
@@ -61,7 +63,8 @@ async fn ask(
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     TaskTracker::new().spawn(async { drop(connection.await) });
     let host = url.authority().map_or("", |authority| authority.as_str());
-    let path = url.path_and_query().map_or("/", |path| path.as_str());
+    // Where none is named, what is asked is what is meant.
+    let path = url.path_and_query().map(|path| path.as_str()).filter(|path| *path != "/").unwrap_or(READY);
     let request = Request::get(path).header(header::HOST, host).body(Empty::<Bytes>::new())?;
     Ok(sender.send_request(request).await?.status())
 }

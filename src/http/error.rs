@@ -1,6 +1,8 @@
 //! Every way a request can fail, and the one place where failures become statuses and outcomes.
 
 mod operator;
+#[cfg(test)]
+mod tests;
 
 use std::time::{Duration, SystemTime};
 
@@ -94,7 +96,7 @@ fn exceeded(exceeded: &Exceeded) -> String {
         Limit::Tokens => "tokens per min (TPM)",
         Limit::Concurrency => {
             return format!(
-                "Concurrency limit reached for your key: Limit {allowed} requests in flight. Please try again when one of them has ended."
+                "Concurrency limit reached for your tenant: Limit {allowed} requests in flight. Please try again when one of them has ended."
             );
         }
     };
@@ -102,11 +104,11 @@ fn exceeded(exceeded: &Exceeded) -> String {
         Some(wait) => {
             let (used, wait) = (allowed.saturating_sub(remaining), Shown(wait));
             format!(
-                "Rate limit reached for your key on {what}: Limit {allowed}, Used {used}, Requested {requested}. Please try again in {wait}."
+                "Rate limit reached for your tenant on {what}: Limit {allowed}, Used {used}, Requested {requested}. Please try again in {wait}."
             )
         }
         None => format!(
-            "Request too large for your key on {what}: Limit {allowed}, Requested {requested}. The prompt or the longest answer asked for must be reduced in order to run successfully."
+            "Request too large for your tenant on {what}: Limit {allowed}, Requested {requested}. The prompt or the longest answer asked for must be reduced in order to run successfully."
         ),
     }
 }
@@ -257,8 +259,11 @@ impl Failure {
     /// Its status.
     pub(super) fn status(&self) -> StatusCode {
         match self {
-            Self::Auth(AuthError::Unverifiable) | Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
-            Self::OverBudget(over_budget) if !over_budget.is_known() => StatusCode::SERVICE_UNAVAILABLE,
+            Self::OverBudget(over_budget) if over_budget.is_known() => StatusCode::TOO_MANY_REQUESTS,
+            Self::Auth(AuthError::Unverifiable)
+            | Self::LedgerUnreadable(_)
+            | Self::OverBudget(_)
+            | Self::Overloaded => StatusCode::SERVICE_UNAVAILABLE,
             Self::Auth(_) => StatusCode::UNAUTHORIZED,
             Self::Request(_)
             | Self::BodyBroken
@@ -266,7 +271,6 @@ impl Failure {
             | Self::NoCandidate(_)
             | Self::Parameter { .. }
             | Self::Unpriced(_) => StatusCode::BAD_REQUEST,
-            Self::LedgerUnreadable(_) => StatusCode::INTERNAL_SERVER_ERROR,
             Self::BodyTooLarge(_) => StatusCode::PAYLOAD_TOO_LARGE,
             Self::BodyTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::Head(fault) => head_status(*fault),
@@ -276,7 +280,7 @@ impl Failure {
             Self::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
             // RFC 9111, section 5.2.1.7.
             Self::NotCached => StatusCode::GATEWAY_TIMEOUT,
-            Self::OverBudget(_) | Self::Limited(_) => StatusCode::TOO_MANY_REQUESTS,
+            Self::Limited(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Exhausted { fault, .. } => fault.status(),
         }
     }
@@ -284,8 +288,8 @@ impl Failure {
     /// Whose fault it was.
     pub(super) fn outcome(&self) -> Outcome {
         match self {
+            Self::OverBudget(over_budget) => over_budget.into(),
             Self::Overloaded
-            | Self::OverBudget(_)
             | Self::Limited(_)
             | Self::Exhausted { fault: AttemptFault::RateLimited { .. }, .. } => Outcome::Limited,
             Self::Exhausted { .. } => Outcome::UpstreamError,
@@ -363,38 +367,5 @@ impl Failure {
             Self::OverBudget(over_budget) => over_budget.retry_after.is_none_or(|after| after > RETRY_SOON),
             _ => false,
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_upstreams_refusal_of_our_key_is_never_the_clients() {
-        let failure = Failure::Exhausted { fault: AttemptFault::Misconfigured { status: 403 }, attempts: 1 };
-        assert_eq!(failure.status(), StatusCode::BAD_GATEWAY);
-        assert_eq!(failure.outcome(), Outcome::UpstreamError);
-        assert!(failure.forbids_retry());
-    }
-
-    #[test]
-    fn a_long_name_is_not_repeated_whole() {
-        let failure = Failure::UnknownModel("é".repeat(100_000));
-        assert!(failure.to_string().len() < 400);
-        assert!(Failure::UnknownModel("short".into()).to_string().contains("'short'"));
-    }
-
-    #[test]
-    fn a_rate_limit_is_passed_on_with_its_delay() {
-        let retry_after = Some(HeaderValue::from_static("7"));
-        let failure = Failure::Exhausted {
-            fault: AttemptFault::RateLimited { retry_after: retry_after.clone() },
-            attempts: 1,
-        };
-        assert_eq!(failure.status(), StatusCode::TOO_MANY_REQUESTS);
-        assert_eq!(failure.outcome(), Outcome::Limited);
-        assert_eq!(failure.retry_after(), retry_after);
-        assert!(failure.forbids_retry());
     }
 }

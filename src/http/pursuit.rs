@@ -51,6 +51,25 @@ pub(super) struct Pursuit {
     left: Vec<(Arc<Model>, &'static str)>,
 }
 
+/// A call that somebody waits for. Dropped before its end it is cancelled, and what was held for it beyond its cost is free.
+#[derive(Debug)]
+struct WaitedFor(Option<Arc<Meter>>);
+
+impl WaitedFor {
+    fn no_more(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for WaitedFor {
+    fn drop(&mut self) {
+        if let Some(meter) = self.0.take() {
+            meter.fail("cancelled");
+            meter.close();
+        }
+    }
+}
+
 /// What came of the attempts.
 #[derive(Debug)]
 pub(super) enum Found {
@@ -224,10 +243,12 @@ impl Pursuit {
         if let Some(Secured { hold, unbounded_answers, written }) = secured {
             meter.secure(hold, unbounded_answers, written);
         }
+        let waited_for = WaitedFor(Some(Arc::clone(&meter)));
         async move {
             let called = Instant::now();
             meter.send();
             let outcome = attempt(&model, passage.address, &call, deadline, &meter, transcript).await;
+            waited_for.no_more();
             if outcome.is_free() {
                 meter.spare();
             }

@@ -70,9 +70,9 @@ impl StreamFault {
 
     /// How a request ends that ends in it.
     #[must_use]
-    pub const fn outcome(&self) -> Outcome {
+    pub fn outcome(&self) -> Outcome {
         match self {
-            Self::OverBudget(_) => Outcome::Limited,
+            Self::OverBudget(over_budget) => over_budget.into(),
             _ => Outcome::UpstreamError,
         }
     }

@@ -1,5 +1,7 @@
 //! The closed vocabularies of metric labels.
 
+use crate::budget::OverBudget;
+
 /// How a request ended; exactly one per request (law 7).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
@@ -39,6 +41,13 @@ impl Outcome {
             Self::UpstreamError => "upstream_error",
             Self::Cancelled => "cancelled",
         }
+    }
+}
+
+impl From<&OverBudget> for Outcome {
+    /// Of a request that a budget does not allow, or cannot be asked for.
+    fn from(over_budget: &OverBudget) -> Self {
+        if over_budget.is_known() { Self::Limited } else { Self::GatewayError }
     }
 }
 

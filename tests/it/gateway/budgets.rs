@@ -29,9 +29,13 @@ fn bounded(request: &str, max_tokens: u32) -> String {
     request.replace("\"messages\"", &format!("\"max_tokens\":{max_tokens},\"messages\""))
 }
 
-/// Limit, spent and held, in millionths of a USD.
+/// Limit, spent and held, in millionths of a USD, once no request is on its way.
 async fn standing(stand: &Stand, label: &str) -> [u64; 3] {
     stand.outcomes().await;
+    standing_now(stand, label).await
+}
+
+async fn standing_now(stand: &Stand, label: &str) -> [u64; 3] {
     let text = crate::client::Client::connect(stand.admin)
         .await
         .last(crate::client::get("/metrics"))
@@ -289,4 +293,38 @@ async fn a_reload_gives_nothing_back() {
     assert_eq!(standing(&stand, "tenant=\"t\"").await, [5, 3, 0]);
     pointsman::gateway::reload(&stand.app, &setup("0.000006").config()).unwrap();
     assert_eq!(stand.chat(bounded(&chat("m"), 3)).await.status, 200);
+}
+
+/// What was held for the slower of two is free as soon as the other has begun to answer.
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_no_longer_waited_for_holds_nothing() {
+    let (never, rest) = (Gate::default(), Gate::default());
+    let mut scripts = vec![Script::events(&[word("a"), finish(0), usage(1, 1), done()]); 20];
+    scripts.push(Script::empty().wait(&never));
+    let late = Upstream::start(scripts).await;
+    let quick = Upstream::start([Script::stream().chunk(word("a")).wait(&rest).chunk(done()).end()]).await;
+    let price = "price: {input: 0, output: 1000}";
+    let stand = Setup::new()
+        .model("late", &late.base_url(), price)
+        .model("quick", &quick.base_url(), price)
+        .routes("{auto: {models: [late, quick], hedge: true}}")
+        .tenants("{t: {keys: [{key: tenant-key}], pool: [late, quick], budget: {usd: 1000, per: total}}}")
+        .start()
+        .await;
+    let ask = || {
+        let body = serde_json::json!({"model": "auto", "stream": true, "max_tokens": 1000, "messages": [{"role": "user", "content": "x"}]});
+        let mut request = post("/v1/chat/completions", body.to_string());
+        request.headers_mut().insert("authorization", "Bearer tenant-key".parse().unwrap());
+        request
+    };
+    for _ in 0..20 {
+        stand.client().await.last(ask()).await.text().await;
+    }
+    let mut client = stand.client().await;
+    let answered = client.send(ask()).await;
+    assert_eq!((late.requests(), answered.header("x-pointsman-model")), (21, Some("quick")));
+    // A thousand tokens at a thousand USD per million: of one call, not of two.
+    let [_, _, held] = standing_now(&stand, "tenant=\"t\"").await;
+    assert_eq!(held, 1_000_000);
+    rest.open();
 }

@@ -131,7 +131,7 @@ async fn without_a_ledger_it_is_said_so() {
     let stand = stand(&upstream, &format!("sqlite:{}", path.display())).await;
     spoil(&path);
     let (status, body) = ask(&stand, "").await;
-    assert_eq!((status, &body["error"]["code"]), (500, &json!("ledger_unreadable")), "{body}");
+    assert_eq!((status, &body["error"]["code"]), (503, &json!("ledger_unreadable")), "{body}");
     assert!(body["error"]["message"].as_str().unwrap().contains("there is no ledger at"), "{body}");
 }
 
