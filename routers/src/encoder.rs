@@ -10,10 +10,10 @@ mod forward;
 #[cfg(fuzzing)]
 #[doc(hidden)]
 pub mod fuzzing;
-mod kernels;
+pub(crate) mod kernels;
 mod layout;
 mod pooling;
-mod tensors;
+pub(crate) mod tensors;
 
 use std::path::Path;
 
@@ -24,6 +24,7 @@ use tokenizers::{Tokenizer, TruncationParams};
 pub use error::EncoderError;
 pub use pooling::Pooling;
 
+use crate::tokenizer_file;
 use config::Config;
 use forward::Network;
 use layout::Layout;
@@ -171,15 +172,7 @@ fn load_tokenizer(
     tokens_max: usize,
 ) -> Result<Tokenizer, EncoderError> {
     let refuse = |reason: String| EncoderError::Tokenizer { path: path.to_owned(), reason };
-    // The library panics on some malformed files: on a decoder of an unknown kind when it reads them, on a
-    // template whose special token is missing when it first encodes a text.
-    let read = std::panic::catch_unwind(|| {
-        let tokenizer = Tokenizer::from_bytes(bytes)?;
-        tokenizer.encode("", true).map(|_| tokenizer)
-    });
-    let mut tokenizer = read
-        .map_err(|_| refuse("the tokenizers library broke down on it".to_owned()))?
-        .map_err(|source| refuse(source.to_string()))?;
+    let mut tokenizer = tokenizer_file::parse(bytes).map_err(refuse)?;
     tokenizer.with_padding(None);
     let truncation = TruncationParams { max_length: tokens_max, ..TruncationParams::default() };
     tokenizer.with_truncation(Some(truncation)).map_err(|source| refuse(source.to_string()))?;

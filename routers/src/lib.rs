@@ -15,11 +15,13 @@ pub mod blend;
 pub mod bradley_terry;
 pub mod calibration;
 pub mod data;
+pub mod decoder;
 pub mod distill;
 pub mod embed;
 pub mod encoder;
 pub mod evaluate;
 pub mod features;
+pub mod gguf;
 pub mod identity;
 pub mod index;
 pub mod json;
@@ -38,10 +40,12 @@ pub mod train;
 pub mod wordpiece;
 
 mod csv_lines;
+mod half;
 mod mixture;
 mod product;
 mod rating_line;
 mod roster;
+mod tokenizer_file;
 mod topics;
 
 pub use router::{

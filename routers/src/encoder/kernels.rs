@@ -87,7 +87,7 @@ impl NullaryFnOnce for Round<'_> {
 }
 
 /// Exponentials divided by their sum, in place.
-pub(super) fn softmax(scores: &mut [f32]) {
+pub(crate) fn softmax(scores: &mut [f32]) {
     Arch::new().dispatch(Softmax(scores));
 }
 
@@ -146,7 +146,7 @@ impl NullaryFnOnce for GeluTanh<'_> {
 }
 
 #[inline(always)]
-fn sum(values: &[f32], function: impl Fn(f32) -> f32) -> f32 {
+pub(crate) fn sum(values: &[f32], function: impl Fn(f32) -> f32) -> f32 {
     let mut lanes = [0.0; LANES];
     let (chunks, rest) = values.as_chunks::<LANES>();
     for chunk in chunks {
@@ -181,7 +181,7 @@ fn maximum(values: &[f32], floor: f32, function: impl Fn(f32) -> f32) -> f32 {
 /// eˣ to about two units in the last place: x = n ln 2 + r, |r| ≤ ½ ln 2, e^r by its Taylor series to r⁶.
 /// Below −87 it stays at e⁻⁸⁷, above 88 at e⁸⁸.
 #[inline(always)]
-fn exp(x: f32) -> f32 {
+pub(crate) fn exp(x: f32) -> f32 {
     // ln 2 in two parts, the first exact in few bits.
     const LN_2_HIGH: f32 = 0.693_359_4;
     const LN_2_LOW: f32 = -2.121_944_4e-4;

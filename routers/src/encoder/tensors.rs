@@ -5,6 +5,7 @@ use std::path::Path;
 use safetensors::tensor::{Dtype, SafeTensors, TensorView};
 
 use super::EncoderError;
+use crate::half::{bfloat_to_float, half_to_float};
 
 /// An opened file of weights.
 pub(super) struct Tensors<'a> {
@@ -50,59 +51,16 @@ impl<'a> Tensors<'a> {
 }
 
 /// The tensor's values widened to 32 bits; `None` for types that are not floats of at most 32 bits.
-fn to_floats(view: &TensorView<'_>) -> Option<Vec<f32>> {
+pub(crate) fn to_floats(view: &TensorView<'_>) -> Option<Vec<f32>> {
     let data = view.data();
     match view.dtype() {
         Dtype::F32 => Some(data.as_chunks().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect()),
         Dtype::F16 => {
             Some(data.as_chunks().0.iter().map(|bytes| half_to_float(u16::from_le_bytes(*bytes))).collect())
         }
-        Dtype::BF16 => Some(
-            data.as_chunks()
-                .0
-                .iter()
-                .map(|bytes| f32::from_bits(u32::from(u16::from_le_bytes(*bytes)) << 16))
-                .collect(),
-        ),
+        Dtype::BF16 => {
+            Some(data.as_chunks().0.iter().map(|bytes| bfloat_to_float(u16::from_le_bytes(*bytes))).collect())
+        }
         _ => None,
-    }
-}
-
-/// IEEE 754 binary16 to binary32, exact.
-fn half_to_float(bits: u16) -> f32 {
-    let sign = u32::from(bits >> 15) << 31;
-    let exponent = u32::from(bits >> 10) & 0x1f;
-    let fraction = u32::from(bits) & 0x3ff;
-    match exponent {
-        // Zero and subnormals: fraction · 2⁻²⁴.
-        0 => {
-            let magnitude = fraction as f32 * (-24f32).exp2();
-            if sign == 0 { magnitude } else { -magnitude }
-        }
-        0x1f => f32::from_bits(sign | 0x7f80_0000 | (fraction << 13)),
-        _ => f32::from_bits(sign | ((exponent + 112) << 23) | (fraction << 13)),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::half_to_float;
-
-    #[test]
-    fn half_precision_is_widened_exactly() {
-        for (bits, value) in [
-            (0x0000, 0.0),
-            (0x3c00, 1.0),
-            (0xc000, -2.0),
-            (0x7bff, 65504.0),
-            (0x0400, 6.103_515_6e-5),
-            (0x0001, 5.960_464_5e-8),
-            (0x83ff, -6.097_555e-5),
-            (0x3555, 0.333_251_95),
-            (0x7c00, f32::INFINITY),
-        ] {
-            assert_eq!(half_to_float(bits).to_bits(), f32::to_bits(value), "{bits:#06x}");
-        }
-        assert!(half_to_float(0x7e00).is_nan());
     }
 }
