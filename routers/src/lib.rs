@@ -14,6 +14,7 @@ pub mod bert;
 pub mod blend;
 pub mod bradley_terry;
 pub mod calibration;
+pub mod causal;
 pub mod data;
 pub mod distill;
 pub mod embed;
