@@ -21,6 +21,8 @@ pub mod embed;
 pub mod encoder;
 pub mod evaluate;
 pub mod features;
+#[cfg(feature = "finetune")]
+pub mod finetune;
 pub mod identity;
 pub mod index;
 pub mod json;
