@@ -14,6 +14,7 @@ pub mod bert;
 pub mod blend;
 pub mod bradley_terry;
 pub mod calibration;
+pub mod causal;
 pub mod data;
 pub mod decoder;
 pub mod distill;
@@ -21,6 +22,8 @@ pub mod embed;
 pub mod encoder;
 pub mod evaluate;
 pub mod features;
+#[cfg(feature = "finetune")]
+pub mod finetune;
 pub mod gguf;
 pub mod identity;
 pub mod index;
