@@ -31,7 +31,7 @@ fn decide(bencher: Bencher<'_, '_>, kind: &str) {
     bencher.bench_local(|| {
         let text = turns.next().map_or("", String::as_str);
         let embeddings = embedder.embed_batch(&[text]).expect("any text is embedded");
-        let queries = QueryBatch { texts: &[text], embeddings: Some(embeddings) };
+        let queries = QueryBatch { texts: &[text], embeddings: Some(embeddings), ..QueryBatch::default() };
         router.skills(&queries, &pool).expect("the pool is known")
     });
 }

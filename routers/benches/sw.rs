@@ -137,7 +137,7 @@ fn queries() -> Vec<Mat<f32>> {
 }
 
 fn skills(router: &dyn Router, query: &Mat<f32>, pool: &[Candidate]) -> Vec<f64> {
-    let batch = QueryBatch { texts: &["a prompt"], embeddings: Some(query.clone()) };
+    let batch = QueryBatch { texts: &["a prompt"], embeddings: Some(query.clone()), ..QueryBatch::default() };
     router.skills(&batch, pool).unwrap().row(0).iter().copied().collect()
 }
 

@@ -81,10 +81,10 @@ impl Blended {
 
     /// `prior` is θ⁰ of each model.
     pub(crate) fn new(weights: &BlendWeights, prior: &[f64]) -> Self {
-        let part = |part: &BlendPart| (part.weight, part.artifact.body().shifts(prior));
+        let part = |part: &BlendPart| Some((part.weight, part.artifact.body().shifts(prior).ok()?));
         // What counts nothing need not be asked.
         let heard = weights.parts.iter().filter(|part| part.weight > 0.0);
-        Self { parts: heard.map(part).collect(), dim: weights.dim(), by_rating: RatingLine::of(prior) }
+        Self { parts: heard.filter_map(part).collect(), dim: weights.dim(), by_rating: RatingLine::of(prior) }
     }
 }
 

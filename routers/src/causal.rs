@@ -10,10 +10,16 @@ pub mod examples;
 pub mod head;
 pub mod labels;
 pub mod measure;
+pub mod reader;
+mod router;
 pub(crate) mod schedule;
 pub mod template;
+mod weights;
 
 pub use examples::{Draw, Example, Sampler, SamplerState};
 pub use head::Head;
 pub use labels::{LABELS, label_of, skill};
+pub use reader::{Reader, ReaderError};
+pub use router::Causal;
 pub use template::{PromptTokens, Template, TemplateError};
+pub use weights::CausalWeights;

@@ -201,6 +201,14 @@ impl Decoder {
         logits
     }
 
+    /// The row of the output matrix by which a token's logits are made; `None` outside the vocabulary.
+    #[must_use]
+    pub fn output_row(&self, token: u32) -> Option<Vec<f32>> {
+        let mut row = vec![0.0; self.width()];
+        self.network.output().row(token as usize, &mut row)?;
+        Some(row)
+    }
+
     /// Logits of all tokens for hidden states [rows × width]: [rows × vocabulary].
     ///
     /// # Panics

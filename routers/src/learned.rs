@@ -238,7 +238,7 @@ impl<S: Shifts> Router for Learned<S> {
     }
 
     fn needs(&self) -> Needs {
-        Needs { embedding: Some(self.embedder.clone()), cost: self.shifts.cost() }
+        Needs { embedding: Some(self.embedder.clone()), decoder: None, cost: self.shifts.cost() }
     }
 
     fn place(&self, name: &str, elo: Option<f64>) -> Option<Candidate> {

@@ -12,6 +12,8 @@ pub type SkillMatrix = Mat<f64>;
 pub struct Needs {
     /// The fingerprint of the embedding space whose vectors it reads; `None` when it reads the text, or nothing.
     pub embedding: Option<String>,
+    /// The fingerprint of the decoder whose labels' logits it reads; `None` when it reads none.
+    pub decoder: Option<String>,
     /// How long one query takes, by order of magnitude: decides where it may run.
     pub cost: CostClass,
 }
@@ -27,13 +29,15 @@ pub enum CostClass {
     Seconds,
 }
 
-/// The queries of one call: their texts and, for routers that need them, their embeddings.
-#[derive(Debug)]
+/// The queries of one call: their texts and, for routers that need them, their embeddings or what a decoder says of them.
+#[derive(Debug, Default)]
 pub struct QueryBatch<'a> {
     /// The routing texts.
     pub texts: &'a [&'a str],
     /// One row per text, in the space that [`Needs::embedding`] names; rows are of unit length, or zero.
     pub embeddings: Option<Mat<f32>>,
+    /// For each text the logits of the five labels, for each model that [`Router::asks`] about.
+    pub labels: Option<Vec<Vec<[f32; 5]>>>,
 }
 
 /// Where a model stands in a router's artefact.
@@ -87,6 +91,14 @@ pub enum RouterError {
         /// Dimensions found; 0 when there are none.
         found: usize,
     },
+    /// The batch lacks what a decoder says, or has it of other models.
+    #[error("router needs the labels of {expected} models, the query carries {found}")]
+    Labels {
+        /// Models that it asks about.
+        expected: usize,
+        /// Models found.
+        found: usize,
+    },
     /// A candidate's row is not in the artefact: it was placed by another artefact.
     #[error("candidate row {0} is outside the artefact")]
     UnknownRow(usize),
@@ -114,6 +126,12 @@ pub trait Router: Send + Sync {
 
     /// The skill that a candidate has before any prompt is seen, the global fit `θ⁰`.
     fn prior(&self, candidate: &Candidate) -> f64;
+
+    /// The models that it needs a decoder's labels of to score these candidates, by the names that the decoder was trained on; none
+    /// of routers that read no labels.
+    fn asks(&self, _candidates: &[Candidate]) -> Vec<String> {
+        Vec::new()
+    }
 
     /// Scores every query for every candidate.
     ///

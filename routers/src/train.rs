@@ -6,6 +6,7 @@
 mod anchor;
 mod assemble;
 mod blend;
+mod causal;
 mod difficulty;
 mod evidence;
 mod factorise;
@@ -34,6 +35,7 @@ use self::heads::Heads;
 use crate::artifact::{ArtifactProblem, Body, Source};
 use crate::bert::LastLayer;
 use crate::bradley_terry::FitError;
+use crate::causal::{ReaderError, head::HeadError};
 use crate::data::{Dataset, Prompt};
 use crate::learned::{Shifts, shifts_of_all};
 use crate::mf::Factorised;
@@ -41,6 +43,7 @@ use crate::ratings::GlobalFit;
 use crate::router::RouterError;
 
 pub use assemble::{DEV_SHARE, embed_prompts, routing_text, train_artifact};
+pub use causal::{CausalOptions, train_causal};
 pub use licences::licence_of_file;
 pub use loss::SourceLoss;
 pub(crate) use loss::battle_loss;
@@ -129,6 +132,12 @@ pub enum TrainError {
     /// The factorisation has no solution, or a weight came out infinite or not a number.
     #[error("training diverged: a weight is not finite")]
     Diverged,
+    /// The decoder cannot read prompts.
+    #[error("the decoder cannot read prompts: {0}")]
+    Reader(#[from] ReaderError),
+    /// The labels' head could not be trained.
+    #[error("the labels' head could not be trained: {0}")]
+    Head(#[from] HeadError),
     /// What was learned makes no artefact.
     #[error("what was learned makes no artefact: {0}")]
     Artifact(#[from] ArtifactProblem),

@@ -67,7 +67,7 @@ fn score(router: &dyn Router, texts: &[&str], candidates: &[Candidate]) -> Skill
         assert_eq!(space, Embedder::fingerprint(&*EMBEDDER), "a shipped router reads the shipped embedder");
         EMBEDDER.embed_batch(texts).unwrap()
     });
-    router.skills(&QueryBatch { texts, embeddings }, candidates).unwrap()
+    router.skills(&QueryBatch { texts, embeddings, ..QueryBatch::default() }, candidates).unwrap()
 }
 
 fn bits(skills: &SkillMatrix, row: usize) -> Vec<u64> {

@@ -191,7 +191,7 @@ impl Engine {
 
     fn score_embedded(&self, question: Question<'_>, embeddings: Option<Mat<f32>>) -> Scored {
         let Question { text, candidates } = question;
-        let queries = QueryBatch { texts: &[text], embeddings };
+        let queries = QueryBatch { texts: &[text], embeddings, ..QueryBatch::default() };
         let skills = self.router.skills(&queries, candidates).map_err(|error| {
             tracing::error!(router = self.router.name(), %error, "router failed");
             FailOpen::Error

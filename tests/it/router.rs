@@ -64,7 +64,7 @@ impl Router for Scripted {
     }
 
     fn needs(&self) -> Needs {
-        Needs { embedding: None, cost: self.cost }
+        Needs { embedding: None, decoder: None, cost: self.cost }
     }
 
     fn place(&self, name: &str, elo: Option<f64>) -> Option<Candidate> {

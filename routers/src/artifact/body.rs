@@ -3,6 +3,7 @@
 
 mod bert;
 mod blend;
+mod causal;
 mod kmeans;
 mod local;
 mod mf;
@@ -17,6 +18,7 @@ use super::tensors::{OwnedTensor, Tensors};
 use super::{Artifact, Ratings};
 use crate::bert::{BertWeights, LastLayer};
 use crate::blend::{BlendWeights, Blended};
+use crate::causal::{Causal, CausalWeights};
 use crate::learned::{Learned, Shifts};
 use crate::local::{Kernel, LocalFit, LocalWeights, Neighbours, Similarity};
 use crate::mf::{Factorised, MfWeights};
@@ -30,6 +32,8 @@ pub enum Body {
     Bert(BertWeights),
     /// Of the `blend` router.
     Blend(BlendWeights),
+    /// Of the `causal` router.
+    Causal(CausalWeights),
     /// Of the `kmeans` router.
     Kmeans(RegionWeights),
     /// Of the `knn` router.
@@ -47,6 +51,7 @@ impl Body {
         match self {
             Self::Bert(_) => LastLayer::KIND,
             Self::Blend(_) => Blended::KIND,
+            Self::Causal(_) => Causal::KIND,
             Self::Kmeans(_) => Regions::KIND,
             Self::Knn(_) => Neighbours::KIND,
             Self::Mf(_) => Factorised::KIND,
@@ -54,12 +59,13 @@ impl Body {
         }
     }
 
-    /// Dimensions of an embedding.
+    /// Dimensions of an embedding, or of a decoder's hidden states.
     #[must_use]
     pub fn dim(&self) -> usize {
         match self {
             Self::Bert(weights) => weights.reading.dim,
             Self::Blend(weights) => weights.dim(),
+            Self::Causal(weights) => weights.width,
             Self::Kmeans(weights) => weights.centres.nrows(),
             Self::Knn(weights) | Self::Sw(weights) => weights.evidence.index.dim(),
             Self::Mf(weights) => weights.reading.dim,
@@ -72,6 +78,7 @@ impl Body {
         match self {
             Self::Bert(weights) => weights.check(models),
             Self::Blend(weights) => weights.check(ratings, embedder),
+            Self::Causal(weights) => weights.check(models),
             Self::Kmeans(weights) => weights.check(models),
             Self::Knn(weights) | Self::Sw(weights) => weights.check(models),
             Self::Mf(weights) => weights.check(models),
@@ -82,6 +89,7 @@ impl Body {
         Ok(match self {
             Self::Bert(weights) => bert::tensors(weights),
             Self::Blend(weights) => blend::tensors(weights)?,
+            Self::Causal(weights) => causal::tensors(weights),
             Self::Kmeans(weights) => kmeans::tensors(weights),
             Self::Knn(weights) | Self::Sw(weights) => local::tensors(weights),
             Self::Mf(weights) => mf::tensors(weights),
@@ -98,6 +106,7 @@ impl Body {
         match kind {
             LastLayer::KIND => bert::read(models, dim, tensors).map(Self::Bert),
             Blended::KIND => blend::read(tensors).map(Self::Blend),
+            Causal::KIND => causal::read(models, dim, tensors).map(Self::Causal),
             Regions::KIND => kmeans::read(models, dim, tensors).map(Self::Kmeans),
             Neighbours::KIND => Ok(Self::Knn(Arc::new(local::read(dim, tensors)?))),
             Factorised::KIND => mf::read(models, dim, tensors).map(Self::Mf),
@@ -106,24 +115,31 @@ impl Body {
         }
     }
 
-    /// How prompts move the skills of models that have these global skills.
-    pub(crate) fn shifts(&self, prior: &[f64]) -> Box<dyn Shifts> {
-        match self {
+    /// How prompts' embeddings move the skills of models that have these global skills.
+    ///
+    /// # Errors
+    /// With its weights, of a router that reads no embeddings.
+    pub(crate) fn shifts(&self, prior: &[f64]) -> Result<Box<dyn Shifts>, &CausalWeights> {
+        Ok(match self {
             Self::Bert(weights) => Box::new(LastLayer::new(weights, prior)),
             Self::Blend(weights) => Box::new(Blended::new(weights, prior)),
+            Self::Causal(weights) => return Err(weights),
             Self::Kmeans(weights) => Box::new(Regions::new(weights, prior)),
             Self::Knn(weights) => Box::new(LocalFit::<Neighbours>::new(weights, prior)),
             Self::Mf(weights) => Box::new(Factorised::new(weights, prior)),
             Self::Sw(weights) => Box::new(LocalFit::<Similarity>::new(weights, prior)),
-        }
+        })
     }
 
     /// The router of an artefact with this body. `mf` runs on the thread that serves the request, so it is compiled for
     /// itself; elsewhere a call through a table is nothing beside the work.
     pub(super) fn router(&self, artifact: &Artifact, ratings: &Ratings) -> Arc<dyn Router> {
-        match self {
-            Self::Mf(weights) => Arc::new(Learned::new(artifact, Factorised::new(weights, &ratings.prior))),
-            _ => Arc::new(Learned::new(artifact, self.shifts(&ratings.prior))),
+        if let Self::Mf(weights) = self {
+            return Arc::new(Learned::new(artifact, Factorised::new(weights, &ratings.prior)));
+        }
+        match self.shifts(&ratings.prior) {
+            Ok(shifts) => Arc::new(Learned::new(artifact, shifts)),
+            Err(weights) => Arc::new(Causal::new(artifact, weights)),
         }
     }
 }

@@ -43,7 +43,7 @@ impl Router for BestSingle {
     }
 
     fn needs(&self) -> Needs {
-        Needs { embedding: None, cost: CostClass::Microseconds }
+        Needs { embedding: None, decoder: None, cost: CostClass::Microseconds }
     }
 
     fn place(&self, name: &str, elo: Option<f64>) -> Option<Candidate> {

@@ -54,7 +54,7 @@ impl Router for RandomRouter {
     }
 
     fn needs(&self) -> Needs {
-        Needs { embedding: None, cost: CostClass::Microseconds }
+        Needs { embedding: None, decoder: None, cost: CostClass::Microseconds }
     }
 
     /// Any model can be drawn; its row means nothing.

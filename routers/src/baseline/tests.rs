@@ -38,7 +38,9 @@ fn texts(count: usize) -> Vec<String> {
 
 fn score(router: &dyn Router, texts: &[String], candidates: &[Candidate]) -> faer::Mat<f64> {
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-    router.skills(&QueryBatch { texts: &texts, embeddings: None }, candidates).unwrap()
+    router
+        .skills(&QueryBatch { texts: &texts, embeddings: None, ..QueryBatch::default() }, candidates)
+        .unwrap()
 }
 
 #[test]

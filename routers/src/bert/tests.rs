@@ -49,7 +49,9 @@ fn shifts(router: &dyn Router, embedding: [f32; 2], text: &str) -> Vec<f64> {
     let candidates: Vec<Candidate> =
         (0..4).map(|model| router.place(&format!("model-{model}"), None).unwrap()).collect();
     let embeddings = Some(Mat::from_fn(1, 2, |_, column| embedding[column]));
-    let skills = router.skills(&QueryBatch { texts: &[text], embeddings }, &candidates).unwrap();
+    let skills = router
+        .skills(&QueryBatch { texts: &[text], embeddings, ..QueryBatch::default() }, &candidates)
+        .unwrap();
     (0..4).map(|model| skills[(0, model)] - PRIOR[model]).collect()
 }
 

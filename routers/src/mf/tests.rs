@@ -73,7 +73,12 @@ fn all(router: &Mf, models: usize) -> Vec<Candidate> {
 
 fn score(router: &Mf, embeddings: Mat<f32>, candidates: &[Candidate]) -> SkillMatrix {
     let texts = vec![""; embeddings.nrows()];
-    router.skills(&QueryBatch { texts: &texts, embeddings: Some(embeddings) }, candidates).unwrap()
+    router
+        .skills(
+            &QueryBatch { texts: &texts, embeddings: Some(embeddings), ..QueryBatch::default() },
+            candidates,
+        )
+        .unwrap()
 }
 
 #[test]
@@ -191,7 +196,9 @@ fn what_a_query_lacks_is_said() {
     let router = router(weights(3, DIM, 2), 0);
     let candidates = all(&router, 3);
     let ask = |embeddings: Option<Mat<f32>>| {
-        router.skills(&QueryBatch { texts: &["a", "b"], embeddings }, &candidates).unwrap_err()
+        router
+            .skills(&QueryBatch { texts: &["a", "b"], embeddings, ..QueryBatch::default() }, &candidates)
+            .unwrap_err()
     };
     assert_eq!(ask(None), RouterError::Embedding { expected: DIM, found: 0 });
     assert_eq!(ask(Some(Mat::zeros(2, 5))), RouterError::Embedding { expected: DIM, found: 5 });
@@ -199,7 +206,7 @@ fn what_a_query_lacks_is_said() {
     assert_eq!(ask(Some(Mat::full(2, DIM, f32::INFINITY))), RouterError::NotFinite);
     let foreign = Candidate { name: "x".to_owned(), standing: Standing::Row(3) };
     assert_eq!(router.calibration(&[]).unwrap_err(), RouterError::NoCalibration);
-    let batch = QueryBatch { texts: &["a"], embeddings: Some(Mat::zeros(1, DIM)) };
+    let batch = QueryBatch { texts: &["a"], embeddings: Some(Mat::zeros(1, DIM)), ..QueryBatch::default() };
     assert_eq!(router.skills(&batch, &[foreign]).unwrap_err(), RouterError::UnknownRow(3));
     assert_eq!(router.needs().embedding.as_deref(), Some("a space"));
 }

@@ -19,8 +19,12 @@ fn every_kind_ships_and_scores_real_text() {
         }
         let candidates = PAIR.map(|name| router.place(name, None).unwrap());
         let embeddings = crate::embed::Embedder::embed_batch(&embedder, &texts).unwrap();
-        let skills =
-            router.skills(&QueryBatch { texts: &texts, embeddings: Some(embeddings) }, &candidates).unwrap();
+        let skills = router
+            .skills(
+                &QueryBatch { texts: &texts, embeddings: Some(embeddings), ..QueryBatch::default() },
+                &candidates,
+            )
+            .unwrap();
         assert_eq!((skills.nrows(), skills.ncols()), (3, 2));
         let calibration = router.calibration(&candidates).unwrap();
         assert!(calibration.skills.nrows() >= 4096);

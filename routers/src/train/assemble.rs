@@ -53,7 +53,7 @@ pub fn train_artifact(
 }
 
 /// Which prompts an artefact is trained on, and which it is measured on.
-fn parts(seed: u64) -> impl Fn(&Prompt) -> Part {
+pub(super) fn parts(seed: u64) -> impl Fn(&Prompt) -> Part + Copy {
     let split = Split::new(seed);
     move |prompt| match split.side(prompt.hash(), DEV_SHARE) {
         Side::Train => Part::Train,

@@ -219,7 +219,9 @@ fn score(
     let rows = Mat::from_fn(texts.len(), embeddings.ncols(), |row, column| {
         embeddings[(prompts[row] as usize, column)]
     });
-    artifact.router().skills(&QueryBatch { texts: &texts, embeddings: Some(rows) }, &candidates)
+    artifact
+        .router()
+        .skills(&QueryBatch { texts: &texts, embeddings: Some(rows), ..QueryBatch::default() }, &candidates)
 }
 
 /// The label scale of each source: the artefact's own, if it was trained on that source; else what fits the battles

@@ -24,7 +24,7 @@ pub(super) fn of(data: &Dataset, trained: &Trained) -> CalibrationSample {
 
 /// As many prompts of each source as there are, up to an even share of the whole; within a source those of the lowest
 /// hashes, which is to say any.
-fn places(data: &Dataset) -> Vec<usize> {
+pub(super) fn places(data: &Dataset) -> Vec<usize> {
     let mut of_source: Vec<Vec<(PromptHash, usize)>> = vec![Vec::new(); data.sources.len()];
     for (place, prompt) in data.prompts.iter().enumerate() {
         if let Some(prompts) = of_source.get_mut(usize::from(prompt.source)) {

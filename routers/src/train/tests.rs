@@ -155,7 +155,12 @@ fn a_blend_is_the_weighted_sum_of_its_parts_and_holds_them_complete() {
     assert!(parts.iter().any(|part| part.weight > 0.1), "what the parts say counts");
     let shifts = |artifact: &Artifact| {
         let embeddings = Some(Mat::from_fn(2, 6, |row, column| f32::from(u8::from(row == column))));
-        artifact.shifts(&*artifact.router(), &QueryBatch { texts: &["even", "odd"], embeddings }).unwrap()
+        artifact
+            .shifts(
+                &*artifact.router(),
+                &QueryBatch { texts: &["even", "odd"], embeddings, ..QueryBatch::default() },
+            )
+            .unwrap()
     };
     let whole = shifts(&read);
     for row in 0..2 {

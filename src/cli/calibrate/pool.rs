@@ -68,7 +68,7 @@ impl<'a> Pool<'a> {
         for start in (0..prompts).step_by(BATCH) {
             let texts: Vec<&str> = traffic.texts.iter().skip(start).take(BATCH).map(String::as_str).collect();
             let embeddings = Some(traffic.embeddings.subrows(start, texts.len()).to_owned());
-            let batch = QueryBatch { texts: &texts, embeddings };
+            let batch = QueryBatch { texts: &texts, embeddings, ..QueryBatch::default() };
             let scored = self.engine.router().skills(&batch, &self.candidates).map_err(Failure::because)?;
             skills.subrows_mut(start, texts.len()).copy_from(&scored);
             bar.inc(texts.len() as u64);

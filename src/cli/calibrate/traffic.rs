@@ -67,7 +67,7 @@ impl Traffic {
             let embeddings = Mat::from_fn(places.len(), self.embeddings.ncols(), |row, column| {
                 self.embeddings[(places[row], column)]
             });
-            let batch = QueryBatch { texts: &texts, embeddings: Some(embeddings) };
+            let batch = QueryBatch { texts: &texts, embeddings: Some(embeddings), ..QueryBatch::default() };
             let scored = artifact.shifts(router, &batch).map_err(Failure::because)?;
             shifts.subrows_mut(chunk * BATCH, places.len()).copy_from(&scored);
             bar.inc(places.len() as u64);

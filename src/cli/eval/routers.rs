@@ -270,7 +270,8 @@ impl Subject {
         for (chunk, texts) in prompts.texts.chunks(CHUNK).enumerate() {
             let rows = chunk * CHUNK..chunk * CHUNK + texts.len();
             let embeddings = embeddings.map(|all| all.get(rows.clone(), ..).to_owned());
-            let scored = self.router.skills(&QueryBatch { texts, embeddings }, candidates);
+            let scored =
+                self.router.skills(&QueryBatch { texts, embeddings, ..QueryBatch::default() }, candidates);
             skills.get_mut(rows, ..).copy_from(scored.map_err(Failure::because)?);
             bar.inc(texts.len() as u64);
         }

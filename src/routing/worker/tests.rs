@@ -49,7 +49,7 @@ impl Router for Product {
     }
 
     fn needs(&self) -> Needs {
-        Needs { embedding: Some(SPACE.to_owned()), cost: CostClass::Microseconds }
+        Needs { embedding: Some(SPACE.to_owned()), decoder: None, cost: CostClass::Microseconds }
     }
 
     fn place(&self, _: &str, _: Option<f64>) -> Option<Candidate> {

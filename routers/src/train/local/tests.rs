@@ -17,7 +17,14 @@ fn skills(router: &dyn Router) -> Mat<f64> {
     let candidates: Vec<_> = MODELS.iter().map(|name| router.place(name, None).unwrap()).collect();
     let embeddings = Mat::from_fn(3, 6, |row, column| f32::from(u8::from(row == column && row < 2)));
     router
-        .skills(&QueryBatch { texts: &["even", "odd", ""], embeddings: Some(embeddings) }, &candidates)
+        .skills(
+            &QueryBatch {
+                texts: &["even", "odd", ""],
+                embeddings: Some(embeddings),
+                ..QueryBatch::default()
+            },
+            &candidates,
+        )
         .unwrap()
 }
 

@@ -57,7 +57,12 @@ fn skills(artifact: &Artifact, names: &[&str]) -> SkillMatrix {
     let router = artifact.router();
     let candidates: Vec<Candidate> = names.iter().map(|name| router.place(name, None).unwrap()).collect();
     let texts = vec![""; PROMPTS];
-    router.skills(&QueryBatch { texts: &texts, embeddings: Some(embeddings()) }, &candidates).unwrap()
+    router
+        .skills(
+            &QueryBatch { texts: &texts, embeddings: Some(embeddings()), ..QueryBatch::default() },
+            &candidates,
+        )
+        .unwrap()
 }
 
 /// The newcomer's true skill: as good as the first on half of the prompts, as the last on the others.

@@ -1,0 +1,173 @@
+//! Who answers: a decoder in this process, asked about the candidates of a question.
+
+use std::sync::Arc;
+
+use faer::Mat;
+use tokenizers::Tokenizer;
+
+use super::template::prepared;
+use super::{CausalWeights, Head, LABELS, Template, TemplateError};
+use crate::decoder::{Decoder, DecoderError, Prefix};
+
+/// Most bytes of a text that are looked at, four times what any question keeps: tokenising a longer one would take longer than
+/// reading it.
+const BYTES_PER_TOKEN: usize = 16;
+
+/// A decoder as artefacts ask it.
+pub struct Reader {
+    decoder: Arc<Decoder>,
+    tokenizer: Tokenizer,
+    template: Template,
+    labels: Labels,
+    /// After the instruction, which is the same for every question.
+    instruction: Prefix,
+    question_tokens_max: usize,
+}
+
+/// Where the labels' logits come from.
+#[derive(Debug, Clone)]
+enum Labels {
+    Head(Head),
+    /// Tokens of the vocabulary.
+    Tokens([u32; LABELS.len()]),
+}
+
+/// Why a decoder cannot be asked, or gave no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum ReaderError {
+    /// The artefact reads labels that the decoder's vocabulary lacks.
+    #[error(
+        "the decoder's vocabulary has no token `{0}`: it was not trained to label; give the one that `train causal --mode full` wrote"
+    )]
+    NoLabel(&'static str),
+    /// The artefact is for another decoder.
+    #[error("the artefact reads hidden states of {expected} dimensions, the decoder's have {found}")]
+    Width {
+        /// Dimensions that it reads.
+        expected: usize,
+        /// Those of the decoder.
+        found: usize,
+    },
+    /// Questions as long as the artefact allows do not fit.
+    #[error("the decoder takes {context} tokens, and the artefact's questions alone may have {question}")]
+    Context {
+        /// Most tokens of the decoder.
+        context: usize,
+        /// Most tokens of a question.
+        question: usize,
+    },
+    /// A template of a later release.
+    #[error("the artefact asks by template {0:?}, which this release does not know")]
+    Template(String),
+    /// A text has no tokens.
+    #[error(transparent)]
+    Tokens(#[from] TemplateError),
+    /// The decoder failed.
+    #[error(transparent)]
+    Decoder(#[from] DecoderError),
+}
+
+impl std::fmt::Debug for Reader {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Reader").field("decoder", &self.decoder).finish_non_exhaustive()
+    }
+}
+
+impl Reader {
+    /// Asks a decoder as `weights` do. Computes what all questions share.
+    ///
+    /// # Errors
+    /// When the decoder is none that they were trained with.
+    pub fn new(decoder: Arc<Decoder>, weights: &CausalWeights) -> Result<Self, ReaderError> {
+        let template = Template::of_version(&weights.template)
+            .ok_or_else(|| ReaderError::Template(weights.template.clone()))?;
+        if weights.width != decoder.width() {
+            return Err(ReaderError::Width { expected: weights.width, found: decoder.width() });
+        }
+        let labels = match &weights.head {
+            Some(head) => Labels::Head(head.clone()),
+            None => Labels::Tokens(label_tokens(decoder.tokenizer())?),
+        };
+        Self::with(decoder, template, labels, weights.question_tokens_max as usize)
+    }
+
+    /// Gives hidden states alone, for trainings of heads.
+    ///
+    /// # Errors
+    /// When the decoder cannot read the template.
+    pub fn untrained(
+        decoder: Arc<Decoder>,
+        template: Template,
+        question_tokens_max: usize,
+    ) -> Result<Self, ReaderError> {
+        Self::with(decoder, template, Labels::Tokens([0; LABELS.len()]), question_tokens_max)
+    }
+
+    fn with(
+        decoder: Arc<Decoder>,
+        template: Template,
+        labels: Labels,
+        question_tokens_max: usize,
+    ) -> Result<Self, ReaderError> {
+        let tokenizer = prepared(decoder.tokenizer().clone())?;
+        let instruction = template.instruction_tokens(&tokenizer)?;
+        if instruction.len() + question_tokens_max >= decoder.context() {
+            return Err(ReaderError::Context { context: decoder.context(), question: question_tokens_max });
+        }
+        let instruction = decoder.prefix(&instruction)?;
+        Ok(Self { decoder, tokenizer, template, labels, instruction, question_tokens_max })
+    }
+
+    /// The decoder.
+    #[must_use]
+    pub fn decoder(&self) -> &Arc<Decoder> {
+        &self.decoder
+    }
+
+    /// The last hidden states before the labels: a row for each name.
+    ///
+    /// # Errors
+    /// When the decoder fails.
+    pub fn hidden(&self, question: &str, names: &[&str]) -> Result<Mat<f32>, ReaderError> {
+        let question = bounded(question, self.question_tokens_max * BYTES_PER_TOKEN);
+        let tokens = self.template.tokens(&self.tokenizer, &question, self.question_tokens_max)?;
+        let candidates = names
+            .iter()
+            .map(|name| self.template.candidate_tokens(&self.tokenizer, name))
+            .collect::<Result<Vec<_>, _>>()?;
+        let suffixes: Vec<&[u32]> = candidates.iter().map(Vec::as_slice).collect();
+        Ok(self.decoder.branch_after(&self.instruction, &tokens.question, &suffixes)?)
+    }
+
+    /// The logits of the five labels, for each name.
+    ///
+    /// # Errors
+    /// When the decoder fails.
+    pub fn read(&self, question: &str, names: &[&str]) -> Result<Vec<[f32; LABELS.len()]>, ReaderError> {
+        let hidden = self.hidden(question, names)?;
+        let logits = match &self.labels {
+            Labels::Head(head) => head.logits(hidden.as_ref()),
+            Labels::Tokens(tokens) => self.decoder.logits_of(hidden.as_ref(), tokens),
+        };
+        Ok((0..logits.nrows()).map(|row| std::array::from_fn(|label| logits[(row, label)])).collect())
+    }
+}
+
+/// The tokens of the labels in a vocabulary that has them.
+fn label_tokens(tokenizer: &Tokenizer) -> Result<[u32; LABELS.len()], ReaderError> {
+    let mut tokens = [0; LABELS.len()];
+    for (token, label) in tokens.iter_mut().zip(LABELS) {
+        *token = tokenizer.token_to_id(label).ok_or(ReaderError::NoLabel(label))?;
+    }
+    Ok(tokens)
+}
+
+/// A text's beginning and end, `bytes_max` bytes together or a little less: what lies between would be cut away as tokens.
+fn bounded(text: &str, bytes_max: usize) -> std::borrow::Cow<'_, str> {
+    if text.len() <= bytes_max {
+        return text.into();
+    }
+    let head = text.floor_char_boundary(bytes_max / 2);
+    let tail = text.ceil_char_boundary(text.len() - bytes_max / 2);
+    format!("{}{}", &text[..head], &text[tail..]).into()
+}

@@ -1,0 +1,204 @@
+//! The `causal` router: a language model is asked how well each candidate will answer, as one of five labels (RouteLLM,
+//! arXiv 2406.18665, section 4.2, which asks about one model of a pair).
+//!
+//! The labels' logits come with the query, from whoever runs the model. What a prompt does to all models alike is left in: pairs
+//! do not depend on it. Models that the language model was not trained on, and those placed by Elo, move as their rating says,
+//! by the regression of some reference models' shifts.
+
+use std::collections::BTreeSet;
+
+use faer::Mat;
+
+use super::{CausalWeights, labels};
+use crate::artifact::{Artifact, CalibrationSample};
+use crate::rating_line::RatingLine;
+use crate::roster::Roster;
+use crate::router::{
+    CalibrationSkills, Candidate, CostClass, Needs, QueryBatch, Router, RouterError, SkillMatrix, Standing,
+};
+
+/// The `causal` router of an artefact.
+#[derive(Debug)]
+pub struct Causal {
+    roster: Roster,
+    models: Vec<String>,
+    prior: Vec<f64>,
+    decoder: String,
+    weights: CausalWeights,
+    by_rating: RatingLine,
+    sample: CalibrationSample,
+}
+
+/// How a candidate's shift is found.
+#[derive(Debug, Clone, Copy)]
+enum Way {
+    /// By its own labels: its place in `asked`.
+    Asked(usize),
+    /// By its rating alone.
+    Rating,
+}
+
+impl Causal {
+    /// The kind of its artefacts.
+    pub(crate) const KIND: &'static str = "causal";
+
+    /// The router of an artefact, whose body `weights` are.
+    pub(crate) fn new(artifact: &Artifact, weights: &CausalWeights) -> Self {
+        let (models, prior) = (artifact.ratings().models.clone(), artifact.ratings().prior.clone());
+        let reference = |&place: &u32| {
+            let row = weights.asked.get(place as usize).copied().unwrap_or_default();
+            prior.get(row as usize).copied().unwrap_or_default()
+        };
+        let references: Vec<f64> = weights.references.iter().map(reference).collect();
+        Self {
+            roster: artifact.roster(),
+            models,
+            decoder: artifact.embedder_fingerprint().to_owned(),
+            weights: weights.clone(),
+            by_rating: RatingLine::of(&references),
+            sample: artifact.calibration().clone(),
+            prior,
+        }
+    }
+
+    /// θ⁰ of a candidate, and how its shift is found.
+    fn way(&self, candidate: &Candidate) -> Result<(f64, Way), RouterError> {
+        let prior = self.roster.prior(candidate.standing);
+        match candidate.standing {
+            Standing::Elo(_) => Ok((prior.ok_or(RouterError::NotFinite)?, Way::Rating)),
+            Standing::Row(row) => {
+                let prior = prior.ok_or(RouterError::UnknownRow(row))?;
+                let asked =
+                    u32::try_from(row).ok().and_then(|row| self.weights.asked.binary_search(&row).ok());
+                Ok((prior, asked.map_or(Way::Rating, Way::Asked)))
+            }
+        }
+    }
+
+    fn ways(&self, candidates: &[Candidate]) -> Result<Vec<(f64, Way)>, RouterError> {
+        candidates.iter().map(|candidate| self.way(candidate)).collect()
+    }
+
+    /// Whom to ask about: places in `asked`, ascending.
+    fn asked_of(&self, ways: &[(f64, Way)]) -> BTreeSet<usize> {
+        let mut asked = BTreeSet::new();
+        for (_, way) in ways {
+            match way {
+                Way::Asked(place) => drop(asked.insert(*place)),
+                Way::Rating => asked.extend(self.weights.references.iter().map(|&place| place as usize)),
+            }
+        }
+        asked
+    }
+
+    /// θ − θ⁰ of a model that the decoder was asked about.
+    fn shift(&self, place: usize, logits: [f32; 5]) -> f64 {
+        let level = self.weights.levels.get(place).copied().unwrap_or_default();
+        self.weights.slope * (labels::skill(logits) - f64::from(level))
+    }
+
+    /// The shifts of a query's candidates; `answers` are the labels' logits of each model asked about.
+    fn shifts(
+        &self,
+        ways: &[(f64, Way)],
+        asked: &BTreeSet<usize>,
+        answers: &[[f32; 5]],
+    ) -> Result<Vec<f64>, RouterError> {
+        if answers.len() != asked.len() {
+            return Err(RouterError::Labels { expected: asked.len(), found: answers.len() });
+        }
+        let of = |place: usize| {
+            let answer = asked.iter().zip(answers).find(|(asked, _)| **asked == place);
+            answer.map_or(0.0, |(_, &logits)| self.shift(place, logits))
+        };
+        let references = self.weights.references.iter().map(|&place| of(place as usize));
+        let (level, slope) = self.by_rating.through(references);
+        let shift = |&(prior, way): &(f64, Way)| match way {
+            Way::Asked(place) => of(place),
+            Way::Rating => level + prior * slope,
+        };
+        Ok(ways.iter().map(shift).collect())
+    }
+
+    /// The shift of a candidate on every prompt of the sample.
+    fn sample_shifts(&self, prior: f64, way: Way) -> Option<Vec<f64>> {
+        match way {
+            Way::Asked(place) => self.sample.of_row(*self.weights.asked.get(place)? as usize),
+            Way::Rating => {
+                let mut mix = vec![0.0; self.models.len()];
+                for (&place, share) in self.weights.references.iter().zip(self.by_rating.mix(prior)) {
+                    *mix.get_mut(*self.weights.asked.get(place as usize)? as usize)? = share;
+                }
+                Some(self.sample.mixed(&mix))
+            }
+        }
+    }
+}
+
+impl Router for Causal {
+    fn name(&self) -> &'static str {
+        Self::KIND
+    }
+
+    fn needs(&self) -> Needs {
+        Needs { embedding: None, decoder: Some(self.decoder.clone()), cost: CostClass::Seconds }
+    }
+
+    fn place(&self, name: &str, elo: Option<f64>) -> Option<Candidate> {
+        self.roster.place(name, elo)
+    }
+
+    fn prior(&self, candidate: &Candidate) -> f64 {
+        self.roster.prior(candidate.standing).unwrap_or_default()
+    }
+
+    fn asks(&self, candidates: &[Candidate]) -> Vec<String> {
+        let Ok(ways) = self.ways(candidates) else { return Vec::new() };
+        let name = |place: usize| {
+            let row = self.weights.asked.get(place).map(|&row| row as usize);
+            row.and_then(|row| self.models.get(row)).cloned().unwrap_or_default()
+        };
+        self.asked_of(&ways).into_iter().map(name).collect()
+    }
+
+    fn skills(&self, queries: &QueryBatch<'_>, candidates: &[Candidate]) -> Result<SkillMatrix, RouterError> {
+        let ways = self.ways(candidates)?;
+        let asked = self.asked_of(&ways);
+        let answers = queries.labels.as_deref().unwrap_or_default();
+        if answers.len() != queries.texts.len() {
+            return Err(RouterError::Labels { expected: asked.len(), found: 0 });
+        }
+        let mut skills = Mat::zeros(answers.len(), candidates.len());
+        for (row, answers) in answers.iter().enumerate() {
+            let shifts = self.shifts(&ways, &asked, answers)?;
+            for (column, ((prior, _), shift)) in ways.iter().zip(shifts).enumerate() {
+                skills[(row, column)] = prior + shift;
+            }
+        }
+        if skills.is_all_finite() { Ok(skills) } else { Err(RouterError::NotFinite) }
+    }
+
+    fn calibration(&self, candidates: &[Candidate]) -> Result<CalibrationSkills, RouterError> {
+        if self.sample.is_empty() {
+            return Err(RouterError::NoCalibration);
+        }
+        let ways = self.ways(candidates)?;
+        let mut skills = Mat::zeros(self.sample.len(), ways.len());
+        for (column, (prior, way)) in skills.col_iter_mut().zip(ways) {
+            let shifts = self.sample_shifts(prior, way).ok_or(RouterError::NotFinite)?;
+            column.iter_mut().zip(shifts).for_each(|(skill, shift)| *skill = prior + shift);
+        }
+        if !skills.is_all_finite() {
+            return Err(RouterError::NotFinite);
+        }
+        Ok(CalibrationSkills { skills, prompt_tokens: self.sample.prompt_tokens().to_vec() })
+    }
+}
+
+impl Causal {
+    /// θ⁰ of the models it knows, by row.
+    #[must_use]
+    pub fn priors(&self) -> &[f64] {
+        &self.prior
+    }
+}
