@@ -344,8 +344,10 @@ fn load_engine(route: &RoutedConfig) -> Result<Engine, RouteFault> {
     let embedders = match &route.embedder {
         EmbedderConfig::Static => Embedders::only_static(),
         EmbedderConfig::Encoder(folder) => Embedders::only_encoder(folder),
+        EmbedderConfig::Decoder(path) => Embedders::only_decoder(path),
     };
-    let embedders = embedders.map_err(|error| RouteFault::new("embedder", &error))?;
+    let of_text = if route.router == RouterKind::Causal { "decoder" } else { "embedder" };
+    let embedders = embedders.map_err(|error| RouteFault::new(of_text, &error))?;
     if route.artifact.is_none()
         && let EmbedderConfig::Encoder(folder) = &route.embedder
     {
@@ -354,10 +356,12 @@ fn load_engine(route: &RoutedConfig) -> Result<Engine, RouteFault> {
     let loaded = Engine::load(route.router.name(), route.artifact.as_deref(), &embedders);
     loaded.map_err(|error| {
         let hint = match &error {
-            EngineError::Embedder { mismatch, .. } => Some(mismatch.advice("embedder: {encoder: DIR}")),
+            EngineError::Misfit { misfit, .. } => {
+                Some(misfit.advice("embedder: {encoder: DIR}", "decoder: PATH"))
+            }
             EngineError::Router(_) => None,
         };
-        let key = if route.artifact.is_some() { "artifact" } else { "embedder" };
+        let key = if route.artifact.is_some() { "artifact" } else { of_text };
         RouteFault { hint, ..RouteFault::new(key, &error) }
     })
 }

@@ -175,18 +175,22 @@ impl Artifact {
         self.body.router(self, &self.ratings)
     }
 
+    /// Its own models, as its router sees them.
+    #[must_use]
+    pub fn candidates(&self) -> Vec<Candidate> {
+        let candidate =
+            |(row, name): (usize, &String)| Candidate { name: name.clone(), standing: Standing::Row(row) };
+        self.ratings.models.iter().enumerate().map(candidate).collect()
+    }
+
     /// θ(x) − θ⁰ of each of its own models, by its router (made once by the caller, as it may be large): a row per
     /// query. What a calibration sample is made of.
     ///
     /// # Errors
     /// When the queries do not carry what the router needs.
     pub fn shifts(&self, router: &dyn Router, queries: &QueryBatch<'_>) -> Result<Mat<f64>, RouterError> {
-        let Ratings { models, prior, .. } = &self.ratings;
-        let candidate =
-            |(row, name): (usize, &String)| Candidate { name: name.clone(), standing: Standing::Row(row) };
-        let candidates: Vec<Candidate> = models.iter().enumerate().map(candidate).collect();
-        let mut shifts = router.skills(queries, &candidates)?;
-        for (column, prior) in shifts.col_iter_mut().zip(prior) {
+        let mut shifts = router.skills(queries, &self.candidates())?;
+        for (column, prior) in shifts.col_iter_mut().zip(&self.ratings.prior) {
             column.iter_mut().for_each(|skill| *skill -= prior);
         }
         Ok(shifts)

@@ -2,7 +2,12 @@
 //!
 //! Nothing here knows how skills are computed, nor what they are used for.
 
+use std::sync::Arc;
+
 use faer::Mat;
+
+use crate::causal::{Reader, ReaderError};
+use crate::decoder::Decoder;
 
 /// Skills of a batch: one row per query, one column per candidate, natural-log Bradley–Terry units.
 pub type SkillMatrix = Mat<f64>;
@@ -131,6 +136,14 @@ pub trait Router: Send + Sync {
     /// of routers that read no labels.
     fn asks(&self, _candidates: &[Candidate]) -> Vec<String> {
         Vec::new()
+    }
+
+    /// Asks a decoder as the artefact does; `None` of routers that read no labels.
+    ///
+    /// # Errors
+    /// When it is not the one that the artefact was trained with.
+    fn reader(&self, _decoder: Arc<Decoder>) -> Option<Result<Reader, ReaderError>> {
+        None
     }
 
     /// Scores every query for every candidate.

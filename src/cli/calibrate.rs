@@ -63,6 +63,10 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "DIR")]
     encoder: Option<PathBuf>,
 
+    /// The decoder of a `causal` artefact: its folder or GGUF file
+    #[arg(long, value_name = "PATH")]
+    decoder: Option<PathBuf>,
+
     /// Prompts as JSON lines, {"prompt": "text" or ["user turn", …]}; `-` for stdin [default: the artefact's own sample]
     #[arg(long, value_name = "FILE")]
     prompts: Option<PathBuf>,
@@ -131,17 +135,18 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         (None, None) => None,
     };
     let artifact = artifact::load_kind(file.as_deref(), kind)?;
-    let embedders = Embedders::with_encoder(arguments.encoder.as_deref()).map_err(Failure::because)?;
+    let embedders = Embedders::with_encoder(arguments.encoder.as_deref())
+        .and_then(|embedders| embedders.with_decoder(arguments.decoder.as_deref()))
+        .map_err(Failure::because)?;
     let name = arguments
         .artifact
         .as_ref()
         .map_or_else(|| artifact.kind().to_owned(), |file| file.display().to_string());
-    let mismatched = |mismatch| Failure::Because(encoder::missing(&name, &mismatch));
-    let embedder = embedders.find(artifact.embedder_fingerprint()).map_err(mismatched)?;
-    let engine = Engine::new(artifact.router(), &embedders).map_err(mismatched)?;
+    let engine = Engine::new(artifact.router(), &embedders)
+        .map_err(|misfit| Failure::Because(encoder::missing(&name, &misfit)))?;
     let pool = (!models.is_empty()).then(|| Pool::new(&engine, &models, prices.as_ref())).transpose()?;
     let traffic = match &arguments.prompts {
-        Some(file) => Some(Traffic::read(file, &*embedder)?),
+        Some(file) => Some(Traffic::read(file)?),
         None => None,
     };
     let mut stdout = io::stdout().lock();
@@ -153,7 +158,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         show(&mut stdout, arguments, &pool, &scored)?;
     }
     if let (Some(out), Some(traffic)) = (&arguments.out, &traffic) {
-        let sample = traffic.sample(&artifact, engine.router())?;
+        let sample = traffic.sample(&artifact, &engine)?;
         let recalibrated = artifact.recalibrated(sample).map_err(Failure::because)?;
         write_file(out, &recalibrated.to_bytes().map_err(Failure::because)?)?;
         let prompts = recalibrated.calibration().len();

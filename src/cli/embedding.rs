@@ -7,7 +7,7 @@ use std::thread;
 
 use clap::Args;
 use faer::Mat;
-use pointsman::routing::embedders::{self, Embedders};
+use pointsman::routing::embedders::{self, Embedders, Misfit};
 use pointsman_routers::artifact::Artifact;
 use pointsman_routers::embed::{Embedder, embed_all};
 
@@ -38,8 +38,8 @@ impl EmbeddingOptions {
     /// The embedder that `artifact`, which goes by `name`, was trained with.
     pub(super) fn find_for(&self, artifact: &Artifact, name: &str) -> Result<Arc<dyn Embedder>, Failure> {
         let embedders = Embedders::with_encoder(self.encoder.as_deref()).map_err(Failure::because)?;
-        let mismatched = |mismatch| Failure::Because(encoder::missing(name, &mismatch));
-        embedders.find(artifact.embedder_fingerprint()).map_err(mismatched)
+        let mismatched = |misfit: Misfit| Failure::Because(encoder::missing(name, &misfit));
+        embedders.find(artifact.embedder_fingerprint()).map_err(|mismatch| mismatched(mismatch.into()))
     }
 
     /// `--threads`, or as many as there are cores.

@@ -67,6 +67,10 @@ pub(super) struct Arguments {
     #[command(flatten)]
     embedding: EmbeddingOptions,
 
+    /// The decoder of a `causal` artefact: its folder or GGUF file
+    #[arg(long, value_name = "PATH")]
+    decoder: Option<PathBuf>,
+
     /// The dear model of a pair
     #[arg(long, value_name = "MODEL", default_value = "gpt-4-1106-preview")]
     strong: String,

@@ -12,6 +12,24 @@ pub(super) fn bar(what: &'static str, total: usize) -> ProgressBar {
     }
 }
 
+/// Sets a bar to how many steps are done, and of how many.
+pub(super) fn of(bar: &ProgressBar) -> impl Fn(usize, usize) + Sync {
+    |done, total| {
+        bar.set_length(total as u64);
+        bar.set_position(done as u64);
+    }
+}
+
+/// A bar over the steps of a long training, whose message is the latest that is known of it.
+#[cfg(feature = "finetune")]
+pub(super) fn training(steps: usize) -> ProgressBar {
+    let bar = ProgressBar::new(steps as u64);
+    match ProgressStyle::with_template("step {pos}/{len} {wide_bar} {msg} {elapsed}, {eta} left") {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}
+
 /// A count of what is done, when nobody knows how much there is; hidden unless `visible`.
 pub(super) fn counter(what: &'static str, visible: bool) -> ProgressBar {
     if !visible {

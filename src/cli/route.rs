@@ -79,6 +79,10 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "DIR")]
     encoder: Option<PathBuf>,
 
+    /// The decoder of a `causal` artefact: its folder or GGUF file
+    #[arg(long, value_name = "PATH")]
+    decoder: Option<PathBuf>,
+
     /// Prompts as JSON lines, {"id"?, "prompt": "text" or ["user turn", …]}; `-` for stdin
     #[arg(long, value_name = "FILE")]
     input: Option<PathBuf>,
@@ -141,6 +145,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         router,
         artifact: artifact.as_deref(),
         encoder: arguments.encoder.as_deref(),
+        decoder: arguments.decoder.as_deref(),
         selection: selection(arguments),
         models: &arguments.models,
         prices: arguments.prices.as_deref(),

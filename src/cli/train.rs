@@ -2,6 +2,7 @@
 //!
 //! A kind of router is a variant here: its options beside those that all kinds share, and the recipe that they make.
 
+mod causal;
 mod common;
 mod show;
 
@@ -49,6 +50,17 @@ Without --encoder the vectors are those of the embedder in the binary: less good
         #[command(flatten)]
         common: Common,
     },
+
+    /// Train a language model to say how well each model will answer
+    ///
+    /// The language model reads an instruction, the prompt and a model's name, and says as one of five labels how good that model's
+    /// answer will be. By default it stays as it is: trained are rows for the labels and a small adapter, on its hidden states for
+    /// nine prompts of ten, up to where the tenth get no better. What is measured on these goes into the artefact and to stdout.
+    #[command(after_help = "Examples:
+  pointsman train causal --base SmolLM2-135M-Instruct.gguf --data outcomes.jsonl battles.jsonl.gz --out causal.safetensors
+  pointsman route --artifact causal.safetensors --decoder SmolLM2-135M-Instruct.gguf --models gpt-4-0613,claude-1 \"What is 2 + 2?\"
+  pointsman train causal --mode full --base DIR --data outcomes.jsonl --steps 2000 --resume --out causal.safetensors")]
+    Causal(causal::Arguments),
 
     /// Train the clusters router, a baseline: ratings fitted to each cluster of prompts
     ///
@@ -119,6 +131,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let (common, recipe) = match &arguments.kind {
         Kind::Bert { common } => (common, Recipe::Bert),
         Kind::Blend { common } => (common, Recipe::Blend),
+        Kind::Causal(arguments) => return causal::run(arguments),
         Kind::Kmeans { common, clusters } => (common, Recipe::Kmeans { clusters: *clusters as usize }),
         Kind::Knn { common, neighbours } => (common, Recipe::Knn { neighbours: *neighbours as usize }),
         Kind::Mf { common, rank } => (common, Recipe::Mf { rank: *rank }),

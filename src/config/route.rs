@@ -48,7 +48,7 @@ pub struct RoutedConfig {
     pub router: RouterKind,
     /// The router's artefact; the one that ships in the binary when absent.
     pub artifact: Option<PathBuf>,
-    /// What turns a text into the vector that the router reads.
+    /// What reads texts for the router.
     pub embedder: EmbedderConfig,
     /// What chooses among the scored.
     pub selection: Selection,
@@ -76,13 +76,15 @@ impl RoutedConfig {
     }
 }
 
-/// What turns a text into a vector.
+/// What reads texts for a router.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum EmbedderConfig {
     /// The table in the binary.
     Static,
     /// The sentence encoder in this folder.
     Encoder(PathBuf),
+    /// No vector: the language model in this folder or GGUF file is asked about the candidates.
+    Decoder(PathBuf),
 }
 
 /// The routers there are. Those that no artefact ships of in the binary need one of their own.
@@ -100,6 +102,8 @@ pub enum RouterKind {
     Kmeans,
     /// The mean of several routers' skills.
     Blend,
+    /// A language model that is asked about each candidate.
+    Causal,
     /// A hash of the text.
     Random,
     /// The global ratings, whatever the prompt.
@@ -108,13 +112,14 @@ pub enum RouterKind {
 
 impl RouterKind {
     /// Every router, in the order in which they are listed to people.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Mf,
         Self::Sw,
         Self::Bert,
         Self::Knn,
         Self::Kmeans,
         Self::Blend,
+        Self::Causal,
         Self::Random,
         Self::BestSingle,
     ];
@@ -129,6 +134,7 @@ impl RouterKind {
             Self::Knn => "knn",
             Self::Kmeans => "kmeans",
             Self::Blend => "blend",
+            Self::Causal => "causal",
             Self::Random => "random",
             Self::BestSingle => "best_single",
         }
@@ -137,7 +143,16 @@ impl RouterKind {
     /// Whether it reads the text by way of an embedding.
     #[must_use]
     pub const fn reads_embeddings(self) -> bool {
-        !matches!(self, Self::Random | Self::BestSingle)
+        !matches!(self, Self::Causal | Self::Random | Self::BestSingle)
+    }
+
+    /// How long a decision may take where the file does not say: language models take longer than the others.
+    #[must_use]
+    pub const fn timeout(self) -> Duration {
+        match self {
+            Self::Causal => Duration::from_secs(2),
+            _ => RoutedConfig::TIMEOUT,
+        }
     }
 
     /// The router of that name.

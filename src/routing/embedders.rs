@@ -1,7 +1,7 @@
-//! The embedders that routers read: the one in the binary, and encoders by their folders.
+//! What reads texts for routers: the embedder in the binary, and encoders and decoders by their files.
 //!
 //! Each is loaded once a process, however many routes and configurations use it. Must not know what a router makes of
-//! a vector.
+//! a vector or a label.
 
 use std::{
     collections::BTreeMap,
@@ -11,6 +11,8 @@ use std::{
 };
 
 use pointsman_routers::{
+    causal::ReaderError,
+    decoder::{Decoder, DecoderError, Precision},
     embed::{Embedder, StaticEmbedder, default_static},
     encoder::{Encoder, EncoderError},
 };
@@ -29,6 +31,55 @@ pub enum EmbedderError {
         /// What is wrong with it.
         source: EncoderError,
     },
+    /// There is no decoder that can be run.
+    #[error("the decoder `{}` cannot be used: {source}", path.display())]
+    Decoder {
+        /// The folder or file.
+        path: PathBuf,
+        /// What is wrong with it.
+        source: DecoderError,
+    },
+}
+
+/// What a router was trained with is not at hand.
+#[derive(Debug, thiserror::Error)]
+pub enum Misfit {
+    /// It reads embeddings of another space.
+    #[error(transparent)]
+    Embedder(#[from] EmbedderMismatch),
+    /// It reads the labels of a decoder, and none is given.
+    #[error("reads the labels of a decoder, {needed}, and none is given")]
+    NoDecoder {
+        /// The decoder's fingerprint.
+        needed: String,
+    },
+    /// It was trained with another decoder.
+    #[error("was trained with the decoder {needed}; here is {found}")]
+    OtherDecoder {
+        /// The fingerprint of the decoder that it reads.
+        needed: String,
+        /// That of the decoder given.
+        found: String,
+    },
+    /// The decoder cannot be asked.
+    #[error("cannot ask its decoder: {0}")]
+    Reader(#[from] ReaderError),
+}
+
+impl Misfit {
+    /// What to do about it, where an encoder and a decoder are named by these options.
+    #[must_use]
+    pub fn advice(&self, encoder: &str, decoder: &str) -> String {
+        match self {
+            Self::Embedder(mismatch) => mismatch.advice(encoder),
+            Self::NoDecoder { .. } => format!("name its folder or GGUF file by `{decoder}`"),
+            Self::OtherDecoder { .. } | Self::Reader(_) => {
+                format!(
+                    "name the folder or GGUF file of that decoder by `{decoder}`, or train the router again with the one given"
+                )
+            }
+        }
+    }
 }
 
 /// A router was trained with another embedder than those that are at hand.
@@ -66,6 +117,7 @@ impl EmbedderMismatch {
 #[derive(Clone, Default)]
 pub struct Embedders {
     all: Vec<Present>,
+    decoder: Option<Arc<Decoder>>,
 }
 
 #[derive(Clone)]
@@ -98,11 +150,40 @@ impl Embedders {
         Ok(Self::only(&format!("the encoder in `{}`", folder.display()), encoder(folder)?))
     }
 
+    /// A decoder in a folder or a GGUF file, and no embedder.
+    ///
+    /// # Errors
+    /// When it cannot be loaded.
+    pub fn only_decoder(path: &Path) -> Result<Self, EmbedderError> {
+        Self::default().with_decoder(Some(path))
+    }
+
+    /// The same, and a decoder where one is given.
+    ///
+    /// # Errors
+    /// When it cannot be loaded.
+    pub fn with_decoder(self, path: Option<&Path>) -> Result<Self, EmbedderError> {
+        Ok(Self { decoder: path.map(decoder).transpose()?, ..self })
+    }
+
+    /// The decoder of this fingerprint.
+    ///
+    /// # Errors
+    /// When none is given, or another.
+    pub fn find_decoder(&self, fingerprint: &str) -> Result<Arc<Decoder>, Misfit> {
+        let needed = fingerprint.to_owned();
+        match &self.decoder {
+            Some(decoder) if decoder.fingerprint() == fingerprint => Ok(Arc::clone(decoder)),
+            Some(other) => Err(Misfit::OtherDecoder { needed, found: other.fingerprint().to_owned() }),
+            None => Err(Misfit::NoDecoder { needed }),
+        }
+    }
+
     /// Any embedder; errors call it by `name`.
     #[must_use]
     pub fn only(name: &str, embedder: Arc<dyn Embedder>) -> Self {
         let name = format!("{name}, {}", embedder.fingerprint());
-        Self { all: vec![Present { name, embedder }] }
+        Self { all: vec![Present { name, embedder }], decoder: None }
     }
 
     /// The one in the binary, and an encoder where one is given.
@@ -150,11 +231,8 @@ pub fn static_embedder() -> Result<Arc<StaticEmbedder>, EmbedderError> {
     EMBEDDER.clone().map_err(EmbedderError::Static)
 }
 
-/// An encoder that is in use, and the files that it was read from.
-struct Loaded {
-    files: Files,
-    encoder: Weak<Encoder>,
-}
+/// What is in use, by where it was read from, and the files that it was read from.
+type Loaded<T> = Mutex<BTreeMap<PathBuf, (Files, Weak<T>)>>;
 
 /// Length and time of change of each file of a folder.
 type Files = BTreeMap<PathBuf, (u64, Option<SystemTime>)>;
@@ -164,28 +242,54 @@ type Files = BTreeMap<PathBuf, (u64, Option<SystemTime>)>;
 /// # Errors
 /// When it cannot be loaded.
 pub fn encoder(folder: &Path) -> Result<Arc<Encoder>, EmbedderError> {
-    static LOADED: Mutex<BTreeMap<PathBuf, Loaded>> = Mutex::new(BTreeMap::new());
-    // Held while one is read: whoever wants the same waits for it instead of reading it, too.
-    let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
-    loaded.retain(|_, one| one.encoder.strong_count() > 0);
-    // Before reading: a file that changes meanwhile is read again the next time.
-    let files = files(folder);
-    if let Some(encoder) = loaded.get(folder).filter(|one| one.files == files)
-        && let Some(encoder) = encoder.encoder.upgrade()
-    {
-        return Ok(encoder);
-    }
-    let encoder = Encoder::load(folder)
-        .map(Arc::new)
-        .map_err(|source| EmbedderError::Encoder { folder: folder.to_owned(), source })?;
-    loaded.insert(folder.to_owned(), Loaded { files, encoder: Arc::downgrade(&encoder) });
-    Ok(encoder)
+    static LOADED: Loaded<Encoder> = Mutex::new(BTreeMap::new());
+    loaded(&LOADED, folder, || {
+        Encoder::load(folder).map_err(|source| EmbedderError::Encoder { folder: folder.to_owned(), source })
+    })
 }
 
-/// The files in a folder and in the folders in it, where the pooling is described. What cannot be read is left out:
+/// The decoder in a folder or a GGUF file, likewise.
+///
+/// # Errors
+/// When it cannot be loaded.
+pub fn decoder(path: &Path) -> Result<Arc<Decoder>, EmbedderError> {
+    static LOADED: Loaded<Decoder> = Mutex::new(BTreeMap::new());
+    loaded(&LOADED, path, || {
+        Decoder::load(path, Precision::F32)
+            .map_err(|source| EmbedderError::Decoder { path: path.to_owned(), source })
+    })
+}
+
+/// What is in use already, unless a file has changed since it was read, or else what `load` reads.
+fn loaded<T>(
+    all: &Loaded<T>,
+    path: &Path,
+    load: impl FnOnce() -> Result<T, EmbedderError>,
+) -> Result<Arc<T>, EmbedderError> {
+    // Held while one is read: whoever wants the same waits for it instead of reading it, too.
+    let mut all = all.lock().unwrap_or_else(PoisonError::into_inner);
+    all.retain(|_, (_, one)| one.strong_count() > 0);
+    // Before reading: a file that changes meanwhile is read again the next time.
+    let files = files(path);
+    if let Some((_, one)) = all.get(path).filter(|(read, _)| *read == files)
+        && let Some(one) = one.upgrade()
+    {
+        return Ok(one);
+    }
+    let one = Arc::new(load()?);
+    all.insert(path.to_owned(), (files, Arc::downgrade(&one)));
+    Ok(one)
+}
+
+/// A file, or the files in a folder and in the folders in it, where the pooling is described. What cannot be read is left out:
 /// loading says so.
 fn files(folder: &Path) -> Files {
     let mut found = Files::new();
+    if let Ok(about) = std::fs::metadata(folder)
+        && about.is_file()
+    {
+        found.insert(folder.to_owned(), (about.len(), about.modified().ok()));
+    }
     let mut list = |folder: &Path| {
         let mut folders = Vec::new();
         for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {

@@ -10,12 +10,13 @@ use std::{
 use faer::Mat;
 use pointsman_routers::{
     Candidate, CostClass, KnownBattle, Needs, QueryBatch, Router,
+    causal::Reader,
     embed::Embedder,
     identity,
     shipped::{self, ShippedError},
 };
 
-use super::embedders::{EmbedderMismatch, Embedders};
+use super::embedders::{Embedders, Misfit};
 use crate::{config::suggest, telemetry::outcome::FailOpen};
 
 /// A router that can be asked about texts.
@@ -24,6 +25,8 @@ pub struct Engine {
     router: Arc<dyn Router>,
     /// There where the router reads embeddings, and only there.
     embedder: Option<Arc<dyn Embedder>>,
+    /// There where the router reads a decoder's labels.
+    reader: Option<Arc<Reader>>,
     cost: CostClass,
     /// Of the artefact that the router is made of.
     version: Option<Arc<str>>,
@@ -41,15 +44,15 @@ pub enum EngineError {
     /// It cannot be loaded.
     #[error(transparent)]
     Router(#[from] ShippedError),
-    /// The embedder that it was trained with is not at hand.
-    #[error("{}: it {mismatch}", of_file(kind, file.as_deref()))]
-    Embedder {
+    /// What it was trained with is not at hand.
+    #[error("{}: it {misfit}", of_file(kind, file.as_deref()))]
+    Misfit {
         /// The kind of router.
         kind: &'static str,
         /// Its artefact; the one in the binary where there is none.
         file: Option<PathBuf>,
         /// What is needed, and what there is.
-        mismatch: EmbedderMismatch,
+        misfit: Misfit,
     },
 }
 
@@ -88,10 +91,10 @@ impl Engine {
             Some(file) => shipped::load(kind, file)?,
             None => (shipped::router(kind)?, shipped::version(kind)),
         };
-        let engine = Self::new(router, embedders).map_err(|mismatch| EngineError::Embedder {
+        let engine = Self::new(router, embedders).map_err(|misfit| EngineError::Misfit {
             kind,
             file: file.map(Path::to_owned),
-            mismatch,
+            misfit,
         })?;
         Ok(engine.with_version(version))
     }
@@ -108,15 +111,15 @@ impl Engine {
         self.version.as_ref()
     }
 
-    /// Joins a router with the embedder that it needs, if it needs one.
+    /// Joins a router with the embedder or the decoder that it needs, if it needs one.
     ///
     /// # Errors
     /// When that is not at hand.
-    pub fn new(router: Arc<dyn Router>, embedders: &Embedders) -> Result<Self, EmbedderMismatch> {
-        let Needs { embedding, cost } = router.needs();
-        let embedder = embedding.map(|space| embedders.find(&space)).transpose()?;
+    pub fn new(router: Arc<dyn Router>, embedders: &Embedders) -> Result<Self, Misfit> {
+        let Joined { embedder, reader } = joined(&*router, embedders)?;
+        let cost = router.needs().cost;
         let cost = embedder.as_ref().map_or(cost, |embedder| cost.max(embedder.cost()));
-        Ok(Self { router, embedder, cost, version: None })
+        Ok(Self { router, embedder, reader, cost, version: None })
     }
 
     /// The router.
@@ -189,9 +192,41 @@ impl Engine {
         if rows.nrows() == texts.len() { Ok(Some(rows)) } else { Err(FailOpen::Error) }
     }
 
+    /// What the router reads of these texts for these candidates, all at once; for commands that score many.
+    ///
+    /// # Errors
+    /// When the embedder or the decoder fails.
+    pub fn query<'a>(
+        &self,
+        texts: &'a [&'a str],
+        candidates: &[Candidate],
+    ) -> Result<QueryBatch<'a>, String> {
+        let embeddings = self.embedder.as_ref().map(|embedder| embedder.embed_batch(texts)).transpose();
+        let names = self.router.asks(candidates);
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        let labels = self.reader.as_ref().map(|reader| reader.read_all(texts, &names)).transpose();
+        Ok(QueryBatch {
+            texts,
+            embeddings: embeddings.map_err(|error| error.to_string())?,
+            labels: labels.map_err(|error| error.to_string())?,
+        })
+    }
+
+    /// The labels' logits of each model that the router asks about; `None` where it reads none.
+    fn read(&self, question: Question<'_>) -> Result<Option<Vec<[f32; 5]>>, FailOpen> {
+        let Some(reader) = &self.reader else { return Ok(None) };
+        let names = self.router.asks(question.candidates);
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        reader.read(question.text, &names).map(Some).map_err(|error| {
+            tracing::error!(router = self.router.name(), %error, "decoder failed");
+            FailOpen::Error
+        })
+    }
+
     fn score_embedded(&self, question: Question<'_>, embeddings: Option<Mat<f32>>) -> Scored {
         let Question { text, candidates } = question;
-        let queries = QueryBatch { texts: &[text], embeddings, ..QueryBatch::default() };
+        let labels = self.read(question)?.map(|labels| vec![labels]);
+        let queries = QueryBatch { texts: &[text], embeddings, labels };
         let skills = self.router.skills(&queries, candidates).map_err(|error| {
             tracing::error!(router = self.router.name(), %error, "router failed");
             FailOpen::Error
@@ -202,6 +237,26 @@ impl Engine {
         let row: Vec<f64> = (0..candidates.len()).map(|column| skills[(0, column)]).collect();
         if row.iter().all(|skill| skill.is_finite()) { Ok(row) } else { Err(FailOpen::Error) }
     }
+}
+
+/// What reads texts for a router.
+pub struct Joined {
+    /// There where the router reads embeddings, and only there.
+    pub embedder: Option<Arc<dyn Embedder>>,
+    /// There where it reads a decoder's labels.
+    pub reader: Option<Arc<Reader>>,
+}
+
+/// Finds what a router needs.
+///
+/// # Errors
+/// When that is not at hand.
+pub fn joined(router: &dyn Router, embedders: &Embedders) -> Result<Joined, Misfit> {
+    let Needs { embedding, decoder, .. } = router.needs();
+    let embedder = embedding.map(|space| embedders.find(&space)).transpose()?;
+    let decoder = decoder.map(|needed| embedders.find_decoder(&needed)).transpose()?;
+    let reader = decoder.and_then(|decoder| router.reader(decoder)).transpose()?.map(Arc::new);
+    Ok(Joined { embedder, reader })
 }
 
 /// A panic fails open like any other failure.

@@ -289,8 +289,8 @@ fn load_engines(config: &Config, context: &BuildContext<'_>, found: &mut Diagnos
 
 fn load(route: &RoutedConfig, context: &BuildContext<'_>) -> Result<Engine, RouteFault> {
     let kind = route.router.name();
-    let is_static = route.embedder == EmbedderConfig::Static;
-    if route.artifact.is_none() && is_static && !context.engines.contains_key(kind) {
+    let ships_nowhere = !matches!(route.embedder, EmbedderConfig::Encoder(_));
+    if route.artifact.is_none() && ships_nowhere && !context.engines.contains_key(kind) {
         let message = format!("no router `{kind}` ships in this binary: it needs an artefact");
         let hint = format!("name its file by `artifact:`; `pointsman train {kind}` writes one");
         return Err(RouteFault { key: "router", message, hint: Some(hint) });

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use faer::Mat;
+use rayon::prelude::*;
 use tokenizers::Tokenizer;
 
 use super::template::prepared;
@@ -144,12 +145,46 @@ impl Reader {
     /// # Errors
     /// When the decoder fails.
     pub fn read(&self, question: &str, names: &[&str]) -> Result<Vec<[f32; LABELS.len()]>, ReaderError> {
-        let hidden = self.hidden(question, names)?;
+        Ok(self.labels_of(&self.hidden(question, names)?))
+    }
+
+    /// The logits of the five labels, for each row of hidden states.
+    #[must_use]
+    pub fn labels_of(&self, hidden: &Mat<f32>) -> Vec<[f32; LABELS.len()]> {
         let logits = match &self.labels {
             Labels::Head(head) => head.logits(hidden.as_ref()),
             Labels::Tokens(tokens) => self.decoder.logits_of(hidden.as_ref(), tokens),
         };
-        Ok((0..logits.nrows()).map(|row| std::array::from_fn(|label| logits[(row, label)])).collect())
+        (0..logits.nrows()).map(|row| std::array::from_fn(|label| logits[(row, label)])).collect()
+    }
+
+    /// The same with another head, of the decoder's width.
+    #[must_use]
+    pub fn with_head(self, head: Head) -> Self {
+        Self { labels: Labels::Head(head), ..self }
+    }
+
+    /// The same with the labels of the decoder's own vocabulary.
+    ///
+    /// # Errors
+    /// When it has none.
+    pub fn with_own_labels(self) -> Result<Self, ReaderError> {
+        let labels = Labels::Tokens(label_tokens(self.decoder.tokenizer())?);
+        Ok(Self { labels, ..self })
+    }
+}
+
+impl Reader {
+    /// The same for many questions, side by side on as many threads as there are; in their order.
+    ///
+    /// # Errors
+    /// When the decoder fails.
+    pub fn read_all(
+        &self,
+        questions: &[&str],
+        names: &[&str],
+    ) -> Result<Vec<Vec<[f32; LABELS.len()]>>, ReaderError> {
+        questions.par_iter().map(|question| self.read(question, names)).collect()
     }
 }
 

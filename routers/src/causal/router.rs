@@ -6,11 +6,13 @@
 //! by the regression of some reference models' shifts.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use faer::Mat;
 
-use super::{CausalWeights, labels};
+use super::{CausalWeights, Reader, ReaderError, labels};
 use crate::artifact::{Artifact, CalibrationSample};
+use crate::decoder::Decoder;
 use crate::rating_line::RatingLine;
 use crate::roster::Roster;
 use crate::router::{
@@ -22,7 +24,6 @@ use crate::router::{
 pub struct Causal {
     roster: Roster,
     models: Vec<String>,
-    prior: Vec<f64>,
     decoder: String,
     weights: CausalWeights,
     by_rating: RatingLine,
@@ -44,7 +45,7 @@ impl Causal {
 
     /// The router of an artefact, whose body `weights` are.
     pub(crate) fn new(artifact: &Artifact, weights: &CausalWeights) -> Self {
-        let (models, prior) = (artifact.ratings().models.clone(), artifact.ratings().prior.clone());
+        let prior = &artifact.ratings().prior;
         let reference = |&place: &u32| {
             let row = weights.asked.get(place as usize).copied().unwrap_or_default();
             prior.get(row as usize).copied().unwrap_or_default()
@@ -52,12 +53,11 @@ impl Causal {
         let references: Vec<f64> = weights.references.iter().map(reference).collect();
         Self {
             roster: artifact.roster(),
-            models,
+            models: artifact.ratings().models.clone(),
             decoder: artifact.embedder_fingerprint().to_owned(),
             weights: weights.clone(),
             by_rating: RatingLine::of(&references),
             sample: artifact.calibration().clone(),
-            prior,
         }
     }
 
@@ -161,6 +161,10 @@ impl Router for Causal {
         self.asked_of(&ways).into_iter().map(name).collect()
     }
 
+    fn reader(&self, decoder: Arc<Decoder>) -> Option<Result<Reader, ReaderError>> {
+        Some(Reader::new(decoder, &self.weights))
+    }
+
     fn skills(&self, queries: &QueryBatch<'_>, candidates: &[Candidate]) -> Result<SkillMatrix, RouterError> {
         let ways = self.ways(candidates)?;
         let asked = self.asked_of(&ways);
@@ -192,13 +196,5 @@ impl Router for Causal {
             return Err(RouterError::NotFinite);
         }
         Ok(CalibrationSkills { skills, prompt_tokens: self.sample.prompt_tokens().to_vec() })
-    }
-}
-
-impl Causal {
-    /// θ⁰ of the models it knows, by row.
-    #[must_use]
-    pub fn priors(&self) -> &[f64] {
-        &self.prior
     }
 }

@@ -5,7 +5,8 @@
 //! prompts get no better. On those the slope is fitted, so that skills fit their battles; on a sample of all prompts, where every model
 //! is asked about, the levels are taken and routes are calibrated.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use faer::Mat;
@@ -48,8 +49,8 @@ pub struct CausalOptions {
     pub scores_min: usize,
     /// Most tokens of a question.
     pub question_tokens_max: u32,
-    /// The head's own.
-    pub head: HeadOptions,
+    /// How the head is trained; none where the decoder was fine-tuned and has labels of its own.
+    pub head: Option<HeadOptions>,
 }
 
 impl Default for CausalOptions {
@@ -61,7 +62,7 @@ impl Default for CausalOptions {
             sample_prompts: 512,
             scores_min: 100,
             question_tokens_max: 256,
-            head: HeadOptions::default(),
+            head: Some(HeadOptions::default()),
         }
     }
 }
@@ -87,7 +88,7 @@ struct Task<'a> {
 /// See [`TrainError`].
 pub fn train_causal(
     data: &Dataset,
-    decoder: &std::sync::Arc<Decoder>,
+    decoder: &Arc<Decoder>,
     options: &CausalOptions,
     origin: &Origin,
     seed: u64,
@@ -111,23 +112,35 @@ pub fn train_causal(
         return Err(TrainError::NoBattles);
     }
     let sample = spread(&places(data), options.sample_prompts);
-    let task = Task {
+    let mut task = Task {
         data,
         reader: Reader::untrained(
-            std::sync::Arc::clone(decoder),
+            Arc::clone(decoder),
             Template::CURRENT,
             options.question_tokens_max as usize,
         )?,
         texts: data.prompts.iter().map(routing_text).collect(),
         global: fit_global(data, &train_battles)?,
         read: AtomicUsize::new(0),
-        questions: train.len() + dev.len() + sample.len(),
+        questions: sample.len() + dev.len() + if options.head.is_some() { train.len() } else { 0 },
         asked,
         report,
     };
     let trained_on = train.iter().map(|draw| data.prompts[draw.prompt as usize].hash()).collect();
-    let (head, mut metrics) = task.head(&train, &dev, options)?;
-    let learned = task.learned(&head, &dev, &sample)?;
+    let dev_hidden = task.hidden(&dev)?;
+    let (head, mut metrics) = match &options.head {
+        Some(options) => {
+            let (train, dev) = (Examples::of(&train, &task.hidden(&train)?), Examples::of(&dev, &dev_hidden));
+            let (head, metrics) = task.head(&train, &dev, options)?;
+            task.reader = task.reader.with_head(head.clone());
+            (Some(head), metrics)
+        }
+        None => {
+            task.reader = task.reader.with_own_labels()?;
+            (None, BTreeMap::new())
+        }
+    };
+    let learned = task.learned((&dev, &dev_hidden), &sample)?;
     metrics.extend(learned.metrics);
     let weights = CausalWeights {
         template: Template::CURRENT.version().to_owned(),
@@ -137,7 +150,7 @@ pub fn train_causal(
         asked: task.asked,
         levels: learned.levels,
         slope: learned.slope,
-        head: Some(head),
+        head,
     };
     let provenance = Provenance {
         embedder: decoder.fingerprint().to_owned(),
@@ -212,13 +225,11 @@ impl Task<'_> {
 
     fn head(
         &self,
-        train: &[Draw],
-        dev: &[Draw],
-        options: &CausalOptions,
+        train: &Examples,
+        dev: &Examples,
+        options: &HeadOptions,
     ) -> Result<(Head, BTreeMap<String, serde_json::Value>), TrainError> {
-        let (train, dev) = (Examples::of(train, &self.hidden(train)?), Examples::of(dev, &self.hidden(dev)?));
-        let trained =
-            train_head(&self.label_rows()?, &train.data(), &dev.data(), &options.head, &mut |_| {})?;
+        let trained = train_head(&self.label_rows()?, &train.data(), &dev.data(), options, &mut |_| {})?;
         let metrics = BTreeMap::from([
             ("trained_prompts".to_owned(), json!(train.prompts)),
             ("trained_examples".to_owned(), json!(train.labels.len())),
@@ -245,14 +256,18 @@ impl Task<'_> {
     }
 
     /// Levels and the sample, of all models on some prompts; the slope, and what is measured, on the held-out draws.
-    fn learned(&self, head: &Head, dev: &[Draw], sample: &[usize]) -> Result<Learned, TrainError> {
+    fn learned(
+        &self,
+        (dev, dev_hidden): (&[Draw], &[Mat<f32>]),
+        sample: &[usize],
+    ) -> Result<Learned, TrainError> {
         let names: Vec<&str> =
             self.asked.iter().map(|&row| self.data.models[row as usize].as_str()).collect();
-        let read = |&prompt: &usize| self.read(prompt, &names).map(|hidden| meanings(head, &hidden));
+        let read = |&prompt: &usize| self.read(prompt, &names).map(|hidden| meanings(&self.reader, &hidden));
         let rows: Vec<Vec<f64>> = sample.par_iter().map(read).collect::<Result<_, _>>()?;
         let level = |place: usize| rows.iter().map(|row| row[place]).sum::<f64>() / rows.len().max(1) as f64;
         let levels: Vec<f32> = (0..names.len()).map(|place| level(place) as f32).collect();
-        let known = Known::of(self, dev, &self.hidden(dev)?, head, &levels);
+        let known = Known::of(self, dev, dev_hidden, &levels);
         let stakes: Vec<Stake> = known.battles.iter().map(|battle| known.stake(battle)).collect();
         let slope = if stakes.is_empty() { 1.0 } else { likeliest(SLOPES, BISECTIONS, &stakes) };
         let shifts = Mat::from_fn(sample.len(), self.data.models.len(), |row, model| {
@@ -270,9 +285,8 @@ impl Task<'_> {
 }
 
 /// z of each row of hidden states.
-fn meanings(head: &Head, hidden: &Mat<f32>) -> Vec<f64> {
-    let logits = head.logits(hidden.as_ref());
-    (0..logits.nrows()).map(|row| skill(std::array::from_fn(|label| logits[(row, label)]))).collect()
+fn meanings(reader: &Reader, hidden: &Mat<f32>) -> Vec<f64> {
+    reader.labels_of(hidden).into_iter().map(skill).collect()
 }
 
 /// Hidden states with their labels.
@@ -319,15 +333,15 @@ struct Known<'a> {
 }
 
 impl<'a> Known<'a> {
-    fn of(task: &'a Task<'_>, draws: &[Draw], hidden: &[Mat<f32>], head: &Head, levels: &[f32]) -> Self {
+    fn of(task: &'a Task<'_>, draws: &[Draw], hidden: &[Mat<f32>], levels: &[f32]) -> Self {
         let mut moves = BTreeMap::new();
         for (draw, hidden) in draws.iter().zip(hidden) {
-            for (example, z) in draw.examples.iter().zip(meanings(head, hidden)) {
+            for (example, z) in draw.examples.iter().zip(meanings(&task.reader, hidden)) {
                 let place = task.asked.binary_search(&u32::from(example.model)).unwrap_or_default();
                 moves.insert((draw.prompt, example.model), z - f64::from(levels[place]));
             }
         }
-        let prompts: std::collections::BTreeSet<_> =
+        let prompts: BTreeSet<_> =
             draws.iter().map(|draw| task.data.prompts[draw.prompt as usize].hash()).collect();
         let mut battles = task.data.battles(|prompt| prompts.contains(&prompt.hash()));
         battles.retain(|battle| {
@@ -353,6 +367,7 @@ impl<'a> Known<'a> {
     /// Log-loss by source, and that of the global fit.
     fn losses(&self, slope: f64) -> BTreeMap<&str, serde_json::Value> {
         let mut sums: BTreeMap<u16, [f64; 3]> = BTreeMap::new();
+        let mut prompts: BTreeMap<u16, BTreeSet<u32>> = BTreeMap::new();
         for battle in &self.battles {
             let Stake { logit, moved, .. } = self.stake(battle);
             let weight = f64::from(battle.weight);
@@ -360,10 +375,14 @@ impl<'a> Known<'a> {
             *router += weight * battle_loss(battle, logit + slope * moved);
             *global += weight * battle_loss(battle, logit);
             *all += weight;
+            prompts.entry(battle.source).or_default().insert(battle.prompt);
         }
         let told = |(source, [router, global, all]): (u16, [f64; 3])| {
             let name = self.task.data.sources.get(usize::from(source)).map_or("", String::as_str);
-            (name, json!({"log_loss": router / all, "log_loss_of_global_fit": global / all}))
+            let prompts = prompts.get(&source).map_or(0, BTreeSet::len);
+            let measured =
+                json!({"prompts": prompts, "log_loss": router / all, "log_loss_of_global_fit": global / all});
+            (name, measured)
         };
         sums.into_iter().map(told).collect()
     }

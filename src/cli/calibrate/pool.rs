@@ -8,7 +8,7 @@ use pointsman::routing::candidates::PoolModel;
 use pointsman::routing::engine::Engine;
 use pointsman::routing::plan::Costs;
 use pointsman_routers::calibration::Sample;
-use pointsman_routers::{Candidate, QueryBatch, SkillMatrix};
+use pointsman_routers::{Candidate, SkillMatrix};
 
 use super::traffic::{BATCH, Traffic};
 use crate::cli::output::Failure;
@@ -67,8 +67,7 @@ impl<'a> Pool<'a> {
         let bar = progress::bar("prompts scored", prompts);
         for start in (0..prompts).step_by(BATCH) {
             let texts: Vec<&str> = traffic.texts.iter().skip(start).take(BATCH).map(String::as_str).collect();
-            let embeddings = Some(traffic.embeddings.subrows(start, texts.len()).to_owned());
-            let batch = QueryBatch { texts: &texts, embeddings, ..QueryBatch::default() };
+            let batch = self.engine.query(&texts, &self.candidates).map_err(Failure::Because)?;
             let scored = self.engine.router().skills(&batch, &self.candidates).map_err(Failure::because)?;
             skills.subrows_mut(start, texts.len()).copy_from(&scored);
             bar.inc(texts.len() as u64);

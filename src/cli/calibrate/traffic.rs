@@ -5,11 +5,10 @@ use std::path::Path;
 
 use faer::Mat;
 use pointsman::config::{RoutingText, ServerLimits};
+use pointsman::routing::engine::Engine;
 use pointsman::routing::text::routing_text;
 use pointsman_routers::artifact::{Artifact, CalibrationSample};
-use pointsman_routers::embed::Embedder;
 use pointsman_routers::select::hash::{mix, text_hash};
-use pointsman_routers::{QueryBatch, Router};
 
 use crate::cli::output::Failure;
 use crate::cli::progress;
@@ -19,7 +18,7 @@ use crate::cli::prompts::{Prompts, request};
 /// every snapshot slower to build.
 const SAMPLE_MAX: usize = 8_192;
 
-/// Prompts that are embedded, or scored, at a time.
+/// Prompts that are scored at a time.
 pub(super) const BATCH: usize = 64;
 
 /// Prompts with what routing reads of them.
@@ -28,13 +27,11 @@ pub(super) struct Traffic {
     pub(super) texts: Vec<String>,
     /// The estimated tokens of each prompt.
     pub(super) prompt_tokens: Vec<u32>,
-    /// One row per text.
-    pub(super) embeddings: Mat<f32>,
 }
 
 impl Traffic {
-    /// Reads and embeds the prompts of a file.
-    pub(super) fn read(file: &Path, embedder: &dyn Embedder) -> Result<Self, Failure> {
+    /// Reads the prompts of a file.
+    pub(super) fn read(file: &Path) -> Result<Self, Failure> {
         let (mut texts, mut prompt_tokens) = (Vec::new(), Vec::new());
         for prompt in Prompts::open(Some(file), &[])?.all()? {
             let request = request("", &prompt.turns)?;
@@ -47,28 +44,20 @@ impl Traffic {
         if texts.is_empty() {
             return Err(Failure::Because(format!("{}: holds no prompts", file.display())));
         }
-        let embeddings = embed(embedder, &texts)?;
-        Ok(Self { texts, prompt_tokens, embeddings })
+        Ok(Self { texts, prompt_tokens })
     }
 
     /// What an artefact keeps of them: a sample by hash, the same in whatever order they came, scored by the artefact's
     /// router.
-    pub(super) fn sample(
-        &self,
-        artifact: &Artifact,
-        router: &dyn Router,
-    ) -> Result<CalibrationSample, Failure> {
-        let places = self.places();
+    pub(super) fn sample(&self, artifact: &Artifact, engine: &Engine) -> Result<CalibrationSample, Failure> {
+        let (places, candidates) = (self.places(), artifact.candidates());
         let mut shifts = Mat::zeros(places.len(), artifact.ratings().models.len());
         let bar = progress::bar("prompts sampled", places.len());
         for (chunk, places) in places.chunks(BATCH).enumerate() {
             let texts: Vec<&str> =
                 places.iter().filter_map(|&place| self.texts.get(place)).map(String::as_str).collect();
-            let embeddings = Mat::from_fn(places.len(), self.embeddings.ncols(), |row, column| {
-                self.embeddings[(places[row], column)]
-            });
-            let batch = QueryBatch { texts: &texts, embeddings: Some(embeddings), ..QueryBatch::default() };
-            let scored = artifact.shifts(router, &batch).map_err(Failure::because)?;
+            let batch = engine.query(&texts, &candidates).map_err(Failure::Because)?;
+            let scored = artifact.shifts(engine.router(), &batch).map_err(Failure::because)?;
             shifts.subrows_mut(chunk * BATCH, places.len()).copy_from(&scored);
             bar.inc(places.len() as u64);
         }
@@ -92,17 +81,4 @@ impl Traffic {
         places.truncate(SAMPLE_MAX);
         places.into_iter().map(|(_, place)| place).collect()
     }
-}
-
-fn embed(embedder: &dyn Embedder, texts: &[String]) -> Result<Mat<f32>, Failure> {
-    let mut embeddings = Mat::zeros(texts.len(), embedder.dim());
-    let bar = progress::bar("prompts embedded", texts.len());
-    for (place, batch) in texts.chunks(BATCH).enumerate() {
-        let batch: Vec<&str> = batch.iter().map(String::as_str).collect();
-        let rows = embedder.embed_batch(&batch).map_err(Failure::because)?;
-        embeddings.subrows_mut(place * BATCH, batch.len()).copy_from(&rows);
-        bar.inc(batch.len() as u64);
-    }
-    bar.finish_and_clear();
-    Ok(embeddings)
 }

@@ -9,7 +9,9 @@ use faer::Mat;
 use pointsman::config::RouterKind;
 use pointsman::routing::beside::{self, Beside};
 use pointsman::routing::embedders::Embedders;
+use pointsman::routing::engine::{Joined, joined};
 use pointsman_routers::artifact::Artifact;
+use pointsman_routers::causal::Reader;
 use pointsman_routers::embed::Embedder;
 use pointsman_routers::shipped::{self, ShippedError};
 use pointsman_routers::split::PromptHash;
@@ -28,7 +30,7 @@ const BASELINES: [&str; 4] = [RANDOM, LENGTH, ORACLE, "dataset_oracle"];
 /// The trained baselines, which are measured beside whatever is asked for.
 const TRAINED_BASELINES: [&str; 2] = ["kmeans", "knn"];
 /// Texts scored at a time.
-const CHUNK: usize = 256;
+const CHUNK: usize = 64;
 
 /// A router under test.
 pub(super) struct Subject {
@@ -44,6 +46,8 @@ pub(super) struct Subject {
     router: Arc<dyn Router>,
     /// Where the router reads embeddings.
     embedder: Option<Arc<dyn Embedder>>,
+    /// Where it reads a decoder's labels.
+    reader: Option<Arc<Reader>>,
 }
 
 impl Subject {
@@ -102,7 +106,9 @@ impl Subjects {
     /// baselines.
     pub(super) fn load(arguments: &Arguments) -> Result<Self, Failure> {
         let folder = arguments.embedding.encoder.as_deref();
-        let embedders = Embedders::with_encoder(folder).map_err(Failure::because)?;
+        let embedders = Embedders::with_encoder(folder)
+            .and_then(|embedders| embedders.with_decoder(arguments.decoder.as_deref()))
+            .map_err(Failure::because)?;
         let encoder = folder.map(|_| arguments.embedding.open()).transpose()?;
         let encoder = encoder.map(|encoder| encoder.fingerprint().to_owned());
         let (asked, files) = (&arguments.routers, &arguments.artifact);
@@ -222,9 +228,8 @@ impl Subjects {
         router: Arc<dyn Router>,
     ) -> Result<(), Failure> {
         let trained = artifact.map(|artifact| artifact.provenance().training_prompts.clone());
-        let needed = router.needs().embedding;
-        let embedder = needed.map(|needed| self.embedders.find(&needed)).transpose();
-        let embedder = embedder.map_err(|mismatch| Failure::Because(encoder::missing(&name, &mismatch)))?;
+        let Joined { embedder, reader } = joined(&*router, &self.embedders)
+            .map_err(|misfit| Failure::Because(encoder::missing(&name, &misfit)))?;
         self.all.push(Subject {
             name,
             kind: router.name(),
@@ -233,6 +238,7 @@ impl Subjects {
             label_scales: artifact.map(label_scales).unwrap_or_default(),
             router,
             embedder,
+            reader,
         });
         Ok(())
     }
@@ -266,12 +272,15 @@ impl Subject {
         bar.set_message(format!("prompts scored by {}", self.name));
         let embeddings =
             self.embedder.as_ref().and_then(|embedder| prompts.embeddings.get(embedder.fingerprint()));
+        let names = self.router.asks(candidates);
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let mut skills = Mat::zeros(prompts.texts.len(), candidates.len());
         for (chunk, texts) in prompts.texts.chunks(CHUNK).enumerate() {
             let rows = chunk * CHUNK..chunk * CHUNK + texts.len();
             let embeddings = embeddings.map(|all| all.get(rows.clone(), ..).to_owned());
-            let scored =
-                self.router.skills(&QueryBatch { texts, embeddings, ..QueryBatch::default() }, candidates);
+            let labels = self.reader.as_ref().map(|reader| reader.read_all(texts, &names)).transpose();
+            let labels = labels.map_err(Failure::because)?;
+            let scored = self.router.skills(&QueryBatch { texts, embeddings, labels }, candidates);
             skills.get_mut(rows, ..).copy_from(scored.map_err(Failure::because)?);
             bar.inc(texts.len() as u64);
         }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use faer::Mat;
+use pointsman::config::RouterKind;
 use pointsman_routers::Standing;
 use pointsman_routers::artifact::Artifact;
 use pointsman_routers::data::{Dataset, ReadOptions};
@@ -75,6 +76,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     if before.router().place(name, None).is_some_and(|found| matches!(found.standing, Standing::Row(_))) {
         return Err(Failure::Because(format!(
             "{file} knows {name} already: train it again to change what it knows, or add the model by another name"
+        )));
+    }
+    if before.kind() == RouterKind::Causal.name() {
+        return Err(Failure::Because(format!(
+            "{file} is a causal artefact, which takes no more models: train it again with the model's outcomes"
         )));
     }
     let embedder = arguments.embedding.find_for(&before, &file)?;

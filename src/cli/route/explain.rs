@@ -34,6 +34,8 @@ pub(super) struct Setup<'a> {
     pub(super) artifact: Option<&'a Path>,
     /// The folder of the encoder that it was trained with.
     pub(super) encoder: Option<&'a Path>,
+    /// The decoder that it asks.
+    pub(super) decoder: Option<&'a Path>,
     pub(super) selection: Selection,
     pub(super) models: &'a [String],
     /// The file of the prices.
@@ -52,7 +54,9 @@ impl Explainer {
         let because = |error: &dyn std::fmt::Display| Failure::Because(error.to_string());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| because(&error))?;
-        let embedders = Embedders::with_encoder(setup.encoder).map_err(|error| because(&error))?;
+        let embedders = Embedders::with_encoder(setup.encoder)
+            .and_then(|embedders| embedders.with_decoder(setup.decoder))
+            .map_err(|error| because(&error))?;
         let load = |route: &RoutedConfig| {
             let loaded = Engine::load(route.router.name(), route.artifact.as_deref(), &embedders);
             loaded.map_err(|error| RouteFault::new("artifact", &encoder::advised(&error)))

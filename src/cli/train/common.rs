@@ -1,10 +1,12 @@
 //! What training is the same for every kind of router: its data, their embeddings, where the artefact goes.
 
 use std::io;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use pointsman_routers::data::ReadOptions;
+use pointsman_routers::artifact::{Artifact, Source};
+use pointsman_routers::data::{Dataset, ReadOptions};
 use pointsman_routers::train::{Origin, Recipe, routing_text, train_artifact};
 
 use super::show::show;
@@ -12,9 +14,19 @@ use crate::cli::embedding::EmbeddingOptions;
 use crate::cli::output::{Failure, write_file};
 use crate::cli::{Format, data, progress};
 
-/// Options of every kind.
+/// Options of routers that read embeddings.
 #[derive(Debug, Args)]
 pub(super) struct Common {
+    #[command(flatten)]
+    basics: Basics,
+
+    #[command(flatten)]
+    embedding: EmbeddingOptions,
+}
+
+/// Options of every kind.
+#[derive(Debug, Args)]
+pub(super) struct Basics {
     /// Files of battles, outcomes and votes
     #[arg(long, value_name = "FILE", num_args = 1.., required = true)]
     data: Vec<PathBuf>,
@@ -35,9 +47,6 @@ pub(super) struct Common {
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub(super) seed: u64,
 
-    #[command(flatten)]
-    embedding: EmbeddingOptions,
-
     /// How the measurements are written to stdout
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub(super) format: Format,
@@ -45,28 +54,43 @@ pub(super) struct Common {
 
 /// Reads, embeds, trains, writes the artefact and shows what was measured.
 pub(super) fn run(common: &Common, recipe: &Recipe) -> Result<(), Failure> {
-    expect_folder_of(&common.out)?;
-    let options = ReadOptions { leaderboard_filter: !common.unfiltered, ..ReadOptions::default() };
-    let (data, reports) = data::read("--data", &common.data, &options)?;
-    let sources = data::sources(&reports, &common.licence)?;
-    let embedder = common.embedding.open()?;
+    let Common { basics, embedding } = common;
+    let (data, sources) = basics.read()?;
+    let embedder = embedding.open()?;
     let texts: Vec<String> = data.prompts.iter().map(routing_text).collect();
-    let embeddings = common.embedding.embed(embedder.as_ref(), &texts)?;
+    let embeddings = embedding.embed(embedder.as_ref(), &texts)?;
     let origin = Origin { embedder: embedder.fingerprint().to_owned(), sources };
-    let threads = rayon::ThreadPoolBuilder::new().num_threads(common.embedding.threads().get()).build();
     let bar = progress::bar("steps of the training", 0);
-    let report = |done: usize, total: usize| {
-        bar.set_length(total as u64);
-        bar.set_position(done as u64);
-    };
-    let trained = threads
-        .map_err(Failure::because)?
-        .install(|| train_artifact(recipe, &data, &embeddings, &origin, common.seed, &report));
+    let report = progress::of(&bar);
+    let trained = on(embedding.threads(), || {
+        train_artifact(recipe, &data, &embeddings, &origin, basics.seed, &report)
+    })?;
     bar.finish_and_clear();
-    let artifact = trained.map_err(Failure::because)?;
-    write_file(&common.out, &artifact.to_bytes().map_err(Failure::because)?)?;
-    show(&mut io::stdout().lock(), common, &artifact)?;
-    Ok(())
+    basics.finish(&trained.map_err(Failure::because)?)
+}
+
+/// Runs a training on so many threads.
+pub(super) fn on<T: Send>(threads: NonZeroUsize, work: impl FnOnce() -> T + Send) -> Result<T, Failure> {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(threads.get()).build();
+    Ok(pool.map_err(Failure::because)?.install(work))
+}
+
+impl Basics {
+    /// The data, and where they come from.
+    pub(super) fn read(&self) -> Result<(Dataset, Vec<Source>), Failure> {
+        expect_folder_of(&self.out)?;
+        let options = ReadOptions { leaderboard_filter: !self.unfiltered, ..ReadOptions::default() };
+        let (data, reports) = data::read("--data", &self.data, &options)?;
+        let sources = data::sources(&reports, &self.licence)?;
+        Ok((data, sources))
+    }
+
+    /// Writes the artefact, and shows what was measured.
+    pub(super) fn finish(&self, artifact: &Artifact) -> Result<(), Failure> {
+        write_file(&self.out, &artifact.to_bytes().map_err(Failure::because)?)?;
+        show(&mut io::stdout().lock(), self, artifact)?;
+        Ok(())
+    }
 }
 
 /// Training takes minutes: a folder that is not there is told before.

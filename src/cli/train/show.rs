@@ -5,26 +5,26 @@ use std::io::{self, Write};
 use pointsman_routers::artifact::{Anchor, Artifact};
 use serde_json::{Value, json};
 
-use super::common::Common;
+use super::common::Basics;
 use crate::cli::Format;
 
-pub(super) fn show(out: &mut impl Write, common: &Common, artifact: &Artifact) -> io::Result<()> {
+pub(super) fn show(out: &mut impl Write, basics: &Basics, artifact: &Artifact) -> io::Result<()> {
     let provenance = artifact.provenance();
-    match common.format {
+    match basics.format {
         Format::Json => {
             let shown = json!({
-                "out": common.out,
+                "out": basics.out,
                 "router": artifact.kind(),
                 "models": artifact.ratings().models.len(),
                 "training_prompts": provenance.training_prompts.len(),
-                "seed": common.seed,
+                "seed": basics.seed,
                 "anchor": provenance.anchor,
                 "metrics": provenance.metrics,
             });
             writeln!(out, "{shown}")
         }
         Format::Text => {
-            writeln!(out, "{}\n", common.out.display())?;
+            writeln!(out, "{}\n", basics.out.display())?;
             let Anchor { model, elo } = &provenance.anchor;
             writeln!(out, "Elo ratings are relative to {model} = {elo}")?;
             let arena = Anchor::arena().model;

@@ -11,10 +11,11 @@ use crate::config::route::{
 use crate::config::value::{Fields, Value};
 
 /// The keys of a route with a router; of a static one they mean nothing.
-const ROUTER_KEYS: [&str; 9] = [
+const ROUTER_KEYS: [&str; 10] = [
     "router",
     "artifact",
     "embedder",
+    "decoder",
     "threshold",
     "strong_share",
     "utility",
@@ -87,8 +88,20 @@ fn routed(fields: &mut Fields<'_>) -> RoutedConfig {
             value.error_at_name(format!("`{}` reads no embeddings", route.router.name()), None);
         }
     }
+    match fields.take("decoder") {
+        Some(value) if route.router == RouterKind::Causal => {
+            route.embedder = value.file_path().map_or(route.embedder, EmbedderConfig::Decoder);
+        }
+        Some(value) => value.error_at_name(format!("`{}` reads no decoder", route.router.name()), None),
+        None if route.router == RouterKind::Causal => {
+            let hint = "`decoder: PATH`, the folder or GGUF file of the language model that the artefact was trained with";
+            fields.of().error_at_name("lacks `decoder`", hint.to_owned());
+        }
+        None => {}
+    }
     route.selection = selection(fields).unwrap_or(route.selection);
     let longest = Duration::from_secs(60);
+    route.timeout = route.router.timeout();
     route.timeout = fields.read("timeout", |value| value.duration(longest)).unwrap_or(route.timeout);
     let texts = [
         ("last_user", RoutingText::LastUser),
