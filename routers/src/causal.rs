@@ -23,3 +23,6 @@ pub use reader::{Reader, ReaderError};
 pub use router::Causal;
 pub use template::{PromptTokens, Template, TemplateError};
 pub use weights::CausalWeights;
+
+#[cfg(test)]
+mod tests;

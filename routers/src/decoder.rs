@@ -10,7 +10,7 @@ mod config;
 mod error;
 mod files;
 #[cfg(test)]
-mod fixture;
+pub(crate) mod fixture;
 mod forward;
 mod gguf_model;
 mod kernels;

@@ -135,7 +135,11 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         (None, None) => None,
     };
     let artifact = artifact::load_kind(file.as_deref(), kind)?;
-    let embedders = Embedders::with_encoder(arguments.encoder.as_deref())
+    // An encoder that is named is the one to read.
+    let embedders = arguments
+        .encoder
+        .as_deref()
+        .map_or_else(Embedders::only_static, Embedders::only_encoder)
         .and_then(|embedders| embedders.with_decoder(arguments.decoder.as_deref()))
         .map_err(Failure::because)?;
     let name = arguments

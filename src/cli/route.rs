@@ -136,8 +136,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         (None, Some(folder)) => Some(artifact::for_encoder(kind, folder)?),
         (None, None) if shipped::KINDS.contains(&kind) => None,
         (None, None) => {
+            let beside = match router {
+                RouterKind::Bert => ", or with --encoder DIR take the one that ships beside the binary",
+                _ => "",
+            };
             return Err(Failure::Usage(format!(
-                "no router {kind} ships in this binary: give one with --artifact"
+                "no router {kind} ships in this binary: give one with --artifact{beside}"
             )));
         }
     };

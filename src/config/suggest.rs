@@ -12,9 +12,23 @@ pub(super) fn hint<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> 
     nearest(word, &known).map(meant).or_else(|| listed(&known))
 }
 
-/// A hint for an unknown word where one of the known ones is near; too many are known to list them.
+/// A hint for an unknown name where known ones begin with it, as dated names begin with undated ones, or else one is near; too many are
+/// known to list them.
 pub fn near<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
-    nearest(word, &known.into_iter().collect::<Vec<_>>()).map(meant)
+    const BEGUN_MIN: usize = 4;
+    let known: Vec<&str> = known.into_iter().collect();
+    let begun = format!("{}_", plain(word));
+    let longer: Vec<String> = known
+        .iter()
+        .filter(|known| begun.len() > BEGUN_MIN && plain(known).starts_with(&begun))
+        .take(LISTED_MAX)
+        .map(|known| format!("`{known}`"))
+        .collect();
+    match &longer[..] {
+        [] => nearest(word, &known).map(meant),
+        [one] => Some(format!("did you mean {one}?")),
+        [all @ .., last] => Some(format!("did you mean {} or {last}?", all.join(", "))),
+    }
 }
 
 fn meant(nearest: &str) -> String {
@@ -67,6 +81,14 @@ mod tests {
         assert_eq!(hint("x", []), None);
         assert_eq!(near("gpt4o", known).unwrap(), "did you mean `gpt-4o`?");
         assert_eq!(near("claude", known), None);
+        // Not the one that is nearest by letters, which is another model.
+        let dated =
+            ["gpt-4", "gpt-4-turbo-2024-04-09", "gpt-4o-2024-05-13", "gpt-4o-2024-08-06", "gpt-3.5-turbo"];
+        assert_eq!(near("gpt-4-turbo", dated).unwrap(), "did you mean `gpt-4-turbo-2024-04-09`?");
+        assert_eq!(
+            near("gpt-4o", dated).unwrap(),
+            "did you mean `gpt-4o-2024-05-13` or `gpt-4o-2024-08-06`?"
+        );
     }
 
     #[test]

@@ -292,7 +292,12 @@ fn load(route: &RoutedConfig, context: &BuildContext<'_>) -> Result<Engine, Rout
     let ships_nowhere = !matches!(route.embedder, EmbedderConfig::Encoder(_));
     if route.artifact.is_none() && ships_nowhere && !context.engines.contains_key(kind) {
         let message = format!("no router `{kind}` ships in this binary: it needs an artefact");
-        let hint = format!("name its file by `artifact:`; `pointsman train {kind}` writes one");
+        let mut hint = format!("name its file by `artifact:`; `pointsman train {kind}` writes one");
+        if route.router == RouterKind::Bert {
+            hint.push_str(
+                ", and `embedder: {encoder: DIR}` alone takes the one that ships beside the binary",
+            );
+        }
         return Err(RouteFault { key: "router", message, hint: Some(hint) });
     }
     (context.load)(route)

@@ -75,7 +75,7 @@ pub struct Metrics {
     pub budgets: BudgetMetrics,
     /// Those of caches.
     pub cache: CacheMetrics,
-    /// `pointsman_trace_exports_total{result}`: batches of spans that the collector has taken (`ok`) or not (`error`).
+    /// `pointsman_trace_exports_total{result}`: times that a batch of spans was sent, by whether the collector has taken it (`ok`) or not (`error`).
     pub trace_exports: IntCounterVec,
     /// `pointsman_access_log_lost_total`: lines of the access log that came faster than they could be written.
     pub access_log_lost: IntCounter,
@@ -141,7 +141,7 @@ impl Metrics {
             cache: CacheMetrics::new(make)?,
             trace_exports: make.counts(
                 "trace_exports_total",
-                "Batches of spans sent to a collector",
+                "Times that batches of spans were sent to a collector",
                 &["result"],
             )?,
             access_log_lost: make.count("access_log_lost_total", "Lines of the access log not written")?,

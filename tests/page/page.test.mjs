@@ -163,7 +163,7 @@ describe("what if", () => {
     await until("decisions", async () => (await rows()).length === 2);
     await page.select("#whatif-route", "auto");
     assert.equal(await page.$eval("#whatif-number", (field) => field.value), "0.7");
-    assert.match(await page.text("#whatif-sum"), /^0 of \d+ decisions would change at 0\.70\.$/);
+    assert.match(await page.text("#whatif-sum"), /^0 of \d+ decisions would change at 0\.700\.$/);
     const chosen = (await rows()).map((row) => row[1]);
     assert.deepEqual((await rows()).map((row) => row[2]), chosen);
     await page.focus("#whatif-range");
@@ -207,7 +207,7 @@ test("what if chooses as the rule says, among several models and some equally de
     const cost = chosen.reduce((sum, one) => sum + one.cost_usd, 0) / 80 * 1000;
     assert.equal(await page.text("#whatif-cost-is"), `$${cost.toFixed(2)}`);
   }
-  await until("a word to listeners", async () => (await page.text("#whatif-said")).includes("at 1.00"));
+  await until("a word to listeners", async () => (await page.text("#whatif-said")).includes("at 1.000"));
 });
 
 describe("the playground", () => {

@@ -387,3 +387,6 @@ impl<'a> Known<'a> {
         sums.into_iter().map(told).collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

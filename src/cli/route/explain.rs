@@ -54,7 +54,10 @@ impl Explainer {
         let because = |error: &dyn std::fmt::Display| Failure::Because(error.to_string());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
         let runtime = runtime.map_err(|error| because(&error))?;
-        let embedders = Embedders::with_encoder(setup.encoder)
+        // An encoder that is named is the one to read.
+        let embedders = setup
+            .encoder
+            .map_or_else(Embedders::only_static, Embedders::only_encoder)
             .and_then(|embedders| embedders.with_decoder(setup.decoder))
             .map_err(|error| because(&error))?;
         let load = |route: &RoutedConfig| {

@@ -376,7 +376,7 @@ function winBar(decision) {
     mark.style.left = `${clamp(threshold) * 100}%`;
     bar.append(mark);
   }
-  const text = Number.isFinite(threshold) ? `${decision.win_rate.toFixed(2)} / ${threshold.toFixed(2)}` : decision.win_rate.toFixed(2);
+  const text = Number.isFinite(threshold) ? `${decision.win_rate.toFixed(3)} / ${threshold.toFixed(3)}` : decision.win_rate.toFixed(3);
   return el("span", { className: "win" }, bar, text);
 }
 
@@ -675,7 +675,7 @@ function drawMetrics() {
   const recent = now.requests - long.requests;
   say(at("tile-errors"), recent > 0 ? percent((now.faults - long.faults) / recent) : now.requests > 0 ? percent(now.faults / now.requests) : "–");
   at("tile-errors").className = recent > 0 && now.faults > long.faults ? "bad" : "";
-  say(at("tile-errors-more"), recent > 0 ? `of ${number(recent)} in the last minutes; ${now.requests ? percent(now.faults / now.requests) : "–"} since the start` : "since the start; none in the last minutes");
+  say(at("tile-errors-more"), recent > 0 ? `of ${number(recent)} in the last minutes; ${now.requests ? percent(now.faults / now.requests) : "–"} since the start` : "since the start; none while this page was open");
   say(at("tile-flight"), number(total(family("pointsman_requests_in_flight"))));
   say(at("tile-flight-more"), `${number(total(family("pointsman_requests_queued")))} waiting`);
   say(at("tile-spend"), usd(total(family("pointsman_cost_usd_total"))));
@@ -784,6 +784,8 @@ function choose(scores, threshold) {
 }
 
 let thresholdTouched = false;
+/** As it is, not as it is shown: solved thresholds have more digits than fields. */
+let tried = 0.5;
 
 function drawWhatIf() {
   const routed = decisions.filter((one) => one.scores.length > 0 && one.model);
@@ -794,9 +796,12 @@ function drawWhatIf() {
   const usable = here.filter((one) => one.scores.every((score) => Number.isFinite(score.cost_usd)) && one.scores.some((score) => score.model === one.model));
   if (!thresholdTouched) {
     const inForce = usable.findLast((one) => one.rule?.kind === "threshold")?.rule.threshold;
-    if (Number.isFinite(inForce)) at("whatif-range").value = at("whatif-number").value = String(Math.round(inForce * 100) / 100);
+    if (Number.isFinite(inForce)) {
+      tried = inForce;
+      at("whatif-range").value = at("whatif-number").value = String(Math.round(inForce * 1000) / 1000);
+    }
   }
-  const threshold = Number(at("whatif-range").value);
+  const threshold = tried;
   const counts = new Map();
   const count = (model, which) => {
     const one = counts.get(model) ?? { was: 0, is: 0 };
@@ -815,7 +820,7 @@ function drawWhatIf() {
     for (const { model } of decision.scores) if (!counts.has(model)) counts.set(model, { was: 0, is: 0 });
   }
   const all = usable.length;
-  say(at("whatif-sum"), all ? `${number(changed)} of ${number(all)} decisions would change at ${threshold.toFixed(2)}.` : "No recent decision of a router with known prices.");
+  say(at("whatif-sum"), all ? `${number(changed)} of ${number(all)} decisions would change at ${threshold.toFixed(3)}.` : "No recent decision of a router with known prices.");
   const share = (value) => `${number(value)} (${percent(value / all)})`;
   const line = ([model, { was, is }]) => el("tr", {}, el("th", { scope: "row" }, model), el("td", { className: "number" }, share(was)), el("td", { className: "number" }, share(is)),
     el("td", {}, el("span", { className: "bar pair", "aria-hidden": "true" }, piece("half", 0, was / all), piece("half second", 0, is / all))));
@@ -836,6 +841,7 @@ function setThreshold(text, other) {
   const value = Number(text);
   if (text === "" || !(value >= 0 && value <= 1)) return;
   thresholdTouched = true;
+  tried = value;
   other.value = String(value);
   drawWhatIf();
   tellWhatIf();

@@ -154,6 +154,7 @@ routes:
   b: {router: mf, budget_usd_per_1k: 0.5, text: first_user, artifact: own.safetensors, timeout: 5ms}
   e: {router: bert, threshold: 0.5, artifact: own.safetensors, embedder: {encoder: models/minilm}}
   k: {router: knn, threshold: 0.5, embedder: static}
+  c: {router: causal, threshold: 0.5, artifact: causal.safetensors, decoder: models/small.gguf}
 tenants: {t: {open: true, pool: [a], default_route: b}}
 ";
     let config = accept(text);
@@ -172,6 +173,10 @@ tenants: {t: {open: true, pool: [a], default_route: b}}
     let encoder = EmbedderConfig::Encoder(PathBuf::from("/etc/pointsman/models/minilm"));
     assert_eq!((route("e").router, route("e").embedder), (RouterKind::Bert, encoder));
     assert_eq!((route("k").router, route("k").embedder), (RouterKind::Knn, EmbedderConfig::Static));
+    let decoder = EmbedderConfig::Decoder(PathBuf::from("/etc/pointsman/models/small.gguf"));
+    assert_eq!((route("c").router, route("c").embedder), (RouterKind::Causal, decoder));
+    // A language model takes longer than the others.
+    assert_eq!((route("c").timeout, route("k").timeout), (Duration::from_secs(2), Duration::from_millis(50)));
 }
 
 #[test]

@@ -155,6 +155,16 @@ fn embedders() {
         route("router: random, embedder: static").concat(),
         "3:49: error: routes.auto.embedder: `random` reads no embeddings"
     );
+    assert_eq!(
+        route("router: mf, decoder: small.gguf").concat(),
+        "3:45: error: routes.auto.decoder: `mf` reads no decoder"
+    );
+    let hint =
+        "`decoder: PATH`, the folder or GGUF file of the language model that the artefact was trained with";
+    assert_eq!(
+        route("router: causal, artifact: a").concat(),
+        format!("3:10: error: routes.auto: lacks `decoder`; {hint}")
+    );
 }
 
 #[test]
