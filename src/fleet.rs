@@ -82,6 +82,8 @@ pub struct Fleet {
 struct Turn {
     /// A member of this epoch.
     member_of: Option<Epoch>,
+    /// The epoch of which it knows what was spent before.
+    learned: Option<Epoch>,
     /// The epoch whose data were found to be lost in part.
     lost: Option<String>,
     /// Processes that the epoch waits for.

@@ -19,6 +19,7 @@ mod spill;
 mod sqlite;
 #[cfg(test)]
 mod tests;
+mod unbroken;
 mod usage;
 mod writer;
 
@@ -35,7 +36,7 @@ use std::{
 use tokio::sync::mpsc::{self, OwnedPermit};
 use uuid::Uuid;
 
-pub use self::{heard::Heard, rows::By};
+pub use self::{heard::Heard, rows::By, unbroken::Unbroken};
 use self::{
     row::{HoldRow, Row},
     rows::Rows,
@@ -116,6 +117,7 @@ struct Signs {
     heard: Arc<Heard>,
     /// The database lacks some of what has happened here.
     is_behind: Arc<AtomicBool>,
+    unbroken: Arc<Unbroken>,
 }
 
 /// What is written.
@@ -219,7 +221,8 @@ impl Ledger {
         if !store.is_shared() {
             warn_of_settled(store.settle_abandoned(SystemTime::now()).map_err(failed)?);
         }
-        let signs = Signs { heard: Arc::new(Heard::now()), is_behind: Arc::default() };
+        let unbroken = Arc::new(Unbroken::now());
+        let signs = Signs { heard: Arc::new(Heard::now()), is_behind: Arc::default(), unbroken };
         let (queue, records) = mpsc::channel(QUEUE_MAX);
         let writer = writer::Writer::new(store, spill, records, (retention, signs.clone()), metrics)
             .map_err(LedgerError::Thread)?;
@@ -280,10 +283,16 @@ impl Ledger {
         &self.signs.heard
     }
 
-    /// The database lacks some of what has happened here: it is in a file of this machine's.
+    /// The database lacks some of what has happened here: it is in a file of this machine's, or on its way for too long.
     #[must_use]
     pub fn is_behind(&self) -> bool {
-        self.signs.is_behind.load(Ordering::Acquire)
+        self.signs.is_behind.load(Ordering::Acquire) || self.signs.unbroken.is_waited_for()
+    }
+
+    /// Since when the database has taken rows without a break.
+    #[must_use]
+    pub fn unbroken(&self) -> &Unbroken {
+        &self.signs.unbroken
     }
 
     /// Writes what waits, and ends. What comes later is not written.

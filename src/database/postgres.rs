@@ -122,17 +122,21 @@ const MIGRATIONS: &[&str] = &[
 ];
 
 /// Waits for answers; a connection is looked after while somebody waits.
-struct Waiter(Option<Runtime>);
+struct Waiter {
+    runtime: Option<Runtime>,
+    at_most: Duration,
+}
 
 impl Waiter {
     fn new() -> std::io::Result<Self> {
-        tokio::runtime::Builder::new_current_thread().enable_all().build().map(Some).map(Self)
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        Ok(Self { runtime: Some(runtime), at_most: TIMEOUT })
     }
 
     /// Not for ever.
     fn wait<T>(&self, answer: impl Future<Output = T>) -> Result<T, DatabaseError> {
-        let runtime = self.0.as_ref().ok_or(DatabaseError::Timeout)?;
-        runtime.block_on(async { timeout(TIMEOUT, answer).await }).map_err(|_| DatabaseError::Timeout)
+        let runtime = self.runtime.as_ref().ok_or(DatabaseError::Timeout)?;
+        runtime.block_on(async { timeout(self.at_most, answer).await }).map_err(|_| DatabaseError::Timeout)
     }
 
     fn answer<T>(
@@ -146,7 +150,7 @@ impl Waiter {
 impl Drop for Waiter {
     fn drop(&mut self) {
         // On whatever thread, also one that must not wait.
-        if let Some(runtime) = self.0.take() {
+        if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }
     }
@@ -182,6 +186,11 @@ impl Postgres {
         Ok(server)
     }
 
+    /// From now on no answer is waited for any longer than this.
+    pub(crate) fn wait_at_most(&mut self, at_most: Duration) {
+        self.waiter.at_most = at_most;
+    }
+
     /// Connects, where there is no connection.
     fn ready(&mut self) -> Result<(), DatabaseError> {
         if self.client.as_ref().is_some_and(|client| !client.is_closed()) {
@@ -189,7 +198,7 @@ impl Postgres {
         }
         let (server, tls) = (&self.url.server, self.tls.clone());
         let (client, connection) = self.waiter.answer(server.connect(tls))?;
-        if let Some(runtime) = &self.waiter.0 {
+        if let Some(runtime) = &self.waiter.runtime {
             self.tasks.spawn_on(async move { drop(connection.await) }, runtime.handle());
         }
         // What a process that stands still has begun holds nobody up.

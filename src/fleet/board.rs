@@ -275,26 +275,27 @@ impl Board {
         Ok(true)
     }
 
-    /// A process has been silent for so long: whether that is so here, too, and what it was granted is to be settled.
+    /// A process has been silent for so long: for how long it was here, if what it was granted is to be settled.
     pub(super) async fn gone(
         &self,
         epoch: &Epoch,
         process: &str,
         silence: Duration,
-    ) -> Result<bool, Trouble> {
+    ) -> Result<Option<Duration>, Trouble> {
         let mut gone = GONE.key(EPOCH);
         gone.key(MEMBERS).key(WAITING).key(LIVE).arg(&epoch.id).arg(process).arg(silence.as_secs());
-        self.call(&gone).await
+        let silent: u64 = self.call(&gone).await?;
+        Ok((silent > 0).then(|| Duration::from_secs(silent)))
     }
 
-    /// What a process that is gone has spent of these accounts, all that there are.
+    /// What a process that is gone has spent of these accounts, all that there are; all that it was granted, unless `is_all_known`.
     pub(super) async fn settle(
         &self,
         epoch: &Epoch,
         process: &str,
-        accounts: &[(AccountName, i64, Usd)],
+        (accounts, is_all_known): (&[(AccountName, i64, Usd)], bool),
     ) -> Result<(), Trouble> {
-        self.close(&SETTLE, &[NOTES], epoch, process, accounts).await
+        self.close(&SETTLE, &[NOTES], epoch, (process, &|| u64::from(is_all_known)), accounts).await
     }
 
     /// This process ends, and has spent so much of these accounts, all that there are.
@@ -303,7 +304,7 @@ impl Board {
         epoch: &Epoch,
         accounts: &[(AccountName, i64, Usd)],
     ) -> Result<(), Trouble> {
-        self.close(&LEAVE, &[WAITING, LIVE, NOTES], epoch, &self.me, accounts).await
+        self.close(&LEAVE, &[WAITING, LIVE, NOTES], epoch, (&self.me, &|| self.next()), accounts).await
     }
 
     async fn close(
@@ -311,7 +312,7 @@ impl Board {
         script: &Script,
         more_keys: &[&str],
         epoch: &Epoch,
-        process: &str,
+        (process, word): (&str, &(dyn Fn() -> u64 + Sync)),
         accounts: &[(AccountName, i64, Usd)],
     ) -> Result<(), Trouble> {
         let mut left = accounts;
@@ -319,9 +320,7 @@ impl Board {
             let (some, others) = left.split_at(left.len().min(AT_ONCE));
             let mut close = script.key(EPOCH);
             close.key(MEMBERS).key(more_keys).arg(&epoch.id).arg(process).arg(u8::from(others.is_empty()));
-            if process == self.me {
-                close.arg(self.next());
-            }
+            close.arg(word());
             for (name, number, spent) in some {
                 close.key(key(epoch, name, *number)).arg(micros(*spent));
             }

@@ -32,6 +32,8 @@ struct Spoken {
     is_told: bool,
     /// It is to be looked whether others are gone, of so many that are there.
     look_for_gone: Option<(Epoch, u64)>,
+    /// What was spent before this epoch, of which all are members by now, is still to be learned.
+    of_new_epoch: Option<Epoch>,
 }
 
 impl Fleet {
@@ -50,9 +52,12 @@ impl Fleet {
             }
             let is_full = all_told.is_none_or(|at| at.elapsed() >= ROUND);
             match self.speak(is_full).await {
-                Ok(Spoken { is_told, look_for_gone }) => {
+                Ok(Spoken { is_told, look_for_gone, of_new_epoch }) => {
                     if is_full && is_told {
                         all_told = Some(Instant::now());
+                    }
+                    if let Some(epoch) = of_new_epoch {
+                        self.learn(&epoch).await;
                     }
                     if let Some(among) = look_for_gone {
                         let _ = self.settle_gone(among).await;
@@ -83,7 +88,20 @@ impl Fleet {
         }
         let (is_due, live) = (is_full || turn.waiting > 0, turn.live);
         let look_for_gone = turn.member_of.clone().filter(|_| is_due).map(|epoch| (epoch, live));
-        Ok(Spoken { is_told, look_for_gone })
+        let is_settled = turn.waiting == 0 && self.ledger.is_some();
+        let of_new_epoch =
+            turn.member_of.clone().filter(|epoch| is_settled && turn.learned.as_ref() != Some(epoch));
+        Ok(Spoken { is_told, look_for_gone, of_new_epoch })
+    }
+
+    /// Looks up what was spent before an epoch, though nobody asks: a budget that seemed to be used up in the epoch before refuses requests
+    /// without a question.
+    async fn learn(&self, epoch: &Epoch) {
+        if self.look_up(epoch).await.is_ok() {
+            let mut turn = self.turn.lock().await;
+            let _ = self.tell(&turn, true).await;
+            turn.learned = Some(epoch.clone());
+        }
     }
 
     /// Tells how accounts stand: all of them, or those that have changed.
@@ -166,19 +184,21 @@ impl Fleet {
         let gone = expected.iter().filter_map(|id| Uuid::parse_str(id).ok()).filter(|id| !there.contains(id));
         for id in gone {
             let process = id.to_string();
-            if !self.board.gone(&epoch, &process, GONE).await? {
-                continue;
-            }
+            let Some(silent) = self.board.gone(&epoch, &process, GONE).await? else { continue };
             // It may have come back meanwhile; then it tells itself how it stands.
             if self.instances().await?.contains(&id) {
                 continue;
             }
+            let accounts = self.spent_by(By::One(id), self.board.known(&epoch).await?).await?;
+            // Where the database was away since it was last heard of, rows of its last moments may be with it.
+            let there = self.ledger.as_ref().and_then(|ledger| ledger.unbroken().for_how_long());
+            let is_all_known = there.is_some_and(|there| there > silent + BEAT);
             tracing::warn!(
                 process,
-                "redis: a gateway is gone; what was granted to it and it did not spend is free again"
+                is_all_known,
+                "redis: a gateway is gone; what was granted to it and it did not spend is free again, where the ledger is known to have all of it"
             );
-            let accounts = self.spent_by(By::One(id), self.board.known(&epoch).await?).await?;
-            self.board.settle(&epoch, &process, &accounts).await?;
+            self.board.settle(&epoch, &process, (&accounts, is_all_known)).await?;
         }
         Ok(())
     }

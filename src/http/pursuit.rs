@@ -240,6 +240,9 @@ impl Pursuit {
         self.count_way(&model);
         let (call, deadline) = (Arc::clone(&self.call), self.deadline);
         let meter = self.bill.call(&model.name, model.price, call.prompt_tokens);
+        if let Some(bound) = self.answer_bound(place) {
+            meter.bound(bound.saturating_mul(call.request.answers()));
+        }
         if let Some(Secured { hold, unbounded_answers, written }) = secured {
             meter.secure(hold, unbounded_answers, written);
         }

@@ -1,6 +1,6 @@
 //! The ledger's tables, whichever database they are in.
 
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use uuid::Uuid;
 
@@ -14,6 +14,10 @@ use crate::{
     config::{Database, Usd},
     database::{Connection, DatabaseError, Value, rows},
 };
+
+/// How long a server may take that rows are written to: what waits for it is lost with a process that is killed meanwhile. Those that come
+/// later go to the spill file.
+const WRITTEN_IN: Duration = Duration::from_secs(2);
 
 /// Rows that retention deletes in one transaction: others wait no longer than for this.
 const DELETED_AT_ONCE: u32 = 2_000;
@@ -56,6 +60,9 @@ impl Rows {
     /// What is written from now on is of this process.
     pub(super) fn write_as(&mut self, instance: Uuid) -> Result<(), DatabaseError> {
         self.instance = instance;
+        if let Connection::Postgres(server) = &mut self.connection {
+            server.wait_at_most(WRITTEN_IN);
+        }
         self.beat()
     }
 

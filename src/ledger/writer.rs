@@ -118,10 +118,12 @@ impl Writer {
         let now = Instant::now();
         let since = self.heard.map_or(now, |(since, _)| since);
         self.heard = Some((since, now));
+        self.signs.unbroken.asks();
         let done = self.store.beat().and_then(|()| match now.duration_since(since) >= LISTEN {
             true => self.store.settle_abandoned(SystemTime::now()),
             false => Ok(0),
         });
+        self.signs.unbroken.heard(done.is_ok());
         match done {
             Ok(settled) => {
                 self.signs.heard.again(now.into_std());
@@ -152,7 +154,10 @@ impl Writer {
         loop {
             if self.failed_at.is_none_or(|at| at.elapsed() >= RETRY) {
                 let begun = Instant::now();
-                match self.give_database(batch) {
+                self.signs.unbroken.asks();
+                let given = self.give_database(batch);
+                self.signs.unbroken.heard(given.is_ok());
+                match given {
                     Ok(()) => {
                         if self.failed_at.take().is_some() {
                             tracing::info!(

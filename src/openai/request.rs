@@ -304,12 +304,24 @@ impl Request {
         let images = memchr::memmem::find_iter(&self.body, b"image_url").count().div_ceil(2)
             + memchr::memmem::find_iter(&self.body, b"input_image").count();
         let prompt = self.body.len().saturating_add(images.saturating_mul(IMAGE_TOKENS_MAX));
-        let prompts = self.choices / self.choices_each.max(1);
         Bounds {
             prompt: u64::try_from(prompt).unwrap_or(u64::MAX),
-            answer: self.asked.answer.of(endpoint),
-            answers: u64::from(self.choices_each.max(self.asked.best_of)) * u64::from(prompts),
+            answer: self.answer_bound(endpoint),
+            answers: self.answers(),
         }
+    }
+
+    /// The most tokens that each answer may have; `None` where the request sets no limit.
+    #[must_use]
+    pub fn answer_bound(&self, endpoint: Endpoint) -> Option<u64> {
+        self.asked.answer.of(endpoint)
+    }
+
+    /// How many answers are written, those among them that are not shown.
+    #[must_use]
+    pub fn answers(&self) -> u64 {
+        let prompts = self.choices / self.choices_each.max(1);
+        u64::from(self.choices_each.max(self.asked.best_of)) * u64::from(prompts)
     }
 
     /// The most tokens that the answers may have in all, as far as the request says; else none.

@@ -38,6 +38,7 @@ impl Bill {
             model: Arc::clone(model),
             price,
             prompt_tokens,
+            answer_tokens_max: OnceLock::new(),
             read: Mutex::default(),
             secured: OnceLock::new(),
             span: Mutex::new(self.span.get().map(|(span, operation)| span.call(operation, model))),
@@ -75,6 +76,8 @@ pub struct Meter {
     pub model: Arc<str>,
     price: Option<Price>,
     prompt_tokens: u64,
+    /// The most that its answers may have, where something bounds them.
+    answer_tokens_max: OnceLock<u64>,
     read: Mutex<Read>,
     /// What is held of a budget for it.
     secured: OnceLock<Secured>,
@@ -153,6 +156,11 @@ impl Meter {
     #[must_use]
     pub fn alone(model: &str) -> Arc<Self> {
         Bill::default().call(&model.into(), None, 0)
+    }
+
+    /// No estimate of its answers is of more tokens than this.
+    pub fn bound(&self, answer_tokens_max: u64) {
+        let _ = self.answer_tokens_max.set(answer_tokens_max);
     }
 
     /// The prompt goes to the upstream: from now on it may have been read.
@@ -287,7 +295,11 @@ impl Meter {
         let Read { is_sent, reported, written_characters, .. } = *self.read();
         let (usage, is_estimate) = match (reported, written_characters) {
             (Some(reported), _) => (reported, false),
-            (None, Some(written)) => (Usage::estimated(self.prompt_tokens, written), true),
+            (None, Some(written)) => {
+                let estimate = Usage::estimated(self.prompt_tokens, written);
+                let most = self.answer_tokens_max.get().copied().unwrap_or(u64::MAX);
+                (Usage { completion_tokens: estimate.completion_tokens.min(most), ..estimate }, true)
+            }
             (None, None) if is_sent => (Usage::estimated(self.prompt_tokens, 0), true),
             (None, None) => return None,
         };

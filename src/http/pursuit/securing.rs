@@ -52,12 +52,7 @@ impl Pursuit {
             (Some(context), Endpoint::Responses) => context,
             (context, _) => bounds.prompt.saturating_add(given).min(context.unwrap_or(u64::MAX)),
         };
-        let longest = known.and_then(|model| model.max_output_tokens).map(u64::from);
-        let bound = match call.endpoint.dialect() {
-            Dialect::Embeddings => Some(0),
-            _ => bounds.answer.into_iter().chain(longest).min(),
-        };
-        let (tokens, unbounded_answers) = match bound {
+        let (tokens, unbounded_answers) = match self.answer_bound(place) {
             Some(bound) => (bound, None),
             None if call.streams() => (STEP_TOKENS, Some(bounds.answers)),
             None => (UNSTREAMED_TOKENS, None),
@@ -72,6 +67,16 @@ impl Pursuit {
             return Err(AttemptFault::Unavailable { retry_after: None });
         }
         Ok(Some(Secured { hold, unbounded_answers, written }))
+    }
+
+    /// The most tokens that each answer of the model at `place` may have, where something bounds it.
+    pub(super) fn answer_bound(&self, place: usize) -> Option<u64> {
+        let call = &self.call;
+        let longest = self.tenant.plans.models.get(place).and_then(|model| model.max_output_tokens);
+        match call.endpoint.dialect() {
+            Dialect::Embeddings => Some(0),
+            _ => call.request.answer_bound(call.endpoint).into_iter().chain(longest.map(u64::from)).min(),
+        }
     }
 
     /// For whoever comes after this process, should it be killed.

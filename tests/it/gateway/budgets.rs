@@ -328,3 +328,21 @@ async fn a_call_that_is_no_longer_waited_for_holds_nothing() {
     assert_eq!(held, 1_000_000);
     rest.open();
 }
+
+/// Long words are many characters a token; what bounds an answer bounds what it is estimated at.
+#[tokio::test]
+async fn an_estimate_is_never_of_more_than_the_bound() {
+    let long = Script::events(&[word(&"internationalization ".repeat(100)), finish(0), done()]);
+    let upstream = Upstream::start([long]).await;
+    let stand = stand(&upstream, "0.001").await;
+    for (body, tokens) in [
+        (bounded(&chat_stream("m"), 100), 100),
+        (bounded(&chat_stream("m"), 30).replace("\"messages\"", "\"n\":2,\"messages\""), 100 + 60),
+    ] {
+        let mut reply = stand.client().await.last(post("/v1/chat/completions", body)).await;
+        assert_eq!(reply.status, 200);
+        reply.text().await;
+        let [_, spent, held] = standing(&stand, "tenant=\"t\"").await;
+        assert_eq!((spent, held), (tokens, 0));
+    }
+}

@@ -334,6 +334,8 @@ async fn what_a_killed_gateway_was_granted_and_did_not_spend_is_free_again() {
     };
     let (killed, public, _) = serve(&config("killed"));
     let (_other, other, admin) = serve(&config("other"));
+    // So that it knows that the database was there all the time since the killed one was last heard of.
+    tokio::time::sleep(Duration::from_millis(2500)).await;
     assert_eq!(ask(Client::connect(public).await, bounded(&chat("m"))).await, came(200, ""));
     let mut open = Client::connect(public).await.last(post("/v1/chat/completions", chat_stream("m"))).await;
     open.until("four").await;
@@ -361,6 +363,51 @@ async fn what_a_killed_gateway_was_granted_and_did_not_spend_is_free_again() {
     assert_eq!(ask(Client::connect(again).await, bounded(&chat("m"))).await, came(429, "budget_exceeded"));
     let text = Client::connect(admin).await.last(get("/metrics")).await.text().await;
     assert_eq!(values(&text, "pointsman_budget_spent_usd", &[])[0], "0.001198");
+}
+
+/// What a gateway has spent that dies in the second in which the database is lost is known to nobody: then all that it was granted is spent.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gateway_that_dies_with_the_database_has_spent_all_that_it_was_granted() {
+    let Some((mut database, store)) = servers().await else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let upstream = Upstream::start([Script::json(200, &answer("x"))]).await;
+    let config = |name: &str| {
+        let tenants =
+            format!("{{t: {{keys: [{{key: {KEY}}}], pool: [m], budget: {{usd: 0.0012, per: day}}}}}}");
+        let yaml = setup(&upstream, (&database, &store), folder.path(), name).tenants(&tenants).yaml();
+        let path = folder.path().join(format!("{name}.yaml"));
+        fs::write(&path, yaml).unwrap();
+        path
+    };
+    let (killed, public, _) = serve(&config("killed"));
+    let (_other, other, _) = serve(&config("other"));
+    let spend = async |address, calls: usize| {
+        let mut asking = JoinSet::new();
+        for _ in 0..calls {
+            asking.spawn(async move { ask(Client::connect(address).await, bounded(&chat("m"))).await });
+        }
+        asking.join_all().await.into_iter().filter(|(status, _)| *status == 200).count()
+    };
+    // Both are granted shares, and the first is heard of.
+    assert_eq!((spend(public, 1).await, spend(other, 1).await), (1, 1));
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    database.stop();
+    let unknown = spend(public, 30).await;
+    drop(killed);
+    assert!(unknown > 20, "{unknown}");
+    database.resume().await;
+    let begun = Instant::now();
+    let mut let_in = 0;
+    while begun.elapsed() < Duration::from_secs(25) {
+        match spend(other, 10).await {
+            0 => tokio::time::sleep(Duration::from_millis(200)).await,
+            some => let_in += some,
+        }
+    }
+    let spent = 3 * upstream.requests();
+    assert!(spent <= 1200, "{spent} of 1200");
+    // But for its grant, at most a quarter of all, and a little that ten at once cannot share.
+    assert!(3 * let_in >= 1200 - 300 - 30, "{let_in}");
 }
 
 /// At a steady load hardly anybody is asked.
