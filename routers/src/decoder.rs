@@ -215,10 +215,11 @@ impl Decoder {
     /// When the states have another width.
     #[must_use]
     pub fn logits(&self, hidden: MatRef<'_, f32>) -> Mat<f32> {
-        let mut logits = Mat::zeros(hidden.nrows(), self.vocabulary());
-        let into = logits.as_mut().transpose_mut();
+        // A state's logits side by side: where they lie apart, faer's product is many times slower.
+        let mut logits = Mat::zeros(self.vocabulary(), hidden.nrows());
+        let into = logits.as_mut();
         self.network.output().multiply_into(hidden.transpose(), into, Accum::Replace, &mut Vec::new());
-        logits
+        logits.transpose().to_owned()
     }
 
     /// The most likely token after a prompt, the most likely after that, and so on: at most `count`, up to one that

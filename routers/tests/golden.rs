@@ -253,8 +253,8 @@ fn smol(path: &Path) -> Llama {
 
 /// Two hundred short prompts: ten ways to ask for each of twenty things.
 fn prompts() -> Vec<String> {
-    let things = "a bridge; the sea at night; photosynthesis; bread without yeast; sorting 1000 numbers; the Roman Senate; \
-                  black holes; a chess opening; rain in spring; an honest contract; the square root of 2; jazz; bees; \
+    let things = "a bridge; the sea at night; photosynthesis; bread without yeast; sorting 1000 numbers; \
+                  the Roman Senate; black holes; a chess opening; rain in spring; an honest contract; the square root of 2; jazz; bees; \
                   the French verb être; fn main() {}; vaccines; a lost key; steel; kindness; tomorrow's weather";
     let ways = [
         "Explain",

@@ -48,8 +48,8 @@ fn smol_lm_2_knows_a_capital() {
     for precision in [Precision::F32, Precision::Bf16] {
         let Some(decoder) = smol(precision) else { return };
         assert_eq!((decoder.width(), decoder.vocabulary(), decoder.context()), (576, 49_152, 8192));
-        let prompt = "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n\
-                      <|im_start|>user\nWhat is the capital of France?<|im_end|>\n<|im_start|>assistant\n";
+        let prompt = "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face\
+                      <|im_end|>\n<|im_start|>user\nWhat is the capital of France?<|im_end|>\n<|im_start|>assistant\n";
         let answer = decoder.greedy(&decoder.tokens(prompt).unwrap(), 20).unwrap();
         assert_eq!(decoder.tokenizer().decode(&answer, false).unwrap(), "The capital of France is Paris.");
     }
