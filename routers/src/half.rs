@@ -56,7 +56,7 @@ mod tests {
             assert_eq!(float_to_bfloat(bfloat_to_float(bits)), bits);
         }
         // 1 + 2⁻⁸ lies half-way between 1 and 1 + 2⁻⁷; 1 + 3·2⁻⁸ between 1 + 2⁻⁷ and 1 + 2⁻⁶.
-        assert_eq!(float_to_bfloat(1.003_906_25), 0x3f80);
+        assert_eq!(float_to_bfloat(1.0 + 1.0 / 256.0), 0x3f80);
         assert_eq!(float_to_bfloat(1.011_718_8), 0x3f82);
         assert_eq!(float_to_bfloat(1.004), 0x3f81);
     }

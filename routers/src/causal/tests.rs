@@ -202,7 +202,7 @@ fn a_question_is_answered_for_each_name_as_for_it_alone() {
                 "{question:.20}"
             );
         }
-        assert_ne!(together[0], together[1]);
+        assert!(together[0].iter().zip(together[1]).any(|(one, other)| (one - other).abs() > 1e-6));
     }
     let both = reader.read_all(&["one", "the other"], &names).unwrap();
     assert_eq!(both[1], reader.read("the other", &names).unwrap());
