@@ -15,7 +15,9 @@ pub fn label_of(score: f64) -> u8 {
 /// over the lower three. It is the log-odds that the answer is good, and not finite only where a logit is not.
 #[must_use]
 pub fn skill(logits: [f32; 5]) -> f64 {
-    let [one, two, three, four, five] = logits.map(f64::from);
+    // Less the largest: beside large logits the sums of powers would be lost.
+    let largest = logits.into_iter().map(f64::from).fold(f64::NEG_INFINITY, f64::max);
+    let [one, two, three, four, five] = logits.map(|logit| f64::from(logit) - largest);
     log_sum(&[four, five]) - log_sum(&[one, two, three])
 }
 

@@ -108,13 +108,15 @@ pub(crate) fn tokenizer() -> Value {
     })
 }
 
-/// Prompts of which every other has a digit: alpha is good at these, beta at the others. A quarter is told as battles.
+/// Prompts of which every other has a digit: alpha is better at these, beta at the others. A quarter is told as battles.
+///
+/// Name and digit each tell something alone (the labels are 5 and 2 of alpha, 1 and 4 of beta), so that few steps suffice.
 pub(crate) fn planted(prompts: usize) -> Dataset {
     let words: Vec<&str> = WORDS.split_whitespace().take(13).collect();
     let mut builder = DatasetBuilder::new();
     for number in 0..prompts {
         let word = |place: usize| words[(number * 31 + place * (7 + number / 13)) % words.len()];
-        let digit = (number / 2 % 10).to_string();
+        let digit = (number / 2 % 5).to_string();
         let has_digit = number.is_multiple_of(2);
         let third = if has_digit { digit.as_str() } else { word(3) };
         let turns = vec![[word(0), word(1), third, word(2), word(4), word(5)].join(" ")];
@@ -131,12 +133,9 @@ pub(crate) fn planted(prompts: usize) -> Dataset {
 }
 
 fn scored(source: String, turns: Vec<String>, has_digit: bool) -> Row {
-    let run = |model: &str, score| Run {
-        model: model.to_owned(),
-        score: f64::from(u8::from(score)),
-        out_chars: None,
-    };
-    let runs = vec![run("alpha", has_digit), run("beta", !has_digit)];
+    let run = |model: &str, score| Run { model: model.to_owned(), score, out_chars: None };
+    let [alpha, beta] = if has_digit { [1.0, 0.0] } else { [0.4, 0.8] };
+    let runs = vec![run("alpha", alpha), run("beta", beta)];
     Row::Outcome(OutcomeRow { id: String::new(), source, category: None, language: None, turns, runs })
 }
 

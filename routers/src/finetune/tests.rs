@@ -22,7 +22,7 @@ fn options(steps: usize) -> FinetuneOptions {
     FinetuneOptions {
         steps,
         batch: 8,
-        learning_rate: 3e-3,
+        learning_rate: 1e-3,
         warm_up: 10,
         dev_share: 0.2,
         question_tokens_max: QUESTION_TOKENS_MAX,
@@ -39,11 +39,14 @@ pub(super) fn bits(tensor: &Tensor) -> Vec<u32> {
     values.into_iter().map(f32::to_bits).collect()
 }
 
+/// Enough for the rule.
+const STEPS: usize = 120;
+
 #[test]
 fn a_planted_rule_is_learned_whole_and_read_back_the_same() {
     let (folder, data) = (tempfile::tempdir().unwrap(), planted(120));
     let model = base(folder.path(), &Fixture::llama(true));
-    let (mut losses, mut measured, options) = (Vec::new(), Vec::new(), options(120));
+    let (mut losses, mut measured, options) = (Vec::new(), Vec::new(), options(STEPS));
     let trained = finetune(model, &data, &options, &mut |event| {
         match event {
             Event::Step(step) => losses.push(step.loss),
@@ -53,8 +56,8 @@ fn a_planted_rule_is_learned_whole_and_read_back_the_same() {
         ControlFlow::Continue(())
     });
     let Finetuned { model, measures } = trained.unwrap();
-    assert_eq!((losses.len(), measured.as_slice()), (120, &[measures][..]));
-    assert!(losses[119] < 0.3 * losses[0], "{losses:?}");
+    assert_eq!((losses.len(), measured.as_slice()), (STEPS, &[measures][..]));
+    assert!(losses[STEPS - 1] < 0.3 * losses[0], "{losses:?}");
     assert!(measures.pairwise_accuracy.unwrap() > 0.95 && measures.loss < 0.3, "{measures:?}");
 
     let pairs = [("red dog 3 runs", "alpha"), ("red dog 3 runs", "beta"), ("red dog sleeps", "alpha")];
@@ -114,7 +117,7 @@ fn an_interrupted_training_goes_on_to_the_same_bits() {
     // A finished training has nothing left to do; another one is refused.
     let finished = finetune(base(), &data, &resumed, &mut |event| panic!("{event:?}")).unwrap();
     assert_eq!(finished.measures, whole.measures);
-    let other = FinetuneOptions { learning_rate: 1e-3, ..resumed };
+    let other = FinetuneOptions { learning_rate: 2e-3, ..resumed };
     let refused = finetune(base(), &data, &other, &mut go_on).unwrap_err().to_string();
     assert!(refused.contains("`learning_rate` differs"), "{refused}");
 }
