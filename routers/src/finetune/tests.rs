@@ -4,12 +4,14 @@ mod bases;
 
 use std::ops::ControlFlow;
 use std::path::Path;
+use std::sync::Arc;
 
 use candle_core::Tensor;
 
 use super::fixture::{Fixture, planted};
 use super::*;
-use crate::causal::skill;
+use crate::causal::{Reader, Template, skill};
+use crate::decoder::{self, Decoder};
 
 pub(super) const QUESTION_TOKENS_MAX: usize = 32;
 
@@ -70,9 +72,21 @@ fn a_planted_rule_is_learned_whole_and_read_back_the_same() {
         let read = CausalModel::load(folder.path()).unwrap();
         assert_eq!(read.labels, model.labels);
         let again = read.label_logits(&pairs, QUESTION_TOKENS_MAX).unwrap();
-        let gap = logits.iter().flatten().zip(again.iter().flatten()).map(|(one, other)| (one - other).abs());
-        assert!(gap.fold(0.0, f32::max) <= tolerance, "{precision:?}: {logits:?} {again:?}");
+        assert!(gap(&logits, &again) <= tolerance, "{precision:?}: {logits:?} {again:?}");
+        // As routers ask it: another network over the same folder, with labels of its own.
+        let decoder = Arc::new(Decoder::load(folder.path(), decoder::Precision::F32).unwrap());
+        let reader = Reader::untrained(decoder, Template::CURRENT, QUESTION_TOKENS_MAX).unwrap();
+        let reader = reader.with_own_labels().unwrap();
+        let asked: Vec<[f32; 5]> =
+            pairs.iter().map(|(question, name)| reader.read(question, &[name]).unwrap()[0]).collect();
+        assert!(gap(&again, &asked) < 1e-3, "{precision:?}: {again:?} {asked:?}");
     }
+}
+
+/// The largest difference of two logits.
+fn gap(some: &[[f32; 5]], others: &[[f32; 5]]) -> f32 {
+    let gaps = some.iter().flatten().zip(others.iter().flatten()).map(|(one, other)| (one - other).abs());
+    gaps.fold(0.0, f32::max)
 }
 
 #[test]
