@@ -141,6 +141,12 @@ impl Engine {
         self.cost
     }
 
+    /// Many texts are read in less time together than one by one.
+    #[must_use]
+    pub fn reads_together(&self) -> bool {
+        self.embedder.is_some()
+    }
+
     /// One skill per candidate.
     ///
     /// # Errors

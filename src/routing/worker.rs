@@ -90,16 +90,18 @@ impl Worker {
 }
 
 fn run(engine: &Engine, jobs: &Receiver<Job>) {
+    // Where texts are not read together, the first of a batch would be as late as the last, and time that is up not be seen.
+    let texts_max = if engine.reads_together() { BATCH_TEXTS_MAX } else { 1 };
     let mut first = None;
     while let Some(job) = first.take().or_else(|| jobs.recv().ok()) {
         let batch;
-        (batch, first) = batch_from(job, jobs);
+        (batch, first) = batch_from(job, jobs, texts_max);
         score(engine, batch);
     }
 }
 
-/// The jobs that wait now and are awaited still, `job` before the others, and the one that was one too many.
-fn batch_from(job: Job, jobs: &Receiver<Job>) -> (Vec<Job>, Option<Job>) {
+/// The jobs that wait now and are awaited still, so many at most, `job` before the others, and the one that was one too many.
+fn batch_from(job: Job, jobs: &Receiver<Job>, texts_max: usize) -> (Vec<Job>, Option<Job>) {
     let mut batch = Vec::new();
     let mut bytes = 0;
     let mut next = Some(job);
@@ -113,7 +115,7 @@ fn batch_from(job: Job, jobs: &Receiver<Job>) -> (Vec<Job>, Option<Job>) {
             return (batch, Some(job));
         }
         batch.push(job);
-        if batch.len() == BATCH_TEXTS_MAX {
+        if batch.len() == texts_max {
             break;
         }
     }

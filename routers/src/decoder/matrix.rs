@@ -7,8 +7,8 @@ use pulp::{Arch, NullaryFnOnce};
 use super::Precision;
 use crate::half::{bfloat_to_float, float_to_bfloat};
 
-/// Outputs that are computed at a time. As many weights stay in the second cache; faer, which packs all it is given, is
-/// a quarter slower on the whole of SmolLM2's wide layers than on slices of this height.
+/// Outputs that are computed at a time: as many weights of SmolLM2's layers stay in the second cache. faer packs all that it is given, and
+/// was slower on whole layers than on slices of this height for each of their shapes.
 const TILE_OUTPUTS: usize = 96;
 
 /// A matrix of `outputs` rows of `inputs` values each.

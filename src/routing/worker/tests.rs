@@ -171,7 +171,7 @@ fn whose_time_is_up_is_told_so() {
     let (late, mut told) = job("late", Duration::ZERO);
     let (early, _awaited) = job("early", PATIENCE);
     queue.send(early).unwrap();
-    let (batch, rest) = batch_from(late, &jobs);
+    let (batch, rest) = batch_from(late, &jobs, BATCH_TEXTS_MAX);
     assert_eq!(batch.iter().map(|job| job.text.as_str()).collect::<Vec<_>>(), ["early"]);
     let told = told.try_recv().map(|(scored, _)| scored);
     assert_eq!((rest.is_none(), told), (true, Ok(Err(FailOpen::Timeout))));
@@ -179,7 +179,7 @@ fn whose_time_is_up_is_told_so() {
 
 #[test]
 fn batches_are_bounded() {
-    let sizes = |lengths: &[usize]| {
+    let sizes = |lengths: &[usize], texts_max: usize| {
         let (queue, jobs) = sync_channel(100);
         let mut awaited = Vec::new();
         for length in lengths {
@@ -190,11 +190,12 @@ fn batches_are_bounded() {
         let (mut sizes, mut first) = (Vec::new(), None);
         while let Some(job) = first.take().or_else(|| jobs.try_recv().ok()) {
             let batch;
-            (batch, first) = batch_from(job, &jobs);
+            (batch, first) = batch_from(job, &jobs, texts_max);
             sizes.push(batch.len());
         }
         sizes
     };
-    assert_eq!(sizes(&[1; 40]), [BATCH_TEXTS_MAX, BATCH_TEXTS_MAX, 8]);
-    assert_eq!(sizes(&[500, 500, 500, 8_000, 24, 1_000, 1]), [2, 1, 1, 2, 1]);
+    assert_eq!(sizes(&[1; 40], BATCH_TEXTS_MAX), [BATCH_TEXTS_MAX, BATCH_TEXTS_MAX, 8]);
+    assert_eq!(sizes(&[500, 500, 500, 8_000, 24, 1_000, 1], BATCH_TEXTS_MAX), [2, 1, 1, 2, 1]);
+    assert_eq!(sizes(&[1; 3], 1), [1, 1, 1]);
 }
