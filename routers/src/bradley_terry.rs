@@ -7,6 +7,7 @@
 #[cfg(test)]
 mod tests;
 
+use crate::vectors;
 use faer::linalg::solvers::Solve;
 use faer::{Col, Mat, Side};
 
@@ -167,5 +168,6 @@ fn newton_step(pairs: &[PairSum], prior: &Prior, skills: &[f64]) -> Result<Vec<f
     }
     let factor = curvature.llt(Side::Lower).map_err(|_| FitError::Singular)?;
     let step = factor.solve(&gradient);
+    vectors::clear();
     Ok(step.iter().copied().collect())
 }

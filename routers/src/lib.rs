@@ -50,6 +50,7 @@ mod rating_line;
 mod roster;
 mod tokenizer_file;
 mod topics;
+mod vectors;
 
 pub use router::{
     CalibrationSkills, Candidate, CostClass, KnownBattle, Needs, QueryBatch, Router, RouterError,

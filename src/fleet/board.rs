@@ -295,7 +295,7 @@ impl Board {
         process: &str,
         (accounts, is_all_known): (&[(AccountName, i64, Usd)], bool),
     ) -> Result<(), Trouble> {
-        self.close(&SETTLE, &[NOTES], epoch, (process, &|| u64::from(is_all_known)), accounts).await
+        self.close(&SETTLE, &[LIVE, NOTES], epoch, (process, &|| u64::from(is_all_known)), accounts).await
     }
 
     /// This process ends, and has spent so much of these accounts, all that there are.

@@ -88,7 +88,7 @@ impl Fleet {
         }
         let (is_due, live) = (is_full || turn.waiting > 0, turn.live);
         let look_for_gone = turn.member_of.clone().filter(|_| is_due).map(|epoch| (epoch, live));
-        let is_settled = turn.waiting == 0 && self.ledger.is_some();
+        let is_settled = is_full && turn.waiting == 0 && self.ledger.is_some();
         let of_new_epoch =
             turn.member_of.clone().filter(|epoch| is_settled && turn.learned.as_ref() != Some(epoch));
         Ok(Spoken { is_told, look_for_gone, of_new_epoch })
@@ -97,7 +97,8 @@ impl Fleet {
     /// Looks up what was spent before an epoch, though nobody asks: a budget that seemed to be used up in the epoch before refuses requests
     /// without a question.
     async fn learn(&self, epoch: &Epoch) {
-        if self.look_up(epoch).await.is_ok() {
+        // Once a round, and without others waiting for it: beats go on.
+        if self.look_up_once(epoch).await.unwrap_or(false) {
             let mut turn = self.turn.lock().await;
             let _ = self.tell(&turn, true).await;
             turn.learned = Some(epoch.clone());
@@ -184,6 +185,7 @@ impl Fleet {
         let gone = expected.iter().filter_map(|id| Uuid::parse_str(id).ok()).filter(|id| !there.contains(id));
         for id in gone {
             let process = id.to_string();
+            let there = self.ledger.as_ref().and_then(|ledger| ledger.unbroken().for_how_long());
             let Some(silent) = self.board.gone(&epoch, &process, GONE).await? else { continue };
             // It may have come back meanwhile; then it tells itself how it stands.
             if self.instances().await?.contains(&id) {
@@ -191,8 +193,7 @@ impl Fleet {
             }
             let accounts = self.spent_by(By::One(id), self.board.known(&epoch).await?).await?;
             // Where the database was away since it was last heard of, rows of its last moments may be with it.
-            let there = self.ledger.as_ref().and_then(|ledger| ledger.unbroken().for_how_long());
-            let is_all_known = there.is_some_and(|there| there > silent + BEAT);
+            let is_all_known = there.is_some_and(|there| there > silent + 2 * BEAT);
             tracing::warn!(
                 process,
                 is_all_known,

@@ -43,10 +43,10 @@ struct Job {
 type Reply = (Scored, Duration);
 
 impl Job {
-    /// Whether somebody waits for the answer. A receiver that is gone stands for a client that left or a decision whose
-    /// time was up.
-    fn is_awaited(&self) -> bool {
-        !self.reply.is_closed() && Instant::now() < self.deadline
+    /// Whether somebody waits for an answer that takes so long. A receiver that is gone stands for a client that left or a
+    /// decision whose time was up.
+    fn is_awaited(&self, takes: Duration) -> bool {
+        !self.reply.is_closed() && Instant::now() + takes < self.deadline
     }
 }
 
@@ -93,20 +93,34 @@ fn run(engine: &Engine, jobs: &Receiver<Job>) {
     // Where texts are not read together, the first of a batch would be as late as the last, and time that is up not be seen.
     let texts_max = if engine.reads_together() { BATCH_TEXTS_MAX } else { 1 };
     let mut first = None;
+    let mut takes = Duration::ZERO;
     while let Some(job) = first.take().or_else(|| jobs.recv().ok()) {
         let batch;
-        (batch, first) = batch_from(job, jobs, texts_max);
+        (batch, first) = batch_from(job, jobs, (texts_max, takes));
+        let (begun, is_empty) = (Instant::now(), batch.is_empty());
         score(engine, batch);
+        // What is slow is not begun where it would be late: with more requests than it can answer, all would be. One slow answer must not
+        // refuse all that come after it.
+        takes = match texts_max {
+            1 if is_empty => takes * 3 / 4,
+            1 => (takes * 3 + begun.elapsed()) / 4,
+            _ => Duration::ZERO,
+        };
     }
 }
 
-/// The jobs that wait now and are awaited still, so many at most, `job` before the others, and the one that was one too many.
-fn batch_from(job: Job, jobs: &Receiver<Job>, texts_max: usize) -> (Vec<Job>, Option<Job>) {
+/// The jobs that wait now and are awaited still, so many at most, each for so long, `job` before the others, and the one that was one too
+/// many.
+fn batch_from(
+    job: Job,
+    jobs: &Receiver<Job>,
+    (texts_max, takes): (usize, Duration),
+) -> (Vec<Job>, Option<Job>) {
     let mut batch = Vec::new();
     let mut bytes = 0;
     let mut next = Some(job);
     while let Some(job) = next.take().or_else(|| jobs.try_recv().ok()) {
-        if !job.is_awaited() {
+        if !job.is_awaited(takes) {
             expire(job);
             continue;
         }

@@ -56,7 +56,7 @@ impl Routes<'_> {
         let mut routers = BTreeMap::new();
         // Who may use some routes only may not make others of routers' names.
         for (kind, prepared) in self.engines.by_kind().filter(|_| allowed.is_none()) {
-            let standard = RoutedConfig { router: kind, ..RoutedConfig::standard() };
+            let standard = RoutedConfig { router: kind, timeout: kind.timeout(), ..RoutedConfig::standard() };
             let rule = RulePlan::Threshold { alpha: 0.5, split: 1.0 };
             routers.insert(kind.name(), Arc::new(self.learned(prepared, &standard, rule)));
         }

@@ -117,6 +117,9 @@ impl fmt::Debug for Growing {
 /// Tokens of an answer that nothing bounds, for which money is held at a time.
 pub const STEP_TOKENS: u64 = 256;
 
+/// No answer has more characters a token on average.
+const CHARACTERS_PER_TOKEN_MAX: u64 = 16;
+
 #[derive(Debug, Clone, Copy, Default)]
 struct Read {
     /// The prompt is with the upstream.
@@ -158,7 +161,7 @@ impl Meter {
         Bill::default().call(&model.into(), None, 0)
     }
 
-    /// No estimate of its answers is of more tokens than this.
+    /// No estimate of its answers is of more tokens than this, as far as that can be.
     pub fn bound(&self, answer_tokens_max: u64) {
         let _ = self.answer_tokens_max.set(answer_tokens_max);
     }
@@ -297,7 +300,9 @@ impl Meter {
             (Some(reported), _) => (reported, false),
             (None, Some(written)) => {
                 let estimate = Usage::estimated(self.prompt_tokens, written);
-                let most = self.answer_tokens_max.get().copied().unwrap_or(u64::MAX);
+                // Not every upstream heeds the bound of a request.
+                let least = written / CHARACTERS_PER_TOKEN_MAX;
+                let most = self.answer_tokens_max.get().map_or(u64::MAX, |bound| *bound.max(&least));
                 (Usage { completion_tokens: estimate.completion_tokens.min(most), ..estimate }, true)
             }
             (None, None) if is_sent => (Usage::estimated(self.prompt_tokens, 0), true),

@@ -7,6 +7,7 @@
 mod gradient;
 mod train;
 
+use crate::vectors;
 use faer::linalg::matmul::matmul;
 use faer::{Accum, Mat, MatRef, Par};
 
@@ -52,6 +53,7 @@ impl Head {
 fn times_transposed(left: MatRef<'_, f32>, right: MatRef<'_, f32>) -> Mat<f32> {
     let mut product = Mat::zeros(left.nrows(), right.nrows());
     matmul(product.as_mut(), Accum::Replace, left, right.transpose(), 1.0, Par::Seq);
+    vectors::clear();
     product
 }
 

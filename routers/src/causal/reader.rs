@@ -1,5 +1,6 @@
 //! Who answers: a decoder in this process, asked about the candidates of a question.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use faer::Mat;
@@ -23,6 +24,8 @@ pub struct Reader {
     /// After the instruction, which is the same for every question.
     instruction: Prefix,
     question_tokens_max: usize,
+    /// What stands behind a question for each name that is asked about.
+    suffixes: HashMap<String, Vec<u32>>,
 }
 
 /// Where the labels' logits come from.
@@ -50,13 +53,18 @@ pub enum ReaderError {
         found: usize,
     },
     /// Questions as long as the artefact allows do not fit.
-    #[error("the decoder takes {context} tokens, and the artefact's questions alone may have {question}")]
+    #[error("the decoder takes {context} tokens, and a question about `{name}` may have {tokens}")]
     Context {
         /// Most tokens of the decoder.
         context: usize,
-        /// Most tokens of a question.
-        question: usize,
+        /// Most tokens of a question, with all that stands before it and behind it.
+        tokens: usize,
+        /// The model that it is about.
+        name: String,
     },
+    /// Nobody said that this model would be asked about.
+    #[error("`{0}` is not among the models that are asked about")]
+    Name(String),
     /// A template of a later release.
     #[error("the artefact asks by template {0:?}, which this release does not know")]
     Template(String),
@@ -75,11 +83,11 @@ impl std::fmt::Debug for Reader {
 }
 
 impl Reader {
-    /// Asks a decoder as `weights` do. Computes what all questions share.
+    /// Asks a decoder about these models as `weights` do. Computes what all questions share.
     ///
     /// # Errors
     /// When the decoder is none that they were trained with.
-    pub fn new(decoder: Arc<Decoder>, weights: &CausalWeights) -> Result<Self, ReaderError> {
+    pub fn new(decoder: Arc<Decoder>, weights: &CausalWeights, names: &[&str]) -> Result<Self, ReaderError> {
         let template = Template::of_version(&weights.template)
             .ok_or_else(|| ReaderError::Template(weights.template.clone()))?;
         if weights.width != decoder.width() {
@@ -89,7 +97,7 @@ impl Reader {
             Some(head) => Labels::Head(head.clone()),
             None => Labels::Tokens(label_tokens(decoder.tokenizer())?),
         };
-        Self::with(decoder, template, labels, weights.question_tokens_max as usize)
+        Self::with(decoder, (template, labels), weights.question_tokens_max as usize, names)
     }
 
     /// Gives hidden states alone, for trainings of heads.
@@ -100,23 +108,30 @@ impl Reader {
         decoder: Arc<Decoder>,
         template: Template,
         question_tokens_max: usize,
+        names: &[&str],
     ) -> Result<Self, ReaderError> {
-        Self::with(decoder, template, Labels::Tokens([0; LABELS.len()]), question_tokens_max)
+        Self::with(decoder, (template, Labels::Tokens([0; LABELS.len()])), question_tokens_max, names)
     }
 
     fn with(
         decoder: Arc<Decoder>,
-        template: Template,
-        labels: Labels,
+        (template, labels): (Template, Labels),
         question_tokens_max: usize,
+        names: &[&str],
     ) -> Result<Self, ReaderError> {
-        let tokenizer = prepared(decoder.tokenizer().clone())?;
+        let (tokenizer, context) = (prepared(decoder.tokenizer().clone())?, decoder.context());
         let instruction = template.instruction_tokens(&tokenizer)?;
-        if instruction.len() + question_tokens_max >= decoder.context() {
-            return Err(ReaderError::Context { context: decoder.context(), question: question_tokens_max });
+        let mut suffixes = HashMap::new();
+        for name in names {
+            let suffix = template.candidate_tokens(&tokenizer, name)?;
+            let tokens = instruction.len() + question_tokens_max + suffix.len();
+            if tokens > context {
+                return Err(ReaderError::Context { context, tokens, name: (*name).to_owned() });
+            }
+            suffixes.insert((*name).to_owned(), suffix);
         }
         let instruction = decoder.prefix(&instruction)?;
-        Ok(Self { decoder, tokenizer, template, labels, instruction, question_tokens_max })
+        Ok(Self { decoder, tokenizer, template, labels, instruction, question_tokens_max, suffixes })
     }
 
     /// The decoder.
@@ -125,19 +140,19 @@ impl Reader {
         &self.decoder
     }
 
-    /// The last hidden states before the labels: a row for each name.
+    /// The last hidden states before the labels: a row for each name, which is one of those that the reader was made for.
     ///
     /// # Errors
-    /// When the decoder fails.
+    /// When the decoder fails, or a name is another.
     pub fn hidden(&self, question: &str, names: &[&str]) -> Result<Mat<f32>, ReaderError> {
-        let question = bounded(question, self.question_tokens_max * BYTES_PER_TOKEN);
-        let tokens = self.template.tokens(&self.tokenizer, &question, self.question_tokens_max)?;
-        let candidates = names
-            .iter()
-            .map(|name| self.template.candidate_tokens(&self.tokenizer, name))
-            .collect::<Result<Vec<_>, _>>()?;
-        let suffixes: Vec<&[u32]> = candidates.iter().map(Vec::as_slice).collect();
-        Ok(self.decoder.branch_after(&self.instruction, &tokens.question, &suffixes)?)
+        let question = bounded(question.trim(), self.question_tokens_max * BYTES_PER_TOKEN);
+        let question = self.template.question_tokens(&self.tokenizer, &question, self.question_tokens_max)?;
+        let suffix = |name: &&str| {
+            let suffix = self.suffixes.get(*name).map(Vec::as_slice);
+            suffix.ok_or_else(|| ReaderError::Name((*name).to_owned()))
+        };
+        let suffixes = names.iter().map(suffix).collect::<Result<Vec<_>, _>>()?;
+        Ok(self.decoder.branch_after(&self.instruction, &question, &suffixes)?)
     }
 
     /// The logits of the five labels, for each name.

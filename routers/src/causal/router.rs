@@ -19,6 +19,9 @@ use crate::router::{
     CalibrationSkills, Candidate, CostClass, Needs, QueryBatch, Router, RouterError, SkillMatrix, Standing,
 };
 
+/// Least distance of the strongest from the weakest reference, in logits, from which something follows for others.
+const SPREAD_MIN: f64 = 0.5;
+
 /// The `causal` router of an artefact.
 #[derive(Debug)]
 pub struct Causal {
@@ -50,7 +53,15 @@ impl Causal {
             let row = weights.asked.get(place as usize).copied().unwrap_or_default();
             prior.get(row as usize).copied().unwrap_or_default()
         };
-        let references: Vec<f64> = weights.references.iter().map(reference).collect();
+        let mut references: Vec<f64> = weights.references.iter().map(reference).collect();
+        // Of references that are rated alike the difference says nothing of models that are rated otherwise: their mean does.
+        let (lowest, highest) =
+            references.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), prior| {
+                (low.min(*prior), high.max(*prior))
+            });
+        if highest - lowest < SPREAD_MIN {
+            references.fill(lowest);
+        }
         Self {
             roster: artifact.roster(),
             models: artifact.ratings().models.clone(),
@@ -162,7 +173,10 @@ impl Router for Causal {
     }
 
     fn reader(&self, decoder: Arc<Decoder>) -> Option<Result<Reader, ReaderError>> {
-        Some(Reader::new(decoder, &self.weights))
+        let rows = self.weights.asked.iter();
+        let names: Vec<&str> =
+            rows.filter_map(|&row| self.models.get(row as usize)).map(String::as_str).collect();
+        Some(Reader::new(decoder, &self.weights, &names))
     }
 
     fn skills(&self, queries: &QueryBatch<'_>, candidates: &[Candidate]) -> Result<SkillMatrix, RouterError> {

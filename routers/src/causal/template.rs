@@ -88,13 +88,27 @@ impl Template {
         question: &str,
         question_tokens_max: usize,
     ) -> Result<PromptTokens, TemplateError> {
+        Ok(PromptTokens {
+            instruction: self.instruction_tokens(tokenizer)?,
+            question: self.question_tokens(tokenizer, question, question_tokens_max)?,
+        })
+    }
+
+    /// The tokens of a request alone, as [`Self::tokens`] has them.
+    ///
+    /// # Errors
+    /// When the tokenizer fails on the text.
+    pub fn question_tokens(
+        &self,
+        tokenizer: &Tokenizer,
+        question: &str,
+        question_tokens_max: usize,
+    ) -> Result<Vec<u32>, TemplateError> {
         let question = encode(tokenizer, &self.question(question))?;
-        let question = if question.len() > question_tokens_max {
-            without_middle(&question, &encode(tokenizer, GAP)?, question_tokens_max)
-        } else {
-            question
-        };
-        Ok(PromptTokens { instruction: self.instruction_tokens(tokenizer)?, question })
+        if question.len() <= question_tokens_max {
+            return Ok(question);
+        }
+        Ok(without_middle(&question, &encode(tokenizer, GAP)?, question_tokens_max))
     }
 
     /// The tokens of the instruction.

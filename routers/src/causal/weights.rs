@@ -52,7 +52,15 @@ impl CausalWeights {
             Some(head) if !head.is_sound() || head.labels.ncols() != self.width => {
                 Err(refuse("head_labels", "does not fit the adapter, or holds what is no number".to_owned()))
             }
-            _ => Ok(()),
+            Some(Head { labels, down, up }) => {
+                [("head_labels", labels), ("head_down", down), ("head_up", up)].into_iter().try_for_each(
+                    |(name, part)| {
+                        let values = part.col_iter().flat_map(|column| column.iter());
+                        magnitudes(name, values.map(|&value| f64::from(value)))
+                    },
+                )
+            }
+            None => Ok(()),
         }
     }
 }

@@ -5,6 +5,7 @@ use faer::{Accum, MatMut, MatRef, Par};
 
 use super::prefix::KeysValues;
 use crate::encoder::kernels;
+use crate::vectors;
 
 /// How heads are made up.
 #[derive(Clone, Copy)]
@@ -129,6 +130,7 @@ impl Heads {
                 matmul(into, Accum::Add, term.values, scores, 1.0, Par::Seq);
             }
         }
+        vectors::clear();
     }
 
     fn terms<'a>(

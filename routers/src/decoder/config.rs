@@ -69,8 +69,10 @@ struct Schema {
 
 #[derive(Deserialize)]
 struct Rope {
-    #[serde(alias = "type")]
     rope_type: Option<String>,
+    /// As older files call it, and newer ones beside it.
+    #[serde(rename = "type")]
+    old_type: Option<String>,
     rope_theta: Option<f64>,
     factor: Option<f64>,
     low_freq_factor: Option<f64>,
@@ -204,7 +206,7 @@ impl Rope {
                 reason: format!("rope_scaling lacks a positive `{name}`"),
             })
         };
-        match self.rope_type.as_deref() {
+        match self.rope_type.as_deref().or(self.old_type.as_deref()) {
             None | Some("default") => Ok(Scaling::None),
             Some("linear") => Ok(Scaling::Linear { factor: get("factor", self.factor)? }),
             Some("llama3") => Ok(Scaling::Llama3 {

@@ -6,6 +6,7 @@ use pulp::{Arch, NullaryFnOnce};
 
 use super::Precision;
 use crate::half::{bfloat_to_float, float_to_bfloat};
+use crate::vectors;
 
 /// Outputs that are computed at a time: as many weights of SmolLM2's layers stay in the second cache. faer packs all that it is given, and
 /// was slower on whole layers than on slices of this height for each of their shapes.
@@ -87,6 +88,7 @@ impl Matrix {
             let weights = MatRef::from_row_major_slice(weights, outputs, self.inputs);
             matmul(into.as_mut().subrows_mut(first, outputs), accum, weights, from, 1.0, Par::Seq);
         }
+        vectors::clear();
     }
 }
 

@@ -14,6 +14,7 @@ use super::dense::{Dense, Rounded};
 use super::kernels::{self, Norm};
 use super::layout::Layout;
 use super::tensors::Tensors;
+use crate::vectors;
 
 /// The weights of a network, ready to run.
 pub(super) struct Network {
@@ -166,6 +167,7 @@ impl Network {
                 matmul(into, Accum::Replace, value, weights, 1.0, Par::Seq);
             }
         }
+        vectors::clear();
     }
 }
 

@@ -60,8 +60,10 @@ struct Schema {
 /// How positions turn. Older files say only what is unusual, and name the kind otherwise.
 #[derive(Deserialize)]
 struct Rope {
-    #[serde(alias = "type")]
     rope_type: Option<String>,
+    /// As older files call it, and newer ones beside it.
+    #[serde(rename = "type")]
+    old_type: Option<String>,
     rope_theta: Option<f64>,
     factor: Option<f64>,
     low_freq_factor: Option<f64>,
@@ -144,7 +146,8 @@ impl Schema {
         let base = self.rope_theta.or_else(|| rope?.rope_theta).unwrap_or(10_000.0);
         let pairs = 0..head_width / 2;
         let plain = pairs.map(|pair| base.powf(-2.0 * pair as f64 / head_width as f64));
-        let kind = rope.and_then(|rope| rope.rope_type.as_deref()).unwrap_or("default");
+        let kind =
+            rope.and_then(|rope| rope.rope_type.as_deref().or(rope.old_type.as_deref())).unwrap_or("default");
         match (kind, rope) {
             ("default", _) => Ok(plain.collect()),
             ("llama3", Some(rope)) => {

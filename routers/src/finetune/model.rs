@@ -79,6 +79,8 @@ impl CausalModel {
         device: Device,
     ) -> Result<Self, FinetuneError> {
         let mut tokenizer = prepared(tokenizer)?;
+        // Nothing is put before a text or behind it where routers ask the model, either.
+        tokenizer.with_post_processor(None::<tokenizers::PostProcessorWrapper>);
         let labels = vocabulary::add_labels(&mut tokenizer, &mut weights, &mut config)?;
         Ok(Self { tokenizer, template, labels, config, weights, device, kept })
     }

@@ -75,7 +75,8 @@ fn a_planted_rule_is_learned_whole_and_read_back_the_same() {
         assert!(gap(&logits, &again) <= tolerance, "{precision:?}: {logits:?} {again:?}");
         // As routers ask it: another network over the same folder, with labels of its own.
         let decoder = Arc::new(Decoder::load(folder.path(), decoder::Precision::F32).unwrap());
-        let reader = Reader::untrained(decoder, Template::CURRENT, QUESTION_TOKENS_MAX).unwrap();
+        let reader =
+            Reader::untrained(decoder, Template::CURRENT, QUESTION_TOKENS_MAX, &["alpha", "beta"]).unwrap();
         let reader = reader.with_own_labels().unwrap();
         let asked: Vec<[f32; 5]> =
             pairs.iter().map(|(question, name)| reader.read(question, &[name]).unwrap()[0]).collect();

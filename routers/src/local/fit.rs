@@ -6,6 +6,7 @@ use faer::linalg::solvers::Solve;
 use faer::{Col, Mat, Side};
 
 use crate::bradley_terry::sigmoid;
+use crate::vectors;
 
 /// Comparisons of two models, summed up.
 #[derive(Debug, Clone, Copy)]
@@ -62,6 +63,7 @@ fn newton(problem: &Problem) -> Vec<f64> {
     for _ in 0..STEPS_MAX {
         let Ok(factor) = curvature.llt(Side::Lower) else { break };
         let step = factor.solve(&gradient);
+        vectors::clear();
         let slope = inner(&step, &gradient);
         if step.norm_max() < STEP_MIN {
             moved += &step;

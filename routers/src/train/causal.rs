@@ -118,6 +118,7 @@ pub fn train_causal(
             Arc::clone(decoder),
             Template::CURRENT,
             options.question_tokens_max as usize,
+            &asked.iter().map(|&row| data.models[row as usize].as_str()).collect::<Vec<_>>(),
         )?,
         texts: data.prompts.iter().map(routing_text).collect(),
         global: fit_global(data, &train_battles)?,

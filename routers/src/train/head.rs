@@ -13,6 +13,7 @@ use faer::{Accum, Mat, MatRef, Par};
 
 use super::lbfgs::{Stop, minimise};
 use crate::bradley_terry::{log_loss, sigmoid};
+use crate::vectors;
 
 /// Penalties on c and b, in battles.
 const OFFSET_RIDGE: f64 = 2.0;
@@ -225,5 +226,6 @@ impl Fit<'_> {
 pub(super) fn product(left: MatRef<'_, f64>, right: MatRef<'_, f64>) -> Mat<f64> {
     let mut product = Mat::zeros(left.nrows(), right.ncols());
     matmul(product.as_mut(), Accum::Replace, left, right, 1.0, Par::Seq);
+    vectors::clear();
     product
 }

@@ -9,5 +9,4 @@ redis.call('SREM', KEYS[3], ARGV[2])
 local state = redis.call('HGET', KEYS[2], ARGV[2])
 if state ~= 'joining' and state ~= 'there' and state ~= 'gone' then return 0 end
 redis.call('HSET', KEYS[2], ARGV[2], 'gone')
-redis.call('ZREM', KEYS[4], ARGV[2])
 return math.max(1, silent)

@@ -28,8 +28,9 @@ impl App {
         let snapshot = self.snapshot.load().with_stored(&store.tenants()?, &store.keys()?, &self.budgets);
         self.book_before(&snapshot)?;
         let have_tenants_changed = versions.tenants != in_force.tenants;
+        // Keys may have budgets of their own.
+        self.seed(&snapshot);
         if have_tenants_changed {
-            self.seed(&snapshot);
             self.tell_left_out(&snapshot);
         }
         snapshot.go_on_from(&self.snapshot.load());

@@ -171,10 +171,20 @@ fn whose_time_is_up_is_told_so() {
     let (late, mut told) = job("late", Duration::ZERO);
     let (early, _awaited) = job("early", PATIENCE);
     queue.send(early).unwrap();
-    let (batch, rest) = batch_from(late, &jobs, BATCH_TEXTS_MAX);
+    let (batch, rest) = batch_from(late, &jobs, (BATCH_TEXTS_MAX, Duration::ZERO));
     assert_eq!(batch.iter().map(|job| job.text.as_str()).collect::<Vec<_>>(), ["early"]);
     let told = told.try_recv().map(|(scored, _)| scored);
     assert_eq!((rest.is_none(), told), (true, Ok(Err(FailOpen::Timeout))));
+}
+
+/// What would be late is not begun.
+#[test]
+fn who_has_too_little_time_left_is_told_so_at_once() {
+    let (_queue, jobs) = sync_channel(1);
+    let (hasty, mut told) = job("hasty", PATIENCE / 2);
+    let (batch, rest) = batch_from(hasty, &jobs, (1, PATIENCE));
+    let told = told.try_recv().map(|(scored, _)| scored);
+    assert_eq!((batch.len(), rest.is_none(), told), (0, true, Ok(Err(FailOpen::Timeout))));
 }
 
 #[test]
@@ -190,7 +200,7 @@ fn batches_are_bounded() {
         let (mut sizes, mut first) = (Vec::new(), None);
         while let Some(job) = first.take().or_else(|| jobs.try_recv().ok()) {
             let batch;
-            (batch, first) = batch_from(job, &jobs, texts_max);
+            (batch, first) = batch_from(job, &jobs, (texts_max, Duration::ZERO));
             sizes.push(batch.len());
         }
         sizes

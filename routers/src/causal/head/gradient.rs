@@ -4,6 +4,7 @@ use faer::linalg::matmul::matmul;
 use faer::{Accum, Mat, MatRef, Par};
 
 use super::{Head, gelu, gelu_slope, times_transposed};
+use crate::vectors;
 
 /// The weighted mean of the labels' cross-entropy, and its derivatives by the three matrices.
 pub(super) struct LossAndGradient {
@@ -68,5 +69,6 @@ fn loss_and_pull(logits: &Mat<f32>, labels: &[u8], weights: &[f32]) -> (f64, Mat
 fn times(left: MatRef<'_, f32>, right: MatRef<'_, f32>) -> Mat<f32> {
     let mut product = Mat::zeros(left.nrows(), right.ncols());
     matmul(product.as_mut(), Accum::Replace, left, right, 1.0, Par::Seq);
+    vectors::clear();
     product
 }
