@@ -323,6 +323,8 @@ async fn who_is_gone_is_settled_of_all_that_it_had_by_whoever_is_there() {
     // Nobody else knows of this tenant.
     let gone = Process::start_for("other", servers, folder.path(), "gone", OnStoreLoss::Refuse).await;
     let there = Process::start(servers, folder.path(), "there", OnStoreLoss::Refuse).await;
+    // So that it knows that the database was there all the time since the other was last heard of.
+    tokio::time::sleep(Duration::from_secs(4)).await;
     assert!(gone.spend(usd(10)).await);
     // It is told, with a share that nobody uses any more.
     tokio::time::sleep(Duration::from_millis(1200)).await;

@@ -335,7 +335,7 @@ async fn what_a_killed_gateway_was_granted_and_did_not_spend_is_free_again() {
     let (killed, public, _) = serve(&config("killed"));
     let (_other, other, admin) = serve(&config("other"));
     // So that it knows that the database was there all the time since the killed one was last heard of.
-    tokio::time::sleep(Duration::from_millis(2500)).await;
+    tokio::time::sleep(Duration::from_secs(4)).await;
     assert_eq!(ask(Client::connect(public).await, bounded(&chat("m"))).await, came(200, ""));
     let mut open = Client::connect(public).await.last(post("/v1/chat/completions", chat_stream("m"))).await;
     open.until("four").await;
