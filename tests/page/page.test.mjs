@@ -78,7 +78,7 @@ describe("decisions", () => {
     const [time, tenant, route, router, rate, model, ended, took] = (await page.rows("#decision-rows"))[0];
     assert.match(time, /^\d\d:\d\d:\d\d$/);
     assert.deepEqual([tenant, route, router], ["research", "auto", "mf"]);
-    assert.match(rate, /^0\.\d\d \/ 0\.70$/);
+    assert.match(rate, /^0\.\d{3} \/ 0\.700$/);
     assert.ok(["weak", "strong"].includes(model));
     assert.match(took, /^[\d.,]+ (µs|ms)$/);
     await until("its end", async () => (await page.rows("#decision-rows"))[0][6] === "ok", 5).catch(() => assert.fail(ended));
