@@ -1,8 +1,19 @@
-//! What vector instructions leave behind them.
+//! Products of matrices, and what their vector instructions leave behind them.
 
 use std::hint::black_box;
 
+use faer::linalg::matmul::matmul;
+use faer::traits::{ComplexField, math_utils::one};
+use faer::{Accum, Mat, MatRef, Par};
 use pulp::{Arch, NullaryFnOnce};
+
+/// A · B, on one thread: its sums have one order.
+pub(crate) fn product<T: ComplexField>(left: MatRef<'_, T>, right: MatRef<'_, T>) -> Mat<T> {
+    let mut product = Mat::zeros(left.nrows(), right.ncols());
+    matmul(product.as_mut(), Accum::Replace, left, right, one(), Par::Seq);
+    clear();
+    product
+}
 
 /// Clears the upper halves of the vector registers, to be called after faer's products.
 ///

@@ -90,13 +90,11 @@ pub struct Requirements {
     pub price: bool,
 }
 
-/// The most that a request can make a model read and write, in tokens.
+/// The most that a request can make a model read, in tokens, and write.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Bounds {
     /// Of the prompt, as far as the request shows it.
     pub prompt: u64,
-    /// Of each answer; `None` where the request sets no limit.
-    pub answer: Option<u64>,
     /// How many answers there are.
     pub answers: u64,
 }
@@ -296,19 +294,15 @@ impl Request {
         u64::try_from(self.asked.input_bytes.div_ceil(4)).unwrap_or(u64::MAX)
     }
 
-    /// The most that it can make a model read and write. No tokenizer makes more tokens of a text than it has bytes, and
+    /// The most that it can make a model read, and how often it can make it write. No tokenizer makes more tokens of a text than it has bytes, and
     /// what frames a message in JSON is longer than what frames it for a model; an image stands for as many tokens as
     /// the most that providers count for one.
     #[must_use]
-    pub fn bounds(&self, endpoint: Endpoint) -> Bounds {
+    pub fn bounds(&self) -> Bounds {
         let images = memchr::memmem::find_iter(&self.body, b"image_url").count().div_ceil(2)
             + memchr::memmem::find_iter(&self.body, b"input_image").count();
         let prompt = self.body.len().saturating_add(images.saturating_mul(IMAGE_TOKENS_MAX));
-        Bounds {
-            prompt: u64::try_from(prompt).unwrap_or(u64::MAX),
-            answer: self.answer_bound(endpoint),
-            answers: self.answers(),
-        }
+        Bounds { prompt: u64::try_from(prompt).unwrap_or(u64::MAX), answers: self.answers() }
     }
 
     /// The most tokens that each answer may have; `None` where the request sets no limit.
@@ -327,7 +321,7 @@ impl Request {
     /// The most tokens that the answers may have in all, as far as the request says; else none.
     #[must_use]
     pub fn answer_tokens(&self, endpoint: Endpoint) -> u64 {
-        self.asked.answer.of(endpoint).unwrap_or(0).saturating_mul(u64::from(self.choices))
+        self.answer_bound(endpoint).unwrap_or(0).saturating_mul(u64::from(self.choices))
     }
 
     /// What the request asks of a model.

@@ -7,9 +7,10 @@
 mod gradient;
 mod train;
 
-use crate::vectors;
 use faer::linalg::matmul::matmul;
 use faer::{Accum, Mat, MatRef, Par};
+
+use crate::vectors::product;
 
 pub use train::{HeadData, HeadError, HeadOptions, HeadReport, TrainedHead, train_head};
 
@@ -31,11 +32,11 @@ impl Head {
     /// When the hidden states have another width than the head.
     #[must_use]
     pub fn logits(&self, hidden: MatRef<'_, f32>) -> Mat<f32> {
-        let mut inner = times_transposed(hidden, self.down.as_ref());
+        let mut inner = product(hidden, self.down.transpose());
         inner.col_iter_mut().for_each(|column| column.iter_mut().for_each(|value| *value = gelu(*value)));
         let mut adapted = hidden.to_owned();
         matmul(adapted.as_mut(), Accum::Add, inner.as_ref(), self.up.transpose(), 1.0, Par::Seq);
-        times_transposed(adapted.as_ref(), self.labels.as_ref())
+        product(adapted.as_ref(), self.labels.transpose())
     }
 
     /// Whether the three matrices fit together, and every value is finite.
@@ -47,14 +48,6 @@ impl Head {
             && (self.up.nrows(), self.up.ncols()) == (width, rank);
         fits && [&self.labels, &self.down, &self.up].into_iter().all(|part| part.is_all_finite())
     }
-}
-
-/// left · rightᵀ, on one thread: the sums have one order.
-fn times_transposed(left: MatRef<'_, f32>, right: MatRef<'_, f32>) -> Mat<f32> {
-    let mut product = Mat::zeros(left.nrows(), right.nrows());
-    matmul(product.as_mut(), Accum::Replace, left, right.transpose(), 1.0, Par::Seq);
-    vectors::clear();
-    product
 }
 
 /// √(2/π), of the approximation of x Φ(x) by a hyperbolic tangent (Hendrycks, Gimpel 2016).

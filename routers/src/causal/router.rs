@@ -5,7 +5,7 @@
 //! do not depend on it. Models that the language model was not trained on, and those placed by Elo, move as their rating says,
 //! by the regression of some reference models' shifts.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use faer::Mat;
@@ -102,6 +102,11 @@ impl Causal {
         asked
     }
 
+    /// The model at a place in `asked`; an artefact has verified that there is one.
+    fn name(&self, place: usize) -> Option<&str> {
+        self.models.get(*self.weights.asked.get(place)? as usize).map(String::as_str)
+    }
+
     /// θ − θ⁰ of a model that the decoder was asked about.
     fn shift(&self, place: usize, logits: [f32; 5]) -> f64 {
         let level = self.weights.levels.get(place).copied().unwrap_or_default();
@@ -118,10 +123,10 @@ impl Causal {
         if answers.len() != asked.len() {
             return Err(RouterError::Labels { expected: asked.len(), found: answers.len() });
         }
-        let of = |place: usize| {
-            let answer = asked.iter().zip(answers).find(|(asked, _)| **asked == place);
-            answer.map_or(0.0, |(_, &logits)| self.shift(place, logits))
-        };
+        let told = asked.iter().zip(answers);
+        let shifts: BTreeMap<usize, f64> =
+            told.map(|(&place, &logits)| (place, self.shift(place, logits))).collect();
+        let of = |place: usize| shifts.get(&place).copied().unwrap_or_default();
         let references = self.weights.references.iter().map(|&place| of(place as usize));
         let (level, slope) = self.by_rating.through(references);
         let shift = |&(prior, way): &(f64, Way)| match way {
@@ -165,17 +170,11 @@ impl Router for Causal {
 
     fn asks(&self, candidates: &[Candidate]) -> Vec<String> {
         let Ok(ways) = self.ways(candidates) else { return Vec::new() };
-        let name = |place: usize| {
-            let row = self.weights.asked.get(place).map(|&row| row as usize);
-            row.and_then(|row| self.models.get(row)).cloned().unwrap_or_default()
-        };
-        self.asked_of(&ways).into_iter().map(name).collect()
+        self.asked_of(&ways).into_iter().filter_map(|place| self.name(place)).map(str::to_owned).collect()
     }
 
     fn reader(&self, decoder: Arc<Decoder>) -> Option<Result<Reader, ReaderError>> {
-        let rows = self.weights.asked.iter();
-        let names: Vec<&str> =
-            rows.filter_map(|&row| self.models.get(row as usize)).map(String::as_str).collect();
+        let names: Vec<&str> = (0..self.weights.asked.len()).filter_map(|place| self.name(place)).collect();
         Some(Reader::new(decoder, &self.weights, &names))
     }
 

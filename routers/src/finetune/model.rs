@@ -14,6 +14,7 @@ use super::pack::{Candidate, Pack, Question};
 use super::{FinetuneError, Precision, gguf, vocabulary, weights};
 use crate::causal::Template;
 use crate::causal::template::prepared;
+use crate::tokenizer_file;
 
 /// Where `config.json` says what a trained model was trained with.
 const OURS: &str = "pointsman";
@@ -206,12 +207,8 @@ pub(super) fn write_tensors(
 }
 
 fn read_tokenizer(path: &Path) -> Result<Tokenizer, FinetuneError> {
-    let bytes = read(path)?;
-    let refuse = |reason: String| FinetuneError::Base { path: path.to_owned(), reason };
-    // The library panics on some malformed files.
-    let read = std::panic::catch_unwind(|| Tokenizer::from_bytes(&bytes));
-    let read = read.map_err(|_| refuse("the tokenizers library broke down on it".to_owned()))?;
-    read.map_err(|source| refuse(source.to_string()))
+    tokenizer_file::parse(&read(path)?)
+        .map_err(|reason| FinetuneError::Base { path: path.to_owned(), reason })
 }
 
 /// The template that a folder was trained with, or the one in use.

@@ -7,6 +7,8 @@ use std::num::NonZeroU32;
 use faer::linalg::solvers::Solve;
 use faer::{Col, Mat, Side};
 
+use crate::vectors::product;
+
 /// Strength of the penalty.
 const RIDGE: f64 = 3.0;
 /// Parts of the cross-fitting.
@@ -47,7 +49,7 @@ fn solve(inputs: &Mat<f64>, labels: &[f64], keep: impl Fn(usize) -> bool) -> Opt
     let kept: Vec<usize> = (0..labels.len()).filter(|&prompt| keep(prompt)).collect();
     let rows = Mat::from_fn(kept.len(), inputs.ncols(), |row, column| inputs[(kept[row], column)]);
     let labels = Col::from_fn(kept.len(), |row| labels[kept[row]]);
-    let mut gram = super::head::product(rows.transpose(), rows.as_ref());
+    let mut gram = product(rows.transpose(), rows.as_ref());
     (0..gram.nrows()).for_each(|place| gram[(place, place)] += RIDGE);
     let factor = gram.llt(Side::Lower).ok()?;
     Some(factor.solve(rows.transpose() * labels).iter().copied().collect())

@@ -4,13 +4,14 @@
 //! basis V is that of the principal components (Eckart and Young 1936). Heads are linear, so with W_d the whole map of a
 //! domain, W_d V are the hidden dimensions' maps and the rows of V the models' factors.
 
-use faer::{Mat, Par, Side};
+use faer::{Mat, Side};
 
 use super::TrainError;
 use super::options::levelled;
 use crate::bert::BertWeights;
 use crate::data::Dataset;
 use crate::mf::MfWeights;
+use crate::vectors::product;
 
 /// Factorises heads whose shifts on all prompts of the data are `shifts`, sources levelled.
 pub(super) fn factorise(
@@ -27,9 +28,7 @@ pub(super) fn factorise(
     let weights = levelled(&prompts, 0.5);
     let weight = |row: usize| weights[usize::from(data.prompts[row].source)].sqrt();
     let weighted = Mat::from_fn(shifts.nrows(), models, |row, model| weight(row) * shifts[(row, model)]);
-    let mut gram = Mat::<f64>::zeros(models, models);
-    let (left, right) = (weighted.transpose(), weighted.as_ref());
-    faer::linalg::matmul::matmul(gram.as_mut(), faer::Accum::Replace, left, right, 1.0, Par::Seq);
+    let gram = product(weighted.transpose(), weighted.as_ref());
     let eigen = gram.self_adjoint_eigen(Side::Lower).map_err(|_| TrainError::Diverged)?;
     // Ascending; the sign of each is brought to one that does not depend on how it was found.
     let vectors = eigen.U();

@@ -3,13 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use faer::linalg::matmul::matmul;
-use faer::{Accum, Mat, MatRef, Par};
+use faer::{Mat, MatRef};
 
 use super::lbfgs::{Stop, minimise};
 use crate::data::{Dataset, Prompt};
 use crate::reading::{Reading, ReadingWeights};
-use crate::vectors;
+use crate::vectors::product;
 
 /// A source is divided into its categories if those have this many training prompts on average.
 const CATEGORY_PROMPTS_MIN: usize = 100;
@@ -79,16 +78,12 @@ pub(super) fn fit(inputs: &Mat<f64>, chosen: &[usize], domains: &Domains) -> Mat
     let mut at = vec![0.0; width * count];
     minimise(&mut at, STOP, |at, slope| {
         let gate = MatRef::from_column_major_slice(at, width, count);
-        let mut pulls = Mat::<f64>::zeros(rows.nrows(), count);
-        matmul(pulls.as_mut(), Accum::Replace, rows.as_ref(), gate, 1.0, Par::Seq);
-        vectors::clear();
+        let mut pulls = product(rows.as_ref(), gate);
         let mut value = 0.0;
         for (row, &domain) in of.iter().enumerate() {
             value += weight(domain) * to_pulls(&mut pulls, row, domain, weight(domain));
         }
-        let mut gradient = Mat::<f64>::zeros(width, count);
-        matmul(gradient.as_mut(), Accum::Replace, rows.transpose(), pulls.as_ref(), 1.0, Par::Seq);
-        vectors::clear();
+        let gradient = product(rows.transpose(), pulls.as_ref());
         for (place, (slope, at)) in slope.iter_mut().zip(at).enumerate() {
             // The constant is free.
             let ridge = if place % width + 1 == width { 0.0 } else { RIDGE };

@@ -8,12 +8,11 @@
 //! the Bradley–Terry likelihood of the battles less ridge penalties on all but φ⁰. Stretching all ratings by w · x is one
 //! direction that all models share, so it is penalised less than the directions of their own, u_m.
 
-use faer::linalg::matmul::matmul;
-use faer::{Accum, Mat, MatRef, Par};
+use faer::Mat;
 
 use super::lbfgs::{Stop, minimise};
 use crate::bradley_terry::{log_loss, sigmoid};
-use crate::vectors;
+use crate::vectors::product;
 
 /// Penalties on c and b, in battles.
 const OFFSET_RIDGE: f64 = 2.0;
@@ -220,12 +219,4 @@ impl Fit<'_> {
         }
         value
     }
-}
-
-/// A · B, on one thread.
-pub(super) fn product(left: MatRef<'_, f64>, right: MatRef<'_, f64>) -> Mat<f64> {
-    let mut product = Mat::zeros(left.nrows(), right.ncols());
-    matmul(product.as_mut(), Accum::Replace, left, right, 1.0, Par::Seq);
-    vectors::clear();
-    product
 }

@@ -101,8 +101,8 @@ fn routed(fields: &mut Fields<'_>) -> RoutedConfig {
     }
     route.selection = selection(fields).unwrap_or(route.selection);
     let longest = Duration::from_secs(60);
-    route.timeout = route.router.timeout();
-    route.timeout = fields.read("timeout", |value| value.duration(longest)).unwrap_or(route.timeout);
+    route.timeout =
+        fields.read("timeout", |value| value.duration(longest)).unwrap_or_else(|| route.router.timeout());
     let texts = [
         ("last_user", RoutingText::LastUser),
         ("first_user", RoutingText::FirstUser),

@@ -44,7 +44,7 @@ impl Pursuit {
         // What has no price is not asked where there is a budget.
         let (Some(purse), Some(price)) = (&call.caller.purse, &model.price) else { return Ok(None) };
         let known = self.tenant.plans.models.get(place);
-        let bounds = call.request.bounds(call.endpoint);
+        let bounds = call.request.bounds();
         let given = transcript.and_then(Transcript::given).map_or(0, |given| given.len() as u64);
         let context = known.and_then(|model| model.context_tokens()).map(u64::from);
         let prompt = match (context, call.endpoint) {

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     fs,
-    path::Path,
+    path::{Path, PathBuf},
     sync::{
         Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -312,6 +312,19 @@ async fn while_the_ledger_is_away_shares_are_granted_as_before() {
     assert!((3 * requests..=3 * rows).contains(&spent), "{spent} for {requests}");
 }
 
+/// The file of a gateway of whose tenant's budget four hundred answers can be paid.
+fn frugal(
+    upstream: &Upstream,
+    servers: (&postgres::Server, &redis::Server),
+    folder: &Path,
+    name: &str,
+) -> PathBuf {
+    let tenants = format!("{{t: {{keys: [{{key: {KEY}}}], pool: [m], budget: {{usd: 0.0012, per: day}}}}}}");
+    let path = folder.join(format!("{name}.yaml"));
+    fs::write(&path, setup(upstream, servers, folder, name).tenants(&tenants).yaml()).unwrap();
+    path
+}
+
 /// What was granted to a gateway that is killed is free again once it is sure to be gone, but for what it has spent and what was held for its
 /// requests.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -324,14 +337,7 @@ async fn what_a_killed_gateway_was_granted_and_did_not_spend_is_free_again() {
         false => Script::json(200, &answer("x")),
     })
     .await;
-    let config = |name: &str| {
-        let tenants =
-            format!("{{t: {{keys: [{{key: {KEY}}}], pool: [m], budget: {{usd: 0.0012, per: day}}}}}}");
-        let yaml = setup(&upstream, (&database, &store), folder.path(), name).tenants(&tenants).yaml();
-        let path = folder.path().join(format!("{name}.yaml"));
-        fs::write(&path, yaml).unwrap();
-        path
-    };
+    let config = |name: &str| frugal(&upstream, (&database, &store), folder.path(), name);
     let (killed, public, _) = serve(&config("killed"));
     let (_other, other, admin) = serve(&config("other"));
     // So that it knows that the database was there all the time since the killed one was last heard of.
@@ -371,14 +377,7 @@ async fn a_gateway_that_dies_with_the_database_has_spent_all_that_it_was_granted
     let Some((mut database, store)) = servers().await else { return };
     let folder = tempfile::tempdir().unwrap();
     let upstream = Upstream::start([Script::json(200, &answer("x"))]).await;
-    let config = |name: &str| {
-        let tenants =
-            format!("{{t: {{keys: [{{key: {KEY}}}], pool: [m], budget: {{usd: 0.0012, per: day}}}}}}");
-        let yaml = setup(&upstream, (&database, &store), folder.path(), name).tenants(&tenants).yaml();
-        let path = folder.path().join(format!("{name}.yaml"));
-        fs::write(&path, yaml).unwrap();
-        path
-    };
+    let config = |name: &str| frugal(&upstream, (&database, &store), folder.path(), name);
     let (killed, public, _) = serve(&config("killed"));
     let (_other, other, _) = serve(&config("other"));
     let spend = async |address, calls: usize| {

@@ -3,8 +3,8 @@
 use faer::linalg::matmul::matmul;
 use faer::{Accum, Mat, MatRef, Par};
 
-use super::{Head, gelu, gelu_slope, times_transposed};
-use crate::vectors;
+use super::{Head, gelu, gelu_slope};
+use crate::vectors::product;
 
 /// The weighted mean of the labels' cross-entropy, and its derivatives by the three matrices.
 pub(super) struct LossAndGradient {
@@ -19,24 +19,24 @@ pub(super) fn loss_and_gradient(
     labels: &[u8],
     weights: &[f32],
 ) -> LossAndGradient {
-    let inner = times_transposed(hidden, head.down.as_ref());
+    let inner = product(hidden, head.down.transpose());
     let mut bent = inner.clone();
     bent.col_iter_mut().for_each(|column| column.iter_mut().for_each(|value| *value = gelu(*value)));
     let mut adapted = hidden.to_owned();
     matmul(adapted.as_mut(), Accum::Add, bent.as_ref(), head.up.transpose(), 1.0, Par::Seq);
-    let logits = times_transposed(adapted.as_ref(), head.labels.as_ref());
+    let logits = product(adapted.as_ref(), head.labels.transpose());
     let (loss, pull) = loss_and_pull(&logits, labels, weights);
 
     // Back through each product: by its left side times the right one's transpose, and the other way round.
-    let by_adapted = times(pull.as_ref(), head.labels.as_ref());
-    let mut by_inner = times(by_adapted.as_ref(), head.up.as_ref());
+    let by_adapted = product(pull.as_ref(), head.labels.as_ref());
+    let mut by_inner = product(by_adapted.as_ref(), head.up.as_ref());
     for (by_inner, inner) in by_inner.col_iter_mut().zip(inner.col_iter()) {
         by_inner.iter_mut().zip(inner.iter()).for_each(|(pull, value)| *pull *= gelu_slope(*value));
     }
     let gradient = Head {
-        labels: times(pull.transpose(), adapted.as_ref()),
-        down: times(by_inner.transpose(), hidden),
-        up: times(by_adapted.transpose(), bent.as_ref()),
+        labels: product(pull.transpose(), adapted.as_ref()),
+        down: product(by_inner.transpose(), hidden),
+        up: product(by_adapted.transpose(), bent.as_ref()),
     };
     LossAndGradient { loss, gradient }
 }
@@ -63,12 +63,4 @@ fn loss_and_pull(logits: &Mat<f32>, labels: &[u8], weights: &[f32]) -> (f64, Mat
         }
     }
     (loss, pull)
-}
-
-/// left · right, on one thread.
-fn times(left: MatRef<'_, f32>, right: MatRef<'_, f32>) -> Mat<f32> {
-    let mut product = Mat::zeros(left.nrows(), right.ncols());
-    matmul(product.as_mut(), Accum::Replace, left, right, 1.0, Par::Seq);
-    vectors::clear();
-    product
 }
