@@ -1,8 +1,9 @@
 //! The ledger: a row for every request of a tenant's, kept by a database.
 //!
 //! Nothing on a request's way waits for the database. A request that is admitted has a place in the queue of those that are to be
-//! written; at its end its row goes there. A thread of the ledger's own writes what has come in one transaction, some twenty
-//! times a second. While the database does not take rows they are appended to a file beside it.
+//! written; at its end its row goes there. A thread of the ledger's own gathers what has come, some twenty times a second, and another one
+//! gives it to the database in one transaction. What that has not taken in a moment is appended to a file beside it, from which it takes it
+//! once it can.
 //!
 //! What is held of budgets for calls on their way is written down, too: what a process leaves behind that was killed is spent.
 
@@ -21,6 +22,7 @@ mod sqlite;
 mod tests;
 mod unbroken;
 mod usage;
+mod worker;
 mod writer;
 
 use std::{
@@ -224,7 +226,9 @@ impl Ledger {
         let unbroken = Arc::new(Unbroken::now());
         let signs = Signs { heard: Arc::new(Heard::now()), is_behind: Arc::default(), unbroken };
         let (queue, records) = mpsc::channel(QUEUE_MAX);
-        let writer = writer::Writer::new(store, spill, records, (retention, signs.clone()), metrics)
+        let worker =
+            worker::Worker::spawn(store, Arc::clone(&signs.unbroken)).map_err(LedgerError::Thread)?;
+        let writer = writer::Writer::new(worker, spill, records, (retention, signs.clone()), metrics)
             .map_err(LedgerError::Thread)?;
         let (done, ended) = std::sync::mpsc::sync_channel(1);
         let write = move || {

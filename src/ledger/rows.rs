@@ -15,8 +15,7 @@ use crate::{
     database::{Connection, DatabaseError, Value, rows},
 };
 
-/// How long a server may take that rows are written to: what waits for it is lost with a process that is killed meanwhile. Those that come
-/// later go to the spill file.
+/// How long a server may take that rows are written to. They are in the spill file long before.
 const WRITTEN_IN: Duration = Duration::from_secs(2);
 
 /// Rows that retention deletes in one transaction: others wait no longer than for this.

@@ -1,21 +1,38 @@
-//! Rows that the database did not take, in a file beside it: a line of JSON each, until it takes them again.
+//! Rows that the database has not taken, in a file beside it: a line of JSON each, until it takes them. It takes them from the
+//! beginning while others come to the end.
 
 use std::{
     fs::{File, OpenOptions, TryLockError},
-    io::{self, BufRead, BufReader, BufWriter, Seek, Write},
+    io::{self, BufRead, BufReader, BufWriter, Seek, SeekFrom, Write},
     path::Path,
 };
 
 use super::{LedgerError, Record, rows::Rows};
 
-/// Records that are taken back in one transaction.
+/// Records that the database takes back in one transaction: not so many that it takes them too slowly ever to have them.
 const TAKEN_AT_ONCE: usize = 1_000;
 
 #[derive(Debug)]
 pub(super) struct Spill {
     file: File,
-    /// Lines in it.
+    /// Bytes at its beginning that the database has.
+    given: u64,
+    /// Lines after them.
     waiting: u64,
+}
+
+/// Lines from the first that waits on.
+#[derive(Debug)]
+pub(super) struct Chunk {
+    /// Where it ends, in bytes from the beginning of the file.
+    end: u64,
+    lines: u64,
+}
+
+impl Chunk {
+    pub(super) fn lines(&self) -> u64 {
+        self.lines
+    }
 }
 
 impl Spill {
@@ -32,16 +49,17 @@ impl Spill {
                 TryLockError::Error(source) => failed(source),
             })?;
         }
-        let waiting = BufReader::new(&file).lines().count();
-        Ok(Self { file, waiting: u64::try_from(waiting).unwrap_or(u64::MAX) })
+        let waiting = BufReader::new(&file).split(b'\n').count();
+        Ok(Self { file, given: 0, waiting: u64::try_from(waiting).unwrap_or(u64::MAX) })
     }
 
+    /// Lines that the database lacks.
     pub(super) fn waiting(&self) -> u64 {
         self.waiting
     }
 
-    /// Appends records.
-    pub(super) fn add(&mut self, records: &[Record]) -> io::Result<()> {
+    /// Appends records: all that waits now.
+    pub(super) fn add(&mut self, records: &[Record]) -> io::Result<Chunk> {
         let before = self.file.metadata()?.len();
         if let Err(error) = append(&self.file, records) {
             // The beginning of a line would spoil the next.
@@ -49,34 +67,55 @@ impl Spill {
             return Err(error);
         }
         self.waiting += u64::try_from(records.len()).unwrap_or(0);
-        Ok(())
+        Ok(Chunk { end: self.file.metadata()?.len(), lines: self.waiting })
     }
 
-    /// Gives the database what waits. It is all or nothing: what the database has already it does not write again.
-    pub(super) fn take_back(&mut self, store: &mut Rows) -> io::Result<()> {
-        if self.waiting == 0 {
-            return Ok(());
-        }
-        self.file.rewind()?;
-        let mut batch = Vec::new();
-        let mut write = |batch: &mut Vec<Record>| {
-            let written = store.write(batch).map_err(io::Error::other);
-            batch.clear();
-            written
-        };
-        for line in BufReader::new(&self.file).lines() {
+    /// The first of those that wait.
+    pub(super) fn first(&mut self) -> io::Result<(Vec<Record>, Chunk)> {
+        self.file.seek(SeekFrom::Start(self.given))?;
+        let mut reader = BufReader::new(&self.file);
+        let (mut records, mut line) = (Vec::new(), Vec::new());
+        let mut chunk = Chunk { end: self.given, lines: 0 };
+        while records.len() < TAKEN_AT_ONCE {
+            line.clear();
+            let length = reader.read_until(b'\n', &mut line)?;
+            if length == 0 {
+                // All there is, whoever has shortened it.
+                chunk.lines = self.waiting;
+                break;
+            }
+            chunk.end += u64::try_from(length).unwrap_or(0);
+            chunk.lines += 1;
             // A line that a killed process has begun and not ended tells nothing.
-            match serde_json::from_str(&line?) {
-                Ok(record) => batch.push(record),
+            match serde_json::from_slice(&line) {
+                Ok(record) => records.push(record),
                 Err(error) => tracing::error!("ledger: a line of the spill file is no row: {error}"),
             }
-            if batch.len() >= TAKEN_AT_ONCE {
-                write(&mut batch)?;
-            }
         }
-        write(&mut batch)?;
-        self.file.set_len(0)?;
-        self.waiting = 0;
+        Ok((records, chunk))
+    }
+
+    /// The database has these.
+    pub(super) fn has_given(&mut self, chunk: Chunk) {
+        self.given = chunk.end;
+        self.waiting = self.waiting.saturating_sub(chunk.lines);
+        if self.waiting > 0 {
+            return;
+        }
+        match self.file.set_len(0) {
+            Ok(()) => self.given = 0,
+            // It has them a second time after the next start: no harm.
+            Err(error) => tracing::warn!("ledger: the file beside the database cannot be emptied: {error}"),
+        }
+    }
+
+    /// Gives the database all that waits: what it has already it does not write again.
+    pub(super) fn take_back(&mut self, store: &mut Rows) -> io::Result<()> {
+        while self.waiting > 0 {
+            let (records, chunk) = self.first()?;
+            store.write(&records).map_err(io::Error::other)?;
+            self.has_given(chunk);
+        }
         Ok(())
     }
 }

@@ -160,7 +160,8 @@ fn what_is_held_when_a_process_ends_is_spent() {
 fn what_the_database_does_not_take_waits_in_a_file() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("ledger.db");
-    let ledger = open(&path);
+    let metrics = metrics();
+    let ledger = Ledger::open(&sqlite(&path), None, Arc::clone(&metrics)).unwrap();
     write(&ledger, None, 1);
     let spilled = folder.path().join("ledger.db.spill");
     let lines = || fs::read_to_string(&spilled).unwrap().lines().count();
@@ -178,9 +179,11 @@ fn what_the_database_does_not_take_waits_in_a_file() {
         write(&ledger, None, 1);
     }
     wait("rows in the file", &|| lines() == 10);
+    assert_eq!(metrics.ledger.errors.get(), 0, "it is still waited for: five seconds");
     lock.execute_batch("COMMIT").unwrap();
     wait("rows in the database", &|| number(&path, "SELECT count(*) FROM requests") == 11);
     wait("an empty file", &|| lines() == 0);
+    assert_eq!(metrics.ledger.rows.get(), 11);
     // What a process leaves there the next one takes, and a line that is cut is no line.
     ledger.end();
     let record = serde_json::to_string(&Record::Request(Box::new(row(Uuid::now_v7(), None, 1)))).unwrap();
@@ -194,12 +197,15 @@ fn what_the_database_does_not_take_waits_in_a_file() {
 fn old_rows_are_forgotten_and_what_was_spent_is_not() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("ledger.db");
-    let ledger = Ledger::open(&sqlite(&path), Some(Duration::from_secs(86_400)), metrics()).unwrap();
-    write(&ledger, None, 5);
-    ledger.end();
-    assert_eq!(number(&path, "SELECT count(*) FROM requests"), 0);
-    assert_eq!(number(&path, "SELECT count(*) FROM calls"), 0);
-    assert_eq!(number(&path, "SELECT sum(cost_pico_usd) FROM usage"), 5);
+    for _ in 0..2 {
+        // With its start, and then now and then.
+        let ledger = Ledger::open(&sqlite(&path), Some(Duration::from_secs(86_400)), metrics()).unwrap();
+        write(&ledger, None, 5);
+        ledger.end();
+    }
+    assert_eq!(number(&path, "SELECT count(*) FROM requests"), 1);
+    assert_eq!(number(&path, "SELECT count(DISTINCT request) FROM calls"), 1);
+    assert_eq!(number(&path, "SELECT sum(cost_pico_usd) FROM usage"), 10);
 }
 
 #[test]

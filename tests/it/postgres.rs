@@ -95,6 +95,27 @@ impl Server {
         let _ = running.wait();
     }
 
+    /// Has it stand still, with all its processes: connections stay open, and nothing is answered.
+    pub(crate) fn pause(&self) {
+        self.signal("-STOP");
+    }
+
+    /// Has it go on after [`Server::pause`].
+    pub(crate) fn go_on(&self) {
+        self.signal("-CONT");
+    }
+
+    fn signal(&self, name: &str) {
+        let main = self.running.as_ref().unwrap().id();
+        let all = Command::new("ps").args(["-o", "pid=", "--ppid", &main.to_string()]).output().unwrap();
+        let children = String::from_utf8(all.stdout).unwrap();
+        // First the one that begins others.
+        let main = main.to_string();
+        for process in std::iter::once(main.as_str()).chain(children.split_whitespace()) {
+            let _ = Command::new("kill").args([name, process]).status();
+        }
+    }
+
     /// The first column of what a query finds.
     pub(crate) async fn texts(&self, query: &str) -> Vec<String> {
         let (client, connection) = tokio_postgres::connect(&self.url(), NoTls).await.unwrap();

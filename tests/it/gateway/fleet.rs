@@ -260,6 +260,50 @@ async fn a_stopped_server_takes_no_request_away_and_no_row() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_gateway_killed_beside_a_frozen_server_loses_no_row() {
+    let Some(server) = Server::start().await else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let (upstream, billed) = paid().await;
+    let config = folder.path().join("gateway.yaml");
+    let spill = folder.path().join("spill");
+    let yaml = format!(
+        "listen: 127.0.0.1:0\nadmin_listen: 127.0.0.1:0\ndatabase: {}\nspill: {}\n\
+         models: {{m: {{base_url: \"{}\", {PRICE}}}}}\nroutes: {{auto: {{models: [m], retry: {{max: 0}}}}}}\n\
+         tenants: {{t: {{keys: [{{key: {KEY}}}], pool: [m]}}}}\n",
+        server.url(),
+        spill.display(),
+        upstream.base_url()
+    );
+    fs::write(&config, yaml).unwrap();
+    let ask = async |address, requests: usize| {
+        let mut client = Client::connect(address).await;
+        for place in 0..requests {
+            let body = if place % 2 == 0 { chat("m") } else { chat_stream("auto") };
+            client.send(post("/v1/chat/completions", body)).await.text().await;
+        }
+    };
+    let (mut killed, public, _) = serve(&config);
+    ask(public, 10).await;
+    server.until("SELECT count(*) FROM requests", 10, PATIENCE).await;
+    server.pause();
+    ask(public, 30).await;
+    let begun = Instant::now();
+    while fs::read_to_string(&spill).unwrap().lines().count() < 30 {
+        assert!(begun.elapsed() < PATIENCE, "rows never came to the file");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    killed.0.kill().unwrap();
+    killed.0.wait().unwrap();
+    server.go_on();
+    let (_next, public, _) = serve(&config);
+    ask(public, 10).await;
+    server.until("SELECT count(*) FROM requests", 50, PATIENCE).await;
+    let cost = i64::try_from(billed.load(Ordering::Relaxed)).unwrap() * 1_000_000;
+    assert_eq!(server.number("SELECT sum(cost_pico_usd)::bigint FROM calls").await, cost);
+    assert_eq!(server.number("SELECT sum(cost_pico_usd)::bigint FROM usage").await, cost);
+}
+
 /// What was held for a process that is gone is spent; if it was not gone after all, what it did spend takes its place.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_silent_gateway_holds_is_spent_until_it_speaks_again() {
