@@ -43,6 +43,9 @@ const BEAT: Duration = Duration::from_secs(1);
 /// After which a process is gone that neither the database nor Redis has heard of.
 const GONE: Duration = Duration::from_secs(15);
 
+/// After which it is settled by somebody who does not know whether the database has all that it did.
+const UNKNOWN: Duration = Duration::from_secs(30);
+
 /// How long a request waits at most, for others to tell what they have spent among other things, and how often it is looked.
 const ASKED_MAX: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(50);

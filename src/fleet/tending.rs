@@ -10,7 +10,7 @@ use tokio::time::MissedTickBehavior;
 use uuid::Uuid;
 
 use super::{
-    BEAT, Fleet, GONE, LookedUp, Turn,
+    BEAT, Fleet, GONE, LookedUp, Turn, UNKNOWN,
     board::{AT_ONCE, Deed, Entry, Epoch, Trouble},
 };
 use crate::{
@@ -187,13 +187,17 @@ impl Fleet {
             let process = id.to_string();
             let there = self.ledger.as_ref().and_then(|ledger| ledger.unbroken().for_how_long());
             let Some(silent) = self.board.gone(&epoch, &process, GONE).await? else { continue };
+            // Where the database was away since it was last heard of, rows of its last moments may be with it. Another one may know better: this
+            // one may have taken its place.
+            let is_all_known = there.is_some_and(|there| there > silent + 2 * BEAT);
+            if !is_all_known && silent < UNKNOWN {
+                continue;
+            }
             // It may have come back meanwhile; then it tells itself how it stands.
             if self.instances().await?.contains(&id) {
                 continue;
             }
             let accounts = self.spent_by(By::One(id), self.board.known(&epoch).await?).await?;
-            // Where the database was away since it was last heard of, rows of its last moments may be with it.
-            let is_all_known = there.is_some_and(|there| there > silent + 2 * BEAT);
             tracing::warn!(
                 process,
                 is_all_known,

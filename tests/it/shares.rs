@@ -335,7 +335,7 @@ async fn who_is_gone_is_settled_of_all_that_it_had_by_whoever_is_there() {
     let later = Process::start_for("other", servers, folder.path(), "later", OnStoreLoss::Refuse).await;
     assert!(later.purse.secure(usd(60)).await.is_err(), "it is not known yet to be gone");
     while later.purse.secure(usd(85)).await.is_err() {
-        assert!(begun.elapsed() < PATIENCE);
+        assert!(begun.elapsed() < PATIENCE * 3);
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     assert!(begun.elapsed() > Duration::from_secs(10), "others may have been asleep");
@@ -353,7 +353,7 @@ async fn who_is_gone_while_the_ledger_was_away_has_spent_all_that_it_was_granted
     database.stop();
     let begun = Instant::now();
     while !gone.ledger.is_behind() {
-        assert!(begun.elapsed() < PATIENCE);
+        assert!(begun.elapsed() < PATIENCE * 3);
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     let held = gone.purse.secure(usd(70)).await.unwrap();
