@@ -38,7 +38,7 @@ mod parts {
     use std::hint::black_box;
 
     use divan::Bencher;
-    use pointsman::routing::plan::Plan;
+    use pointsman::routing::{engine::Question, plan::Plan};
     use pointsman_routers::{
         Candidate,
         embed::{EmbedScratch, default_static},
@@ -72,7 +72,11 @@ mod parts {
         let mut prompts = prompts.iter().cycle();
         bencher.bench_local(|| {
             let prompt = prompts.next().map_or("", String::as_str);
-            black_box(plan.engine.score(black_box(prompt), &candidates))
+            black_box(plan.engine.score(Question {
+                text: black_box(prompt),
+                candidates: &candidates,
+                read: None,
+            }))
         });
     }
 

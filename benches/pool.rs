@@ -28,7 +28,7 @@ pub(crate) fn tenant(models: usize) -> Arc<Tenant> {
         clients: &clients,
         engines: &engines,
         budgets: &Budgets::default(),
-        load: &|_| Err(RouteFault::new("artifact", &"no files here")),
+        load: &|_, _, _| Err(RouteFault::new("artifact", &"no files here")),
     };
     let (snapshot, warnings) = build(&config, &context).unwrap_or_else(|found| panic!("{found}"));
     assert!(warnings.is_empty(), "a model that is not rated would not be scored:\n{warnings}");

@@ -3,6 +3,7 @@
 mod alerts;
 mod fleet;
 pub mod reload;
+mod routers;
 mod start_error;
 
 use std::{
@@ -17,25 +18,18 @@ use pointsman_routers::shipped::KINDS;
 use tokio::net::TcpListener;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-pub use self::start_error::StartError;
+pub use self::{routers::load_engine, start_error::StartError};
 use crate::{
     budget::Budgets,
-    config::{
-        AccessLogTarget, Config, Database, DatabaseConfig, Diagnostics, EmbedderConfig, RoutedConfig,
-        RouterKind,
-    },
+    config::{AccessLogTarget, Config, Database, DatabaseConfig, Diagnostics, RouterKind},
     http::{
         Face,
         app::{App, Watcher},
     },
     ledger::Ledger,
-    routing::{
-        beside::{self, Beside},
-        embedders::{self, Embedders},
-        engine::{Engine, EngineError},
-    },
+    routing::{embedders::Embedders, engine::Engine},
     server::{Listener, tls},
-    snapshot::{BuildContext, RouteFault, Snapshot, build},
+    snapshot::{BuildContext, Load, Snapshot, build},
     store::{KeyStore, StoreError},
     telemetry::{access_log::AccessLog, metrics::Metrics, traces::Traces},
     upstream::{client::Clients, collector::Collector},
@@ -82,7 +76,7 @@ pub fn snapshot(config: &Config) -> Result<(Snapshot, Diagnostics), StartError> 
 pub fn snapshot_with(
     config: &Config,
     budgets: &Budgets,
-    load: &dyn Fn(&RoutedConfig) -> Result<Engine, RouteFault>,
+    load: &Load<'_>,
 ) -> Result<(Snapshot, Diagnostics), StartError> {
     let engines = shipped_engines()?;
     let context = BuildContext { clients: &CLIENTS, engines: &engines, budgets, load };
@@ -322,46 +316,4 @@ pub fn shipped_engines() -> Result<BTreeMap<&'static str, Engine>, StartError> {
     kinds
         .map(|kind| Ok((kind, Engine::load(kind, None, &embedders).map_err(|error| shipped(&error))?)))
         .collect()
-}
-
-/// A router for a route's encoder, from an artefact that ships beside the binary.
-fn load_beside(route: &RoutedConfig, folder: &Path, embedders: &Embedders) -> Result<Engine, RouteFault> {
-    let fault = |error: &dyn std::fmt::Display| RouteFault::new("embedder", error);
-    let encoder = embedders::encoder(folder).map_err(|error| fault(&error))?;
-    let Beside { file, artifact, version } = beside::find(route.router.name(), encoder.fingerprint())
-        .map_err(|error| RouteFault {
-            hint: Some(format!("name its file by `artifact:`, or the folder by {}", beside::FOLDER_VARIABLE)),
-            ..fault(&error)
-        })?;
-    tracing::info!(router = route.router.name(), file = %file.display(), "an artefact beside the binary");
-    Engine::new(artifact.router(), embedders)
-        .map(|engine| engine.with_version(version))
-        .map_err(|error| fault(&error))
-}
-
-/// The router that a route asks for, with the embedder that it asks for and no other.
-fn load_engine(route: &RoutedConfig) -> Result<Engine, RouteFault> {
-    let embedders = match &route.embedder {
-        EmbedderConfig::Static => Embedders::only_static(),
-        EmbedderConfig::Encoder(folder) => Embedders::only_encoder(folder),
-        EmbedderConfig::Decoder(path) => Embedders::only_decoder(path),
-    };
-    let of_text = if route.router == RouterKind::Causal { "decoder" } else { "embedder" };
-    let embedders = embedders.map_err(|error| RouteFault::new(of_text, &error))?;
-    if route.artifact.is_none()
-        && let EmbedderConfig::Encoder(folder) = &route.embedder
-    {
-        return load_beside(route, folder, &embedders);
-    }
-    let loaded = Engine::load(route.router.name(), route.artifact.as_deref(), &embedders);
-    loaded.map_err(|error| {
-        let hint = match &error {
-            EngineError::Misfit { misfit, .. } => {
-                Some(misfit.advice("embedder: {encoder: DIR}", "decoder: PATH"))
-            }
-            EngineError::Router(_) => None,
-        };
-        let key = if route.artifact.is_some() { "artifact" } else { of_text };
-        RouteFault { hint, ..RouteFault::new(key, &error) }
-    })
 }

@@ -10,5 +10,6 @@ pub mod embedders;
 pub mod engine;
 pub mod explain;
 pub mod plan;
+pub mod served;
 pub mod text;
 pub mod worker;

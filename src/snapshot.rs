@@ -10,7 +10,7 @@ mod solve;
 
 use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 
-pub use build::{BuildContext, RouteFault, build};
+pub use build::{BuildContext, Load, RouteFault, build};
 use ground::Ground;
 use http::HeaderMap;
 pub use managed::{Managed, Misfit};

@@ -11,5 +11,6 @@ pub mod collector;
 pub mod egress;
 pub mod headers;
 pub mod model;
+pub mod service;
 pub mod tls;
 pub mod webhook;

@@ -13,6 +13,7 @@ pub mod measure;
 pub mod reader;
 mod router;
 pub(crate) mod schedule;
+mod script;
 pub mod template;
 mod weights;
 
@@ -21,6 +22,7 @@ pub use head::Head;
 pub use labels::{LABELS, label_of, skill};
 pub use reader::{Reader, ReaderError};
 pub use router::Causal;
+pub use script::{Prompt, Script};
 pub use template::{PromptTokens, Template, TemplateError};
 pub use weights::CausalWeights;
 

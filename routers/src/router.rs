@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use faer::Mat;
 
-use crate::causal::{Reader, ReaderError};
+use crate::causal::{Reader, ReaderError, Script};
 use crate::decoder::Decoder;
 
 /// Skills of a batch: one row per query, one column per candidate, natural-log Bradley–Terry units.
@@ -143,6 +143,14 @@ pub trait Router: Send + Sync {
     /// # Errors
     /// When it is not the one that the artefact was trained with.
     fn reader(&self, _decoder: Arc<Decoder>) -> Option<Result<Reader, ReaderError>> {
+        None
+    }
+
+    /// What it asks a decoder that somebody else runs; `None` of routers that read no labels.
+    ///
+    /// # Errors
+    /// When no server can say what the labels are.
+    fn script(&self) -> Option<Result<Script, ReaderError>> {
         None
     }
 

@@ -7,6 +7,7 @@ mod jwt;
 mod model;
 mod redis;
 mod route;
+mod served;
 mod server;
 pub(super) mod tenant;
 mod traces;

@@ -63,9 +63,14 @@ impl ModelConfig {
     /// A model with every default, called `name` by itself and by its upstream.
     #[must_use]
     pub fn new(name: &str, base_url: HttpBaseUrl) -> Self {
+        Self { base_urls: vec![base_url], ..Self::nowhere(name) }
+    }
+
+    /// The same, without an address yet.
+    pub(super) fn nowhere(name: &str) -> Self {
         Self {
             provider: Provider::OpenAi,
-            base_urls: vec![base_url],
+            base_urls: Vec::new(),
             api_key: None,
             auth_header: http::header::AUTHORIZATION,
             upstream_model: name.to_owned(),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::delivery::Delivery;
 use super::probability::Probability;
+use super::served::ServedConfig;
 
 /// One entry of `routes`.
 #[derive(Debug, Clone, PartialEq)]
@@ -62,6 +63,15 @@ impl RoutedConfig {
     /// How long a decision may take where the file does not say.
     pub const TIMEOUT: Duration = Duration::from_millis(50);
 
+    /// How long a decision may take where the file does not say: by a router in another process longer than by one in this.
+    #[must_use]
+    pub fn timeout_of_kind(&self) -> Duration {
+        match self.embedder {
+            EmbedderConfig::Served(_) => self.router.timeout().max(Duration::from_millis(500)),
+            _ => self.router.timeout(),
+        }
+    }
+
     /// What there is where the file says nothing: half of the calibration sample goes to the dearest model.
     #[must_use]
     pub fn standard() -> Self {
@@ -77,7 +87,7 @@ impl RoutedConfig {
 }
 
 /// What reads texts for a router.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum EmbedderConfig {
     /// The table in the binary.
     Static,
@@ -85,6 +95,8 @@ pub enum EmbedderConfig {
     Encoder(PathBuf),
     /// No vector: the language model in this folder or GGUF file is asked about the candidates.
     Decoder(PathBuf),
+    /// Another process.
+    Served(Box<ServedConfig>),
 }
 
 /// The routers there are. Those that no artefact ships of in the binary need one of their own.

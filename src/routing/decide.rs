@@ -12,8 +12,10 @@ use pointsman_routers::{
 
 use super::{
     candidates::{Exclusion, PoolModel},
+    engine::Question,
     plan::{Costs, LearnedPlan, Plan, RulePlan},
     text::routing_text,
+    worker,
 };
 use crate::{
     openai::{messages::Message, request::Requirements},
@@ -172,6 +174,24 @@ async fn by_router(plan: &LearnedPlan, rule: RulePlan, pool: &[PoolModel], asked
     }
 }
 
+/// A skill for each candidate, and how long the router's thread was waited for, where it has one.
+async fn score(
+    plan: &LearnedPlan,
+    text: String,
+    candidates: Vec<Candidate>,
+) -> Result<(Vec<f64>, Option<Duration>), FailOpen> {
+    let deadline = tokio::time::Instant::now() + plan.timeout;
+    let read = plan.engine.read_elsewhere(&text, &candidates, deadline).await?;
+    let Some(worker) = &plan.worker else {
+        let question = Question { text: &text, candidates: &candidates, read: read.as_ref() };
+        return Ok((plan.engine.score(question)?, None));
+    };
+    let left = deadline.saturating_duration_since(tokio::time::Instant::now());
+    let asked = worker::Asked { text, read, candidates: candidates.into() };
+    let (scored, waited) = worker.score(asked, left).await?;
+    Ok((scored, Some(waited)))
+}
+
 async fn choose(
     plan: &LearnedPlan,
     rule: RulePlan,
@@ -186,13 +206,7 @@ async fn choose(
     if let RulePlan::Utility { reference, .. } = rule {
         candidates.extend(plan.candidates.get(reference).cloned().flatten());
     }
-    let (scored, queued) = match &plan.worker {
-        Some(worker) => {
-            let (scored, waited) = worker.score(text, candidates.into(), plan.timeout).await?;
-            (scored, Some(waited))
-        }
-        None => (plan.engine.score(&text, &candidates)?, None),
-    };
+    let (scored, queued) = score(plan, text, candidates).await?;
     let skills: Vec<(usize, f64)> =
         rated.iter().map(|&(index, _)| index).zip(scored.iter().copied()).collect();
     let rule = match rule {

@@ -16,7 +16,10 @@ use pointsman_routers::{
     shipped::{self, ShippedError},
 };
 
-use super::embedders::{Embedders, Misfit};
+use super::{
+    embedders::{Embedders, Misfit},
+    served::{Read, Served},
+};
 use crate::{config::suggest, telemetry::outcome::FailOpen};
 
 /// A router that can be asked about texts.
@@ -27,6 +30,8 @@ pub struct Engine {
     embedder: Option<Arc<dyn Embedder>>,
     /// There where the router reads a decoder's labels.
     reader: Option<Arc<Reader>>,
+    /// There where another process reads texts for the router.
+    served: Option<Arc<Served>>,
     cost: CostClass,
     /// Of the artefact that the router is made of.
     version: Option<Arc<str>>,
@@ -70,6 +75,8 @@ pub struct Question<'a> {
     pub text: &'a str,
     /// The models.
     pub candidates: &'a [Candidate],
+    /// What another process has read of it; nothing where none does.
+    pub read: Option<&'a Read>,
 }
 
 /// One skill per candidate, or why there is none.
@@ -119,7 +126,31 @@ impl Engine {
         let Joined { embedder, reader } = joined(&*router, embedders)?;
         let cost = router.needs().cost;
         let cost = embedder.as_ref().map_or(cost, |embedder| cost.max(embedder.cost()));
-        Ok(Self { router, embedder, reader, cost, version: None })
+        Ok(Self { router, embedder, reader, served: None, cost, version: None })
+    }
+
+    /// Joins a router with another process that reads texts for it.
+    #[must_use]
+    pub fn by_server(router: Arc<dyn Router>, served: Served) -> Self {
+        let Needs { decoder, cost, .. } = router.needs();
+        // The decoder's time is not this process's.
+        let cost = if decoder.is_some() { CostClass::Microseconds } else { cost };
+        let served = Some(Arc::new(served));
+        Self { router, embedder: None, reader: None, served, cost, version: None }
+    }
+
+    /// What another process reads of a text, where one reads for the router.
+    ///
+    /// # Errors
+    /// When it cannot be asked in time.
+    pub async fn read_elsewhere(
+        &self,
+        text: &str,
+        candidates: &[Candidate],
+        deadline: tokio::time::Instant,
+    ) -> Result<Option<Read>, FailOpen> {
+        let Some(served) = &self.served else { return Ok(None) };
+        served.read(text, self.router.asks(candidates), deadline).await.map(Some)
     }
 
     /// The router.
@@ -151,10 +182,13 @@ impl Engine {
     ///
     /// # Errors
     /// When the router or the embedder fails, or panics.
-    pub fn score(&self, text: &str, candidates: &[Candidate]) -> Scored {
+    pub fn score(&self, question: Question<'_>) -> Scored {
         caught(|| {
-            let embeddings = self.embed(&[text])?;
-            self.score_embedded(Question { text, candidates }, embeddings)
+            let embeddings = match question.read {
+                Some(read) => read.embeddings.clone(),
+                None => self.embed(&[question.text])?,
+            };
+            self.score_embedded(question, embeddings)
         })
     }
 
@@ -178,7 +212,7 @@ impl Engine {
         let embedded = if texts.len() > 1 { caught(|| self.embed(&texts)).ok() } else { None };
         for (place, question) in questions.iter().enumerate() {
             tell(match &embedded {
-                None => self.score(question.text, question.candidates),
+                None => self.score(*question),
                 Some(rows) => {
                     let row = rows.as_ref().map(|rows| rows.subrows(place, 1).to_owned());
                     caught(|| self.score_embedded(*question, row))
@@ -220,6 +254,9 @@ impl Engine {
 
     /// The labels' logits of each model that the router asks about; `None` where it reads none.
     fn read(&self, question: Question<'_>) -> Result<Option<Vec<[f32; 5]>>, FailOpen> {
+        if let Some(read) = question.read {
+            return Ok(read.labels.clone());
+        }
         let Some(reader) = &self.reader else { return Ok(None) };
         let names = self.router.asks(question.candidates);
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
@@ -230,7 +267,7 @@ impl Engine {
     }
 
     fn score_embedded(&self, question: Question<'_>, embeddings: Option<Mat<f32>>) -> Scored {
-        let Question { text, candidates } = question;
+        let Question { text, candidates, .. } = question;
         let labels = self.read(question)?.map(|labels| vec![labels]);
         let queries = QueryBatch { texts: &[text], embeddings, labels };
         let skills = self.router.skills(&queries, candidates).map_err(|error| {

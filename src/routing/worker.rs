@@ -15,7 +15,10 @@ use std::{
 use pointsman_routers::Candidate;
 use tokio::{sync::oneshot, time::timeout};
 
-use super::engine::{Engine, Question, Scored};
+use super::{
+    engine::{Engine, Question, Scored},
+    served::Read,
+};
 use crate::telemetry::outcome::FailOpen;
 
 /// Most texts of a batch.
@@ -30,10 +33,26 @@ pub struct Worker {
     queue: SyncSender<Job>,
 }
 
+/// What a thread is asked: a text, what another process has read of it, and the models whose skills are wanted.
+#[derive(Debug)]
+pub struct Asked {
+    /// The routing text.
+    pub text: String,
+    /// Nothing where no other process reads.
+    pub read: Option<Read>,
+    /// The models.
+    pub candidates: Arc<[Candidate]>,
+}
+
+impl Asked {
+    fn question(&self) -> Question<'_> {
+        Question { text: &self.text, candidates: &self.candidates, read: self.read.as_ref() }
+    }
+}
+
 #[derive(Debug)]
 struct Job {
-    text: String,
-    candidates: Arc<[Candidate]>,
+    asked: Asked,
     queued: Instant,
     deadline: Instant,
     reply: oneshot::Sender<Reply>,
@@ -66,21 +85,14 @@ impl Worker {
     ///
     /// # Errors
     /// When the queue is full, time is up, or the router fails.
-    pub async fn score(
-        &self,
-        text: String,
-        candidates: Arc<[Candidate]>,
-        limit: Duration,
-    ) -> Result<(Vec<f64>, Duration), FailOpen> {
+    pub async fn score(&self, asked: Asked, limit: Duration) -> Result<(Vec<f64>, Duration), FailOpen> {
         let queued = Instant::now();
         let deadline = queued + limit;
         let (reply, answer) = oneshot::channel();
-        self.queue.try_send(Job { text, candidates, queued, deadline, reply }).map_err(
-            |error| match error {
-                TrySendError::Full(_) => FailOpen::Overloaded,
-                TrySendError::Disconnected(_) => FailOpen::Panic,
-            },
-        )?;
+        self.queue.try_send(Job { asked, queued, deadline, reply }).map_err(|error| match error {
+            TrySendError::Full(_) => FailOpen::Overloaded,
+            TrySendError::Disconnected(_) => FailOpen::Panic,
+        })?;
         match timeout(limit, answer).await {
             Ok(Ok((scored, waited))) => scored.map(|skills| (skills, waited)),
             Ok(Err(_)) => Err(FailOpen::Panic),
@@ -124,7 +136,7 @@ fn batch_from(
             expire(job);
             continue;
         }
-        bytes += job.text.len();
+        bytes += job.asked.text.len();
         if !batch.is_empty() && bytes > BATCH_BYTES_MAX {
             return (batch, Some(job));
         }
@@ -143,10 +155,9 @@ fn expire(job: Job) {
 
 fn score(engine: &Engine, batch: Vec<Job>) {
     let begun = Instant::now();
-    let reply = |job: Job| ((job.text, job.candidates), (job.reply, begun.duration_since(job.queued)));
+    let reply = |job: Job| (job.asked, (job.reply, begun.duration_since(job.queued)));
     let (asked, replies): (Vec<_>, Vec<_>) = batch.into_iter().map(reply).unzip();
-    let questions: Vec<Question<'_>> =
-        asked.iter().map(|(text, candidates)| Question { text, candidates }).collect();
+    let questions: Vec<Question<'_>> = asked.iter().map(Asked::question).collect();
     let mut replies = replies.into_iter();
     engine.score_batch(&questions, |scored| {
         if let Some((reply, waited)) = replies.next() {

@@ -1,11 +1,7 @@
 //! From a configuration to a snapshot: artefacts loaded, models placed, thresholds solved. Everything that is
 //! wrong is found in one go.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    path::PathBuf,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc};
 
 use pointsman_routers::CostClass;
 
@@ -29,8 +25,11 @@ pub struct BuildContext<'a> {
     /// What holders of budgets have spent.
     pub budgets: &'a Budgets,
     /// Loads the router of a route that asks for an artefact or embedder of its own.
-    pub load: &'a dyn Fn(&RoutedConfig) -> Result<Engine, RouteFault>,
+    pub load: &'a Load<'a>,
 }
+
+/// Loads a router for a route; what another process reads for it is asked so many questions at once at most.
+pub type Load<'a> = dyn Fn(&RoutedConfig, usize, &Clients) -> Result<Engine, RouteFault> + 'a;
 
 /// Why a route has no router.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -227,7 +226,7 @@ impl Prepared {
 /// The routers of a configuration. Routes that ask for the same share it.
 #[derive(Debug, Default)]
 pub(super) struct Engines {
-    all: HashMap<Wanted, Prepared>,
+    all: Vec<(Wanted, Prepared)>,
     /// By kind, for `router-<name>-<threshold>`: the one that ships, or else the first route's.
     by_kind: BTreeMap<RouterKind, Prepared>,
 }
@@ -242,7 +241,8 @@ fn wanted(route: &RoutedConfig) -> Wanted {
 impl Engines {
     /// The router of a route.
     pub(super) fn of_route(&self, route: &RoutedConfig) -> Option<&Prepared> {
-        self.all.get(&wanted(route))
+        let wanted = wanted(route);
+        self.all.iter().find(|(other, _)| *other == wanted).map(|(_, prepared)| prepared)
     }
 
     /// One router of each kind that there is.
@@ -252,7 +252,7 @@ impl Engines {
 
     fn add(&mut self, wanted: Wanted, prepared: Prepared) {
         self.by_kind.entry(wanted.0).or_insert_with(|| prepared.clone());
-        self.all.insert(wanted, prepared);
+        self.all.push((wanted, prepared));
     }
 }
 
@@ -274,7 +274,7 @@ fn load_engines(config: &Config, context: &BuildContext<'_>, found: &mut Diagnos
         if engines.of_route(route).is_some() {
             continue;
         }
-        let prepared = load(route, context).and_then(|engine| {
+        let prepared = load(route, queue_max, context).and_then(|engine| {
             Prepared::start(engine, queue_max).map_err(|error| RouteFault::new("router", &error))
         });
         match prepared {
@@ -287,7 +287,7 @@ fn load_engines(config: &Config, context: &BuildContext<'_>, found: &mut Diagnos
     engines
 }
 
-fn load(route: &RoutedConfig, context: &BuildContext<'_>) -> Result<Engine, RouteFault> {
+fn load(route: &RoutedConfig, queue_max: usize, context: &BuildContext<'_>) -> Result<Engine, RouteFault> {
     let kind = route.router.name();
     let ships_nowhere = !matches!(route.embedder, EmbedderConfig::Encoder(_));
     if route.artifact.is_none() && ships_nowhere && !context.engines.contains_key(kind) {
@@ -300,5 +300,5 @@ fn load(route: &RoutedConfig, context: &BuildContext<'_>) -> Result<Engine, Rout
         }
         return Err(RouteFault { key: "router", message, hint: Some(hint) });
     }
-    (context.load)(route)
+    (context.load)(route, queue_max, context.clients)
 }

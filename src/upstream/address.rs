@@ -75,7 +75,7 @@ impl Uris {
 }
 
 /// The gateway's own key and the configured headers; they replace the client's.
-fn own_headers(
+pub(super) fn own_headers(
     config: &ModelConfig,
     base_url: &HttpBaseUrl,
     clients: &Clients,

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use hyper_util::client::proxy::matcher::Matcher;
 use pointsman::{
     budget::Budgets,
-    config::{Config, Input, RoutedConfig},
-    gateway::Gateway,
+    config::{Config, EmbedderConfig, Input, RoutedConfig},
+    gateway::{Gateway, load_engine},
     http::app::{App, Watcher},
     routing::engine::Engine,
     snapshot::{BuildContext, RouteFault},
@@ -121,7 +121,10 @@ impl Setup {
 
     async fn start_with(self, config: &Config) -> Stand {
         let clients = Clients::new(self.proxies.unwrap_or_else(|| Matcher::builder().build()));
-        let load = |_: &RoutedConfig| Err(RouteFault::new("artifact", &"no artefacts in these tests"));
+        let load = |route: &RoutedConfig, at_once_max: usize, clients: &Clients| match route.embedder {
+            EmbedderConfig::Served(_) => load_engine(route, at_once_max, clients),
+            _ => Err(RouteFault::new("artifact", &"no artefacts in these tests")),
+        };
         let budgets = Budgets::default();
         let context =
             BuildContext { clients: &clients, engines: &self.engines, budgets: &budgets, load: &load };

@@ -1,6 +1,7 @@
 //! Who answers: a decoder in this process, asked about the candidates of a question.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use faer::Mat;
@@ -68,6 +69,19 @@ pub enum ReaderError {
     /// A template of a later release.
     #[error("the artefact asks by template {0:?}, which this release does not know")]
     Template(String),
+    /// Nobody but this process can read the labels.
+    #[error(
+        "its labels are read off hidden states, which no server gives: serve a model that `train causal --mode full` wrote"
+    )]
+    OwnHead,
+    /// There is no tokenizer.
+    #[error("{} holds no tokenizer that can be used: {reason}", .file.display())]
+    Tokenizer {
+        /// The file.
+        file: PathBuf,
+        /// Why.
+        reason: String,
+    },
     /// A text has no tokens.
     #[error(transparent)]
     Tokens(#[from] TemplateError),
@@ -145,7 +159,7 @@ impl Reader {
     /// # Errors
     /// When the decoder fails, or a name is another.
     pub fn hidden(&self, question: &str, names: &[&str]) -> Result<Mat<f32>, ReaderError> {
-        let question = bounded(question.trim(), self.question_tokens_max * BYTES_PER_TOKEN);
+        let question = shortened(question, self.question_tokens_max);
         let question = self.template.question_tokens(&self.tokenizer, &question, self.question_tokens_max)?;
         let suffix = |name: &&str| {
             let suffix = self.suffixes.get(*name).map(Vec::as_slice);
@@ -203,6 +217,11 @@ impl Reader {
     }
 }
 
+/// A text without what would be cut away as tokens in any case.
+pub(super) fn shortened(question: &str, tokens_max: usize) -> std::borrow::Cow<'_, str> {
+    bounded(question.trim(), tokens_max * BYTES_PER_TOKEN, "")
+}
+
 /// The tokens of the labels in a vocabulary that has them.
 fn label_tokens(tokenizer: &Tokenizer) -> Result<[u32; LABELS.len()], ReaderError> {
     let mut tokens = [0; LABELS.len()];
@@ -212,12 +231,12 @@ fn label_tokens(tokenizer: &Tokenizer) -> Result<[u32; LABELS.len()], ReaderErro
     Ok(tokens)
 }
 
-/// A text's beginning and end, `bytes_max` bytes together or a little less: what lies between would be cut away as tokens.
-fn bounded(text: &str, bytes_max: usize) -> std::borrow::Cow<'_, str> {
+/// A text's beginning and end, `bytes_max` bytes together or a little less, with this between them in place of the rest.
+pub(super) fn bounded<'a>(text: &'a str, bytes_max: usize, gap: &str) -> std::borrow::Cow<'a, str> {
     if text.len() <= bytes_max {
         return text.into();
     }
     let head = text.floor_char_boundary(bytes_max / 2);
     let tail = text.ceil_char_boundary(text.len() - bytes_max / 2);
-    format!("{}{}", &text[..head], &text[tail..]).into()
+    [&text[..head], gap, &text[tail..]].concat().into()
 }

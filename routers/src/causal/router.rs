@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use faer::Mat;
 
-use super::{CausalWeights, Reader, ReaderError, labels};
+use super::{CausalWeights, Reader, ReaderError, Script, labels};
 use crate::artifact::{Artifact, CalibrationSample};
 use crate::decoder::Decoder;
 use crate::rating_line::RatingLine;
@@ -176,6 +176,10 @@ impl Router for Causal {
     fn reader(&self, decoder: Arc<Decoder>) -> Option<Result<Reader, ReaderError>> {
         let names: Vec<&str> = (0..self.weights.asked.len()).filter_map(|place| self.name(place)).collect();
         Some(Reader::new(decoder, &self.weights, &names))
+    }
+
+    fn script(&self) -> Option<Result<Script, ReaderError>> {
+        Some(Script::new(&self.weights))
     }
 
     fn skills(&self, queries: &QueryBatch<'_>, candidates: &[Candidate]) -> Result<SkillMatrix, RouterError> {

@@ -12,7 +12,7 @@ const INSTRUCTION: &str = "Below is a user's request and the name of a language 
                            gives, from 1 (wrong or useless) to 5 (right and complete).\n\nRequest:\n";
 
 /// What stands where the middle of a long request was.
-const GAP: &str = "\n[...]\n";
+pub(super) const GAP: &str = "\n[...]\n";
 
 /// A way to ask for a candidate's label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

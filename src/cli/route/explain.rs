@@ -18,6 +18,7 @@ use pointsman::routing::engine::Engine;
 use pointsman::routing::explain::{Explanation, Subject};
 use pointsman::routing::plan::Plan;
 use pointsman::snapshot::RouteFault;
+use pointsman::upstream::client::Clients;
 
 use crate::cli::encoder;
 use crate::cli::output::Failure;
@@ -60,7 +61,7 @@ impl Explainer {
             .map_or_else(Embedders::only_static, Embedders::only_encoder)
             .and_then(|embedders| embedders.with_decoder(setup.decoder))
             .map_err(|error| because(&error))?;
-        let load = |route: &RoutedConfig| {
+        let load = |route: &RoutedConfig, _: usize, _: &Clients| {
             let loaded = Engine::load(route.router.name(), route.artifact.as_deref(), &embedders);
             loaded.map_err(|error| RouteFault::new("artifact", &encoder::advised(&error)))
         };

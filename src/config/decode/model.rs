@@ -71,17 +71,22 @@ fn model(name: &str, value: &Value<'_>) -> Option<ModelConfig> {
 }
 
 fn connection(fields: &mut Fields<'_>, model: &mut ModelConfig) {
-    model.auth_header = fields.read("auth_header", headers::name).unwrap_or(header::AUTHORIZATION);
-    model.api_key = fields.read("api_key", |value| headers::secret(value, "a key")).map(|(key, _)| key);
-    model.headers = fields.take("headers").map(|value| headers::headers(&value, model)).unwrap_or_default();
-    model.query = fields.read("query", headers::query);
+    way(fields, model);
     model.timeouts = fields.read("timeouts", delivery::timeouts).unwrap_or_default();
-    model.breaker = fields.read("breaker", delivery::breaker).unwrap_or_default();
     model.health_check = fields.read("health_check", delivery::health_check);
     let continuations =
         [("none", Continuation::None), ("prefill", Continuation::Prefill), ("vllm", Continuation::Vllm)];
     model.continuation =
         fields.read("continuation", |value| value.choice(&continuations)).unwrap_or(model.continuation);
+}
+
+/// How it is called, whatever it is asked.
+pub(super) fn way(fields: &mut Fields<'_>, model: &mut ModelConfig) {
+    model.auth_header = fields.read("auth_header", headers::name).unwrap_or(header::AUTHORIZATION);
+    model.api_key = fields.read("api_key", |value| headers::secret(value, "a key")).map(|(key, _)| key);
+    model.headers = fields.take("headers").map(|value| headers::headers(&value, model)).unwrap_or_default();
+    model.query = fields.read("query", headers::query);
+    model.breaker = fields.read("breaker", delivery::breaker).unwrap_or_default();
     model.http2 = fields.read("http2", Value::boolean).unwrap_or(model.http2);
     if let Some(value) = fields.take("tls") {
         model.tls = tls(&value).unwrap_or_default();
@@ -95,7 +100,7 @@ fn connection(fields: &mut Fields<'_>, model: &mut ModelConfig) {
 }
 
 /// One, or a list of at least one.
-fn base_urls(value: &Value<'_>) -> Option<Vec<HttpBaseUrl>> {
+pub(super) fn base_urls(value: &Value<'_>) -> Option<Vec<HttpBaseUrl>> {
     if value.is_list() {
         let urls = value.distinct("a list of at least one URL", base_url);
         return (!urls.is_empty()).then_some(urls);

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use super::{AUTO, Models, check_not_reserved, delivery::delivery, named};
+use super::{AUTO, Models, check_not_reserved, delivery::delivery, named, served::served};
 use crate::config::probability::Probability;
 use crate::config::route::{
     EmbedderConfig, RouteChoice, RouteConfig, RoutedConfig, RouterKind, RoutingText, Selection,
@@ -11,11 +11,12 @@ use crate::config::route::{
 use crate::config::value::{Fields, Value};
 
 /// The keys of a route with a router; of a static one they mean nothing.
-const ROUTER_KEYS: [&str; 10] = [
+const ROUTER_KEYS: [&str; 11] = [
     "router",
     "artifact",
     "embedder",
     "decoder",
+    "served",
     "threshold",
     "strong_share",
     "utility",
@@ -82,27 +83,11 @@ fn routed(fields: &mut Fields<'_>) -> RoutedConfig {
             value.error_at_name("`random` has no artefact", None);
         }
     }
-    if let Some(value) = fields.take("embedder") {
-        route.embedder = embedder(&value).unwrap_or(route.embedder);
-        if !route.router.reads_embeddings() {
-            value.error_at_name(format!("`{}` reads no embeddings", route.router.name()), None);
-        }
-    }
-    match fields.take("decoder") {
-        Some(value) if route.router == RouterKind::Causal => {
-            route.embedder = value.file_path().map_or(route.embedder, EmbedderConfig::Decoder);
-        }
-        Some(value) => value.error_at_name(format!("`{}` reads no decoder", route.router.name()), None),
-        None if route.router == RouterKind::Causal => {
-            let hint = "`decoder: PATH`, the folder or GGUF file of the language model that the artefact was trained with";
-            fields.of().error_at_name("lacks `decoder`", hint.to_owned());
-        }
-        None => {}
-    }
+    route.embedder = text_reader(fields, route.router).unwrap_or(route.embedder);
     route.selection = selection(fields).unwrap_or(route.selection);
     let longest = Duration::from_secs(60);
     route.timeout =
-        fields.read("timeout", |value| value.duration(longest)).unwrap_or_else(|| route.router.timeout());
+        fields.read("timeout", |value| value.duration(longest)).unwrap_or_else(|| route.timeout_of_kind());
     let texts = [
         ("last_user", RoutingText::LastUser),
         ("first_user", RoutingText::FirstUser),
@@ -110,6 +95,44 @@ fn routed(fields: &mut Fields<'_>) -> RoutedConfig {
     ];
     route.text = fields.read("text", |value| value.choice(&texts)).unwrap_or(route.text);
     route
+}
+
+/// What reads texts for the router, if that is said.
+fn text_reader(fields: &mut Fields<'_>, router: RouterKind) -> Option<EmbedderConfig> {
+    let keys = ["embedder", "decoder", "served"];
+    let given: Vec<(&str, Value<'_>)> =
+        keys.into_iter().filter_map(|key| Some((key, fields.take(key)?))).collect();
+    let of_language = router == RouterKind::Causal;
+    if given.is_empty() && of_language {
+        let hint = "`decoder: PATH`, the folder or GGUF file of the language model that the artefact was trained with, or `served: {…}`, a server of it";
+        fields.of().error_at_name("lacks `decoder`", hint.to_owned());
+    }
+    for (key, value) in given.iter().skip(1) {
+        let other = given.first().map_or("", |(key, _)| key);
+        value.error_at_name("is a second one to read texts", format!("keep `{other}` or `{key}`"));
+    }
+    let (key, value) = given.into_iter().next()?;
+    let name = router.name();
+    match key {
+        "embedder" => {
+            if !router.reads_embeddings() {
+                value.error_at_name(format!("`{name}` reads no embeddings"), None);
+            }
+            embedder(&value)
+        }
+        "decoder" if of_language => value.file_path().map(EmbedderConfig::Decoder),
+        "decoder" => {
+            value.error_at_name(format!("`{name}` reads no decoder"), None);
+            None
+        }
+        _ if of_language || router.reads_embeddings() => {
+            served(&value, router).map(|served| EmbedderConfig::Served(Box::new(served)))
+        }
+        _ => {
+            value.error_at_name(format!("`{name}` reads no text"), None);
+            None
+        }
+    }
 }
 
 /// A word, or a mapping with the folder of an encoder.

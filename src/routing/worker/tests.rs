@@ -104,7 +104,10 @@ impl Stage {
 
     /// In the queue when this returns.
     async fn ask<'a>(&'a self, text: &str, numbers: &[usize]) -> Waiting<'a> {
-        let scored = self.worker.score(text.to_owned(), models(numbers), PATIENCE);
+        let scored = {
+            let asked = Asked { text: text.to_owned(), read: None, candidates: models(numbers) };
+            self.worker.score(asked, PATIENCE)
+        };
         let mut asked: Waiting<'a> = Box::pin(async { scored.await.map(|(skills, _)| skills) });
         assert!(poll!(asked.as_mut()).is_pending());
         asked
@@ -162,7 +165,8 @@ fn job(text: &str, limit: Duration) -> (Job, oneshot::Receiver<Reply>) {
     let (reply, answer) = oneshot::channel();
     let queued = Instant::now();
     let deadline = queued + limit;
-    (Job { text: text.to_owned(), candidates: models(&[1]), queued, deadline, reply }, answer)
+    let asked = Asked { text: text.to_owned(), read: None, candidates: models(&[1]) };
+    (Job { asked, queued, deadline, reply }, answer)
 }
 
 #[test]
@@ -172,7 +176,7 @@ fn whose_time_is_up_is_told_so() {
     let (early, _awaited) = job("early", PATIENCE);
     queue.send(early).unwrap();
     let (batch, rest) = batch_from(late, &jobs, (BATCH_TEXTS_MAX, Duration::ZERO));
-    assert_eq!(batch.iter().map(|job| job.text.as_str()).collect::<Vec<_>>(), ["early"]);
+    assert_eq!(batch.iter().map(|job| job.asked.text.as_str()).collect::<Vec<_>>(), ["early"]);
     let told = told.try_recv().map(|(scored, _)| scored);
     assert_eq!((rest.is_none(), told), (true, Ok(Err(FailOpen::Timeout))));
 }

@@ -159,12 +159,65 @@ fn embedders() {
         route("router: mf, decoder: small.gguf").concat(),
         "3:45: error: routes.auto.decoder: `mf` reads no decoder"
     );
-    let hint =
-        "`decoder: PATH`, the folder or GGUF file of the language model that the artefact was trained with";
+    let hint = "`decoder: PATH`, the folder or GGUF file of the language model that the artefact was trained with, or `served: {…}`, a server of it";
     assert_eq!(
         route("router: causal, artifact: a").concat(),
         format!("3:10: error: routes.auto: lacks `decoder`; {hint}")
     );
+}
+
+#[test]
+fn served_readers() {
+    let route = |fields: &str| {
+        findings(&with(&format!("routes: {{auto: {{threshold: 0.5, artifact: a, {fields}}}}}\n"))).join("\n")
+    };
+    for allowed in [
+        "router: causal, served: {base_url: http://h/v1, model: m}",
+        "router: causal, served: {base_url: [http://h/v1, http://i/v1], model: m, api: chat, api_key: k, breaker: {failures: 3}}",
+        "router: causal, served: {base_url: https://h/v1, model: m, tokenizer: t, tls: {ca_file: ca}, headers: {X-A: b}, query: {a: b}, http2: true}",
+        "router: bert, served: {base_url: http://h/v1, model: m}",
+        "router: sw, served: {base_url: http://h, api: embed}",
+    ] {
+        assert_eq!(route(allowed), "");
+    }
+    for (wrong, told) in [
+        (
+            "router: causal, served: {model: m}",
+            "routes.auto.served: lacks `base_url`; the URL that its paths are below",
+        ),
+        (
+            "router: causal, served: {base_url: http://h}",
+            "routes.auto.served: lacks `model`; the server's name",
+        ),
+        (
+            "router: causal, served: {base_url: http://h, model: m, api: embed}",
+            "served.api: `embed` is not allowed here",
+        ),
+        (
+            "router: bert, served: {base_url: http://h, model: m, api: chat}",
+            "served.api: `chat` is not allowed here",
+        ),
+        (
+            "router: causal, served: {base_url: http://h, model: m, api: chat, tokenizer: t}",
+            "served.tokenizer: `api: chat` takes no tokens",
+        ),
+        ("router: bert, served: {base_url: ftp://h, model: m}", "served.base_url: the URL"),
+        (
+            "router: bert, served: {base_url: http://h, model: m, modle: m}",
+            "served.modle: unknown key `modle`; did you mean `model`?",
+        ),
+        (
+            "router: random, served: {base_url: http://h, model: m}",
+            "routes.auto.served: `random` reads no text",
+        ),
+        (
+            "router: causal, decoder: d, served: {base_url: http://h, model: m}",
+            "routes.auto.served: is a second one to read texts; keep `decoder` or `served`",
+        ),
+    ] {
+        let found = route(wrong);
+        assert!(found.contains(told), "{wrong}: {found}");
+    }
 }
 
 #[test]

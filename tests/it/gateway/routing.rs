@@ -4,6 +4,7 @@ mod choice;
 mod encoder;
 mod fail_open;
 mod needs;
+mod served;
 
 use crate::{
     answers::answer,
