@@ -7,6 +7,7 @@ import importlib.resources
 import json
 import re
 import shutil
+import struct
 import subprocess
 
 import jsonschema
@@ -84,6 +85,28 @@ def test_the_gateways_own_volume_is_its_users():
     assert re.search(r"^COPY .*--chown=65532:65532 /data /data$", container, re.MULTILINE)
     assert mounts("gateway")["/data"] in COMPOSE["volumes"]
     assert CONFIG["spill"].startswith("/data/")
+
+
+def test_the_image_needs_no_library(tmp_path):
+    """The flags of the build make a program that the kernel starts alone, and that looks up names."""
+    lines = stand.read("deploy/Dockerfile")
+    (flags,) = re.findall(r'^ENV RUSTFLAGS="(.*)"$', lines, re.MULTILINE)
+    assert '--target "$target"' in lines and re.findall(r"^FROM (\S+)", lines, re.MULTILINE)[-1].startswith(
+        "gcr.io/distroless/static-debian13:"
+    )
+    (tmp_path / "main.rs").write_text(
+        'use std::net::ToSocketAddrs;\nfn main() { assert!(("localhost", 80).to_socket_addrs().unwrap().count() > 0) }\n'
+    )
+    version = subprocess.run(["rustc", "-vV"], capture_output=True, text=True, check=True).stdout
+    host = re.search(r"^host: (.*)$", version, re.MULTILINE).group(1)
+    program = tmp_path / "main"
+    command = ["rustc", "--target", host, *flags.split(), "-o", str(program), str(tmp_path / "main.rs")]
+    subprocess.run(command, check=True)
+    # A 64-bit ELF file that the kernel cannot start alone has a segment that names who can (PT_INTERP, 3).
+    elf = program.read_bytes()
+    (table,), (size, count) = struct.unpack_from("<Q", elf, 32), struct.unpack_from("<HH", elf, 54)
+    assert 3 not in [struct.unpack_from("<I", elf, table + size * entry)[0] for entry in range(count)]
+    subprocess.run([str(program)], check=True)
 
 
 def test_nothing_is_published_beyond_this_machine():
