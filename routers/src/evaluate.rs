@@ -81,7 +81,7 @@ pub type Train<'a> = &'a dyn Fn(&(dyn Fn(&Prompt) -> Part + Sync), u64) -> Resul
 /// Hears of each seed what was trained, and which prompts it was measured on.
 pub type Heard<'a> = &'a mut dyn FnMut(&Trained, &dyn Fn(&Prompt) -> bool);
 
-/// Trains and measures once for each seed.
+/// Trains and measures once for each seed, on the held-out prompts that are `measured`.
 ///
 /// # Errors
 /// When a training fails.
@@ -90,6 +90,7 @@ pub fn evaluate(
     embeddings: &Mat<f32>,
     train: Train<'_>,
     seeds: &[u64],
+    measured: &dyn Fn(&Prompt) -> bool,
     progress: Heard<'_>,
 ) -> Result<Report, TrainError> {
     let mut losses: Vec<Ledger> = vec![Ledger::default(); data.sources.len()];
@@ -99,7 +100,7 @@ pub fn evaluate(
         let split = Split::new(*seed);
         let part = |prompt: &Prompt| part_of(split, prompt);
         let trained = train(&part, *seed)?;
-        let test = |prompt: &Prompt| part_of(split, prompt) == Part::Unused;
+        let test = |prompt: &Prompt| part_of(split, prompt) == Part::Unused && measured(prompt);
         measure_losses(data, &data.battles(test), &trained, &mut losses);
         let setting = choices::Setting {
             data,

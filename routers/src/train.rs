@@ -43,7 +43,7 @@ use crate::ratings::GlobalFit;
 use crate::router::RouterError;
 
 pub use assemble::{DEV_SHARE, embed_prompts, routing_text, train_artifact};
-pub use causal::{CausalOptions, train_causal};
+pub use causal::{CausalOptions, train_causal, train_causal_on};
 pub use licences::licence_of_file;
 pub use loss::SourceLoss;
 pub(crate) use loss::battle_loss;

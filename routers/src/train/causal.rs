@@ -22,7 +22,7 @@ use crate::causal::examples::{Example, Sampler, examples};
 use crate::causal::head::{HeadData, HeadOptions, train_head};
 use crate::causal::template::{prepared, spellings};
 use crate::causal::{CausalWeights, Draw, Head, Reader, Template, label_of, skill};
-use crate::data::{Battle, Dataset};
+use crate::data::{Battle, Dataset, Prompt};
 use crate::decoder::Decoder;
 use crate::ratings::{GlobalFit, fit_global};
 use crate::select::cost::estimate_tokens;
@@ -94,7 +94,21 @@ pub fn train_causal(
     seed: u64,
     report: Report<'_>,
 ) -> Result<Artifact, TrainError> {
-    let part = parts(seed);
+    train_causal_on(data, decoder, options, origin, (&parts(seed), seed), report)
+}
+
+/// The same on the prompts that `part` says.
+///
+/// # Errors
+/// See [`TrainError`].
+pub fn train_causal_on(
+    data: &Dataset,
+    decoder: &Arc<Decoder>,
+    options: &CausalOptions,
+    origin: &Origin,
+    (part, seed): (&(dyn Fn(&Prompt) -> Part + Sync), u64),
+    report: Report<'_>,
+) -> Result<Artifact, TrainError> {
     let train_battles = data.battles(|prompt| part(prompt) == Part::Train);
     if train_battles.is_empty() {
         return Err(TrainError::NoBattles);

@@ -1,6 +1,9 @@
-//! Prints the tables of the model card: `evaluate ROUTER,… SEED,… FILE…`, over the data files that the card lists. A router is
+//! Prints the tables of the model card: `evaluate ROUTER,… SEED,… SHARE FILE…`, over the data files that the card lists. A router is
 //! a kind, such as `mf`, on the embedder in the binary, or `kind@DIR` on the encoder in a folder, such as
-//! `bert@all-MiniLM-L6-v2`. Some minutes for each router; the card has the seeds 1,2,3,4,5.
+//! `bert@all-MiniLM-L6-v2`, or `causal@PATH` on a language model. Measured is a share of the held-out prompts, 1 for all. Some minutes for each router,
+//! of `causal` an hour for a quarter; the card has the seeds 1,2,3,4,5.
+
+mod causal;
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -8,6 +11,7 @@ use std::error::Error;
 use std::io::{Write, stdout};
 use std::path::Path;
 
+use causal::Causal;
 use faer::Mat;
 use pointsman_routers::data::{Dataset, DatasetBuilder, PresentationOrders, Prompt, ReadOptions, Singles};
 use pointsman_routers::embed::{Embedder, default_static};
@@ -15,7 +19,11 @@ use pointsman_routers::encoder::Encoder;
 use pointsman_routers::evaluate::{
     ChoiceRow, Interval, PairQuality, Pool, Report, Strategy, evaluate, measure_pair,
 };
+use pointsman_routers::split::{Side, Split};
 use pointsman_routers::train::{Material, Origin, Part, Recipe, Trained, embed_prompts, train};
+
+/// Chooses the prompts that are measured, where not all are.
+const MEASURED_SEED: u64 = 77;
 
 /// The pair whose win rate orders prompts.
 const PAIR: [&str; 2] = ["gpt-4-1106-preview", "mixtral-8x7b-instruct-v0.1"];
@@ -39,9 +47,14 @@ struct Measured {
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [routers, seeds, files @ ..] = &arguments[..] else {
-        return Err("usage: evaluate ROUTER,… SEED,… FILE…".into());
+    let [routers, seeds, share, files @ ..] = &arguments[..] else {
+        return Err("usage: evaluate ROUTER,… SEED,… SHARE FILE…".into());
     };
+    let share: f64 = share.parse()?;
+    // Another split than those of the seeds.
+    let measured_split = Split::new(MEASURED_SEED);
+    let is_measured =
+        |prompt: &Prompt| share >= 1.0 || measured_split.side(prompt.hash(), share) == Side::Dev;
     let seeds: Vec<u64> = seeds.split(',').map(str::parse).collect::<Result<_, _>>()?;
     let mut builder = DatasetBuilder::new();
     for file in files {
@@ -52,15 +65,19 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut measured = Vec::new();
     for router in routers.split(',') {
         let (kind, encoder) = router.split_once('@').map_or((router, None), |(kind, of)| (kind, Some(of)));
-        let recipe = Recipe::of(kind).ok_or_else(|| format!("`{kind}` is not trained"))?;
-        let embedded = match embedded.entry(encoder) {
+        let how = match (kind, encoder) {
+            ("causal", Some(path)) => How::Asked(Causal::load(Path::new(path))?),
+            _ => How::Trained(Recipe::of(kind).ok_or_else(|| format!("`{kind}` is not trained"))?),
+        };
+        let embedder = encoder.filter(|_| kind != "causal");
+        let embedded = match embedded.entry(embedder) {
             Entry::Occupied(made) => made.into_mut(),
-            Entry::Vacant(wanted) => wanted.insert(Embedded::new(&data, encoder)?),
+            Entry::Vacant(wanted) => wanted.insert(Embedded::new(&data, embedder)?),
         };
         let folder = encoder.and_then(|encoder| Path::new(encoder).file_name()).map(|name| name.display());
         let name = folder.map_or_else(|| format!("`{kind}`"), |folder| format!("`{kind}`, {folder}"));
         eprintln!("{name}");
-        measured.push(measure(&data, &recipe, embedded, &seeds, name)?);
+        measured.push(measure((&data, &is_measured), &how, embedded, &seeds, name)?);
     }
     let mut out = stdout().lock();
     write_losses(&mut out, &measured)?;
@@ -87,20 +104,32 @@ impl Embedded {
     }
 }
 
+/// How a router comes about.
+enum How {
+    Trained(Recipe),
+    Asked(Causal),
+}
+
 fn measure(
-    data: &Dataset,
-    recipe: &Recipe,
+    (data, is_measured): (&Dataset, &(dyn Fn(&Prompt) -> bool + Sync)),
+    how: &How,
     embedded: &Embedded,
     seeds: &[u64],
     name: String,
 ) -> Result<Measured, Box<dyn Error>> {
     let Embedded { fingerprint, embeddings } = embedded;
     let origin = Origin { embedder: fingerprint.clone(), sources: Vec::new() };
-    let trained = |part: &(dyn Fn(&Prompt) -> Part + Sync), seed: u64| {
-        train(recipe, &Material { data, embeddings, origin: &origin, part, seed }, &|_, _| ())
+    let trained = |part: &(dyn Fn(&Prompt) -> Part + Sync), seed: u64| match how {
+        How::Trained(recipe) => {
+            train(recipe, &Material { data, embeddings, origin: &origin, part, seed }, &|_, _| ())
+        }
+        How::Asked(causal) => {
+            let is_measured = |prompt: &Prompt| part(prompt) == Part::Unused && is_measured(prompt);
+            causal.train(data, part, &is_measured, seed)
+        }
     };
     let mut areas: Vec<(String, Vec<f64>)> = Vec::new();
-    let report = evaluate(data, embeddings, &trained, seeds, &mut |trained, is_test| {
+    let report = evaluate(data, embeddings, &trained, seeds, &is_measured, &mut |trained, is_test| {
         for (source, area) in pair_areas(data, trained, is_test) {
             match areas.iter_mut().find(|(of, _)| *of == source) {
                 Some((_, all)) => all.push(area),
