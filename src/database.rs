@@ -8,7 +8,7 @@ mod sqlite;
 mod value;
 
 pub(crate) use self::{
-    postgres::{Postgres, TIMEOUT},
+    postgres::Postgres,
     sqlite::VERSION as SQLITE_VERSION,
     value::{Cells, Value},
 };
@@ -30,7 +30,7 @@ pub enum DatabaseError {
     #[error(transparent)]
     Tls(#[from] TlsError),
     /// The server is silent.
-    #[error("the server did not answer within {} s", TIMEOUT.as_secs())]
+    #[error("the server did not answer in time")]
     Timeout,
     /// No threads or sockets.
     #[error("the system gives no sockets: {0}")]

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use super::{Record, Unbroken, rows::Rows};
 use crate::database::DatabaseError;
@@ -46,22 +46,22 @@ pub(super) enum Done {
 }
 
 pub(super) struct Worker {
-    jobs: UnboundedSender<Job>,
-    answers: UnboundedReceiver<Answer>,
+    jobs: Sender<Job>,
+    answers: Receiver<Answer>,
     thread: JoinHandle<()>,
     is_shared: bool,
 }
 
 impl Worker {
     pub(super) fn spawn(mut store: Rows, unbroken: Arc<Unbroken>) -> std::io::Result<Self> {
-        let (jobs, mut todo) = unbounded_channel();
-        let (answer, answers) = unbounded_channel();
+        let (jobs, mut todo) = channel(1);
+        let (answer, answers) = channel(1);
         let is_shared = store.is_shared();
         let work = move || {
             while let Some(job) = todo.blocking_recv() {
                 let begun = Instant::now();
                 let done = work(&mut store, &unbroken, &job);
-                let _ = answer.send(Answer { done, took: begun.elapsed() });
+                let _ = answer.blocking_send(Answer { done, took: begun.elapsed() });
             }
         };
         let thread = std::thread::Builder::new().name("ledger-database".to_owned()).spawn(work)?;
@@ -73,10 +73,10 @@ impl Worker {
         self.is_shared
     }
 
-    /// Each job has one answer, in their order.
+    /// A job has one answer, which is waited for before the next one.
     pub(super) fn ask(&self, job: Job) {
         // A thread that has ended has panicked, which is told elsewhere: there is no answer.
-        let _ = self.jobs.send(job);
+        let _ = self.jobs.try_send(job);
     }
 
     /// None where there will be no more.

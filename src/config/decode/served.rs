@@ -18,7 +18,7 @@ pub(super) fn served(value: &Value<'_>, router: RouterKind) -> Option<ServedConf
     let apis: Vec<ServedApi> =
         apis.into_iter().filter(|api| api.labels() == (router == RouterKind::Causal)).collect();
     let named: Vec<(&str, ServedApi)> = apis.iter().map(|api| (api.name(), *api)).collect();
-    let api = fields.read("api", |value| value.choice(&named)).or(apis.first().copied())?;
+    let api = fields.read("api", |value| value.choice(&named)).or_else(|| apis.first().copied())?;
     let tokenizer = fields.take("tokenizer").and_then(|value| {
         if api == ServedApi::Completions {
             return value.file_path();
