@@ -9,3 +9,4 @@ pub mod breaker;
 pub mod budget;
 pub mod health;
 pub mod latencies;
+pub mod unanswered;

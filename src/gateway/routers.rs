@@ -9,17 +9,15 @@ use tokio::time::Instant;
 
 use crate::{
     config::{EmbedderConfig, RoutedConfig, RouterKind, ServedConfig},
+    resilience::unanswered::Unanswered,
     routing::{
         beside::{self, Beside},
         embedders::{self, Embedders},
         engine::{Engine, EngineError},
-        served::{Ask, Served, Unanswered},
+        served::{Ask, Served},
     },
     snapshot::RouteFault,
-    upstream::{
-        client::Clients,
-        service::{Service, ServiceFault},
-    },
+    upstream::{client::Clients, service::Service},
 };
 
 /// A router for a route's encoder, from an artefact that ships beside the binary.
@@ -102,10 +100,6 @@ pub fn load_engine(route: &RoutedConfig, queue_max: usize, clients: &Clients) ->
 #[async_trait]
 impl Ask for Service {
     async fn ask(&self, json: Bytes, deadline: Instant) -> Result<Bytes, Unanswered> {
-        self.ask(json, deadline).await.map_err(|fault| match fault {
-            ServiceFault::Busy => Unanswered::Busy,
-            ServiceFault::Late => Unanswered::Late,
-            ServiceFault::Failed(why) => Unanswered::Failed(why),
-        })
+        self.ask(json, deadline).await
     }
 }

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::json;
 use tokio::time::Instant;
 
-use crate::{config::ServedApi, telemetry::outcome::FailOpen};
+use crate::{config::ServedApi, resilience::unanswered::Unanswered, telemetry::outcome::FailOpen};
 
 /// How many alternatives to a token are asked for: as many as servers give.
 const ALTERNATIVES: u32 = 20;
@@ -24,20 +24,6 @@ pub trait Ask: Send + Sync + fmt::Debug {
     /// # Errors
     /// When there is no answer.
     async fn ask(&self, json: Bytes, deadline: Instant) -> Result<Bytes, Unanswered>;
-}
-
-/// Why there is no answer.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Unanswered {
-    /// Too many questions are on their way.
-    #[error("too many questions are on their way")]
-    Busy,
-    /// Time was up.
-    #[error("no answer in time")]
-    Late,
-    /// It failed.
-    #[error("{0}")]
-    Failed(String),
 }
 
 /// An answer of another kind than was asked for.

@@ -7,6 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Request, Uri, header};
 use http_body::{Body, Frame, SizeHint};
 
 use crate::openai::rewrite::Segments;
@@ -14,6 +15,16 @@ use crate::openai::rewrite::Segments;
 /// The slices, sent one after the other. Its length is known, so it goes out with a Content-Length.
 #[derive(Debug, Clone)]
 pub struct SegmentsBody(pub Segments);
+
+/// A POST of JSON.
+pub(super) fn post(uri: Uri, headers: HeaderMap, json: Bytes) -> Request<SegmentsBody> {
+    let mut request = Request::new(SegmentsBody([json].into()));
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() = uri;
+    *request.headers_mut() = headers;
+    request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    request
+}
 
 impl SegmentsBody {
     fn bytes_left(&self) -> u64 {

@@ -3,21 +3,20 @@
 use std::{fmt, sync::Arc};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Request, Uri, header};
+use http::{HeaderMap, Uri};
 use http_body_util::{BodyExt, Limited};
 use tokio::{
     sync::Semaphore,
     time::{Instant, timeout_at},
 };
 
-use super::{
-    address::own_headers, body::SegmentsBody, client::Clients, client::HttpClient, model::ModelError,
-};
+use super::{address::own_headers, body::post, client::Clients, client::HttpClient, model::ModelError};
 use crate::{
     config::ModelConfig,
     resilience::{
         breaker::{BreakerRules, Verdict},
         health::{Admission, Health},
+        unanswered::Unanswered,
     },
 };
 
@@ -30,20 +29,6 @@ pub struct Service {
     places: Vec<Place>,
     rules: BreakerRules,
     free: Semaphore,
-}
-
-/// Why there is no answer.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ServiceFault {
-    /// Too many questions are on their way.
-    #[error("too many questions are on their way")]
-    Busy,
-    /// Time was up.
-    #[error("no answer in time")]
-    Late,
-    /// It failed.
-    #[error("{0}")]
-    Failed(String),
 }
 
 struct Place {
@@ -72,8 +57,7 @@ impl Service {
     ) -> Result<Self, ModelError> {
         let place = |base_url| {
             let uri = config.endpoint(base_url, path).map_err(|_| ModelError::Url)?;
-            let mut headers = own_headers(config, base_url, clients, &uri)?;
-            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+            let headers = own_headers(config, base_url, clients, &uri)?;
             Ok(Place { uri, headers, health: clients.health(base_url, config) })
         };
         Ok(Self {
@@ -94,15 +78,8 @@ impl Service {
         })
     }
 
-    async fn call(
-        &self,
-        place: &Place,
-        json: Bytes,
-    ) -> Result<(Verdict, Result<Bytes, ServiceFault>), String> {
-        let mut request = Request::new(SegmentsBody([json].into()));
-        *request.method_mut() = Method::POST;
-        *request.uri_mut() = place.uri.clone();
-        *request.headers_mut() = place.headers.clone();
+    async fn call(&self, place: &Place, json: Bytes) -> Result<(Verdict, Result<Bytes, Unanswered>), String> {
+        let request = post(place.uri.clone(), place.headers.clone(), json);
         let (head, body) =
             self.client.request(request).await.map_err(|error| error.to_string())?.into_parts();
         let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await.map_err(|error| error.to_string())?;
@@ -111,22 +88,22 @@ impl Service {
         }
         let is_down = head.status.is_server_error() || head.status == http::StatusCode::TOO_MANY_REQUESTS;
         let verdict = if is_down { Verdict::Failure } else { Verdict::Success };
-        Ok((verdict, Err(ServiceFault::Failed(format!("status {}", head.status.as_u16())))))
+        Ok((verdict, Err(Unanswered::Failed(format!("status {}", head.status.as_u16())))))
     }
 
     /// Asks; until `deadline` at most.
     ///
     /// # Errors
     /// When there is no answer of success.
-    pub async fn ask(&self, json: Bytes, deadline: Instant) -> Result<Bytes, ServiceFault> {
-        let _one = self.free.try_acquire().map_err(|_| ServiceFault::Busy)?;
+    pub async fn ask(&self, json: Bytes, deadline: Instant) -> Result<Bytes, Unanswered> {
+        let _one = self.free.try_acquire().map_err(|_| Unanswered::Busy)?;
         let Some((place, admission)) = self.admit() else {
-            return Err(ServiceFault::Failed("it has failed too often, and is left alone".to_owned()));
+            return Err(Unanswered::Failed("it has failed too often, and is left alone".to_owned()));
         };
         let (verdict, answer) = match timeout_at(deadline, self.call(place, json)).await {
             Ok(Ok((verdict, answer))) => (verdict, answer),
-            Ok(Err(broken)) => (Verdict::Failure, Err(ServiceFault::Failed(broken))),
-            Err(_) => (Verdict::Failure, Err(ServiceFault::Late)),
+            Ok(Err(broken)) => (Verdict::Failure, Err(Unanswered::Failed(broken))),
+            Err(_) => (Verdict::Failure, Err(Unanswered::Late)),
         };
         admission.settle(Instant::now(), verdict);
         answer

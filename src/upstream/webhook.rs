@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use http::{HeaderValue, Method, Request, Uri, header};
+use http::{HeaderMap, Uri};
 use tokio::time::{sleep, timeout};
 
 use super::{
-    body::SegmentsBody,
+    body::post,
     client::{Clients, HttpClient},
     tls::TlsError,
 };
@@ -77,10 +77,7 @@ impl Webhook {
     }
 
     async fn once(&self, json: &str) -> Result<(), String> {
-        let mut request = Request::new(SegmentsBody([json.to_owned().into()].into()));
-        *request.method_mut() = Method::POST;
-        *request.uri_mut() = self.uri.clone();
-        request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        let request = post(self.uri.clone(), HeaderMap::new(), json.to_owned().into());
         // Not the error's own words: they may name the address.
         let response = self.client.request(request).await.map_err(|_| "it cannot be reached".to_owned())?;
         if response.status().is_success() {

@@ -52,12 +52,13 @@ impl Causal {
         let router = artifact.router();
         let reader = router.reader(Arc::clone(&self.0)).transpose()?.ok_or(TrainError::NoBattles)?;
         let global = fit_global(data, &data.battles(|prompt| part(prompt) == Part::Train))?;
+        let models = models_by_prompt(data, is_measured);
         let row = |(number, prompt): (usize, &Prompt)| {
             let mut skills = global.skills.clone();
             if !is_measured(prompt) {
                 return Ok(skills);
             }
-            let models = models_of(data, number);
+            let models = &models[number];
             let candidate = |&model: &usize| Candidate {
                 name: data.models[model].clone(),
                 standing: Standing::Row(model),
@@ -90,13 +91,15 @@ impl Causal {
     }
 }
 
-/// The models with scores or battles on a prompt, and the pair.
-fn models_of(data: &Dataset, prompt: usize) -> BTreeSet<usize> {
-    let of_prompt = |other: u32| other as usize == prompt;
-    let hash = data.prompts[prompt].hash();
-    let outcomes = data.outcomes.iter().filter(|outcomes| of_prompt(outcomes.prompt));
-    let scored = outcomes.flat_map(|outcomes| outcomes.scores.iter().map(|score| usize::from(score.model)));
-    let battles = data.battles(|prompt| prompt.hash() == hash);
-    let judged = battles.iter().flat_map(|battle| [battle.model_a, battle.model_b]).map(usize::from);
-    scored.chain(judged).chain(PAIR.iter().filter_map(|name| data.model(name))).collect()
+/// By prompt, the models with scores or battles there, and the pair; of those that are not measured there may be some missing.
+fn models_by_prompt(data: &Dataset, is_measured: &dyn Fn(&Prompt) -> bool) -> Vec<BTreeSet<usize>> {
+    let pair: BTreeSet<usize> = PAIR.iter().filter_map(|name| data.model(name)).collect();
+    let mut models = vec![pair; data.prompts.len()];
+    for outcomes in &data.outcomes {
+        models[outcomes.prompt as usize].extend(outcomes.scores.iter().map(|score| usize::from(score.model)));
+    }
+    for battle in data.battles(is_measured) {
+        models[battle.prompt as usize].extend([battle.model_a, battle.model_b].map(usize::from));
+    }
+    models
 }

@@ -5,7 +5,11 @@
 //! prompts get no better. On those the slope is fitted, so that skills fit their battles; on a sample of all prompts, where every model
 //! is asked about, the levels are taken and routes are calibrated.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod known;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -13,16 +17,17 @@ use faer::Mat;
 use rayon::prelude::*;
 use serde_json::json;
 
+use self::known::Known;
 use super::assemble::parts;
 use super::sample::places;
 use super::temperature::{Stake, likeliest};
-use super::{Origin, Part, Report, TrainError, anchor, balanced_weights, battle_loss, routing_text};
+use super::{Origin, Part, Report, TrainError, anchor, routing_text};
 use crate::artifact::{Artifact, Body, CalibrationSample, Provenance, Ratings};
 use crate::causal::examples::{Example, Sampler, examples};
 use crate::causal::head::{HeadData, HeadOptions, train_head};
 use crate::causal::template::{prepared, spellings};
 use crate::causal::{CausalWeights, Draw, Head, Reader, Template, label_of, skill};
-use crate::data::{Battle, Dataset, Prompt};
+use crate::data::{Dataset, Prompt};
 use crate::decoder::Decoder;
 use crate::ratings::{GlobalFit, fit_global};
 use crate::select::cost::estimate_tokens;
@@ -337,71 +342,3 @@ impl Examples {
         HeadData { hidden: self.hidden.as_ref(), labels: &self.labels, weights: &self.weights }
     }
 }
-
-/// Held-out battles between models that were asked about.
-struct Known<'a> {
-    task: &'a Task<'a>,
-    /// z less its level, by prompt and model.
-    moves: BTreeMap<(u32, u16), f64>,
-    battles: Vec<Battle>,
-    weights: Vec<f64>,
-}
-
-impl<'a> Known<'a> {
-    fn of(task: &'a Task<'_>, draws: &[Draw], hidden: &[Mat<f32>], levels: &[f32]) -> Self {
-        let mut moves = BTreeMap::new();
-        for (draw, hidden) in draws.iter().zip(hidden) {
-            for (example, z) in draw.examples.iter().zip(meanings(&task.reader, hidden)) {
-                let place = task.asked.binary_search(&u32::from(example.model)).unwrap_or_default();
-                moves.insert((draw.prompt, example.model), z - f64::from(levels[place]));
-            }
-        }
-        let prompts: BTreeSet<_> =
-            draws.iter().map(|draw| task.data.prompts[draw.prompt as usize].hash()).collect();
-        let mut battles = task.data.battles(|prompt| prompts.contains(&prompt.hash()));
-        battles.retain(|battle| {
-            [battle.model_a, battle.model_b].iter().all(|model| moves.contains_key(&(battle.prompt, *model)))
-        });
-        let weights = balanced_weights(task.data, &battles);
-        Self { task, moves, battles, weights }
-    }
-
-    fn stake(&self, battle: &Battle) -> Stake {
-        let source = usize::from(battle.source);
-        let GlobalFit { skills, scales, .. } = &self.task.global;
-        let moved = |model: u16| self.moves.get(&(battle.prompt, model)).copied().unwrap_or_default();
-        let (a, b) = (battle.model_a, battle.model_b);
-        Stake {
-            weight: self.weights[source] * f64::from(battle.weight),
-            share: f64::from(battle.share),
-            logit: scales[source] * (skills[usize::from(a)] - skills[usize::from(b)]),
-            moved: scales[source] * (moved(a) - moved(b)),
-        }
-    }
-
-    /// Log-loss by source, and that of the global fit.
-    fn losses(&self, slope: f64) -> BTreeMap<&str, serde_json::Value> {
-        let mut sums: BTreeMap<u16, [f64; 3]> = BTreeMap::new();
-        let mut prompts: BTreeMap<u16, BTreeSet<u32>> = BTreeMap::new();
-        for battle in &self.battles {
-            let Stake { logit, moved, .. } = self.stake(battle);
-            let weight = f64::from(battle.weight);
-            let [router, global, all] = sums.entry(battle.source).or_default();
-            *router += weight * battle_loss(battle, logit + slope * moved);
-            *global += weight * battle_loss(battle, logit);
-            *all += weight;
-            prompts.entry(battle.source).or_default().insert(battle.prompt);
-        }
-        let told = |(source, [router, global, all]): (u16, [f64; 3])| {
-            let name = self.task.data.sources.get(usize::from(source)).map_or("", String::as_str);
-            let prompts = prompts.get(&source).map_or(0, BTreeSet::len);
-            let measured =
-                json!({"prompts": prompts, "log_loss": router / all, "log_loss_of_global_fit": global / all});
-            (name, measured)
-        };
-        sums.into_iter().map(told).collect()
-    }
-}
-
-#[cfg(test)]
-mod tests;
