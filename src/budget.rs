@@ -61,14 +61,25 @@ struct Book {
 
 /// Who grants this process its shares of budgets that others spend of, too.
 pub trait Shares: fmt::Debug + Send + Sync {
-    /// What was granted may be spent. Not when this process may be taken to be gone.
-    fn are_valid(&self) -> bool;
+    /// What of them may be spent now.
+    fn reach(&self) -> Reach;
 
     /// Has a hold be so much `more`, and asks for what it lacks. Goes on whether it is polled or not: others may be waiting for it.
     ///
     /// # Errors
     /// When it is not to be had, or nobody can be asked.
     fn secure(self: Arc<Self>, hold: Arc<Hold>, more: Usd) -> Secured;
+}
+
+/// What of a share may be spent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reach {
+    /// Nothing more: this process may be taken to be gone.
+    Nothing,
+    /// What others would count as spent should it be gone.
+    Announced,
+    /// All of it: others know that they would have to count all.
+    All,
 }
 
 /// A hold on its way.
@@ -285,9 +296,10 @@ impl Purse {
         self.book.shares.get().and_then(Weak::upgrade)
     }
 
-    fn is_valid(&self) -> bool {
-        let granter = self.book.shares.get();
-        granter.is_none_or(|shares| shares.upgrade().is_some_and(|shares| shares.are_valid()))
+    fn reach(&self) -> Reach {
+        let reach =
+            |shares: &Weak<dyn Shares>| shares.upgrade().map_or(Reach::Nothing, |shares| shares.reach());
+        self.book.shares.get().map_or(Reach::All, reach)
     }
 
     /// Nobody can be asked: so much may be spent of each budget beyond what is granted.

@@ -4,6 +4,7 @@
 //! The ledger is the truth: whatever Redis has lost is made anew from it and from what every gateway knows of itself.
 
 pub mod answers;
+mod apart;
 mod board;
 mod limiting;
 pub mod link;
@@ -27,11 +28,12 @@ use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
 use self::{
+    apart::Apart,
     board::{AT_ONCE, Board, Deed, Entry, Epoch, Granted, Trouble},
     link::Link,
 };
 use crate::{
-    budget::{Budgets, Hold, Lack, OverBudget, Reason, Refused, Secured, Shares, Told},
+    budget::{Budgets, Hold, Lack, OverBudget, Reach, Reason, Refused, Secured, Shares, Told},
     config::{OnStoreLoss, Usd},
     ledger::{Heard, Ledger},
     tenancy::limits::{Limiters, shared::LimitShares, sharing::Telling},
@@ -42,9 +44,6 @@ const BEAT: Duration = Duration::from_secs(1);
 
 /// After which a process is gone that neither the database nor Redis has heard of.
 const GONE: Duration = Duration::from_secs(15);
-
-/// After which it is settled by somebody who does not know whether the database has all that it did.
-const UNKNOWN: Duration = Duration::from_secs(30);
 
 /// How long a request waits at most, for others to tell what they have spent among other things, and how often it is looked.
 const ASKED_MAX: Duration = Duration::from_secs(2);
@@ -69,6 +68,7 @@ pub struct Fleet {
     /// It was told that the ledger cannot be read.
     is_told: AtomicBool,
     heard: Arc<Heard>,
+    apart: Apart,
     /// Those that were there a moment ago, or are waited for.
     processes: AtomicU64,
     /// Whoever has it speaks for this process: it must not say two things at once of what it was granted. Nobody may wait for the
@@ -130,6 +130,7 @@ impl Fleet {
             on_store_loss: ArcSwap::from_pointee(on_store_loss),
             is_told: AtomicBool::new(false),
             heard,
+            apart: Apart::default(),
             processes: AtomicU64::new(1),
             turn: Mutex::default(),
             base: Mutex::default(),
@@ -200,7 +201,10 @@ impl Fleet {
                 (Trouble::Away, _) if !std::mem::replace(&mut has_waited, true) => {
                     self.link.wait(CONNECTION_MAX).await;
                 }
-                _ => return self.go_without(hold, more),
+                _ => {
+                    self.apart.note(self.ledger.as_ref()).await;
+                    return self.go_without(hold, more);
+                }
             }
         }
     }
@@ -244,7 +248,7 @@ impl Fleet {
         let mut refused = None;
         for (place, (lack, now)) in lacks.iter().zip(granted).enumerate() {
             let Granted { granted, elsewhere, left } = now;
-            lack.account.grant(lack.told.number, granted, elsewhere.unwrap_or_default(), is_granted);
+            lack.account.grant(lack.told, granted, elsewhere.unwrap_or_default(), is_granted);
             if !is_granted && lack.lacks > left {
                 lack.account.is_dry_at(lack.told.number, left);
                 refused.get_or_insert(place);
@@ -270,8 +274,7 @@ impl Fleet {
     async fn enter(&self) -> Result<MutexGuard<'_, Turn>, Trouble> {
         let mut turn = self.turn.lock().await;
         let mut sent = Instant::now();
-        let is_behind = self.ledger.as_ref().is_some_and(|ledger| ledger.is_behind());
-        let mut heard = self.board.beat(is_behind).await?;
+        let mut heard = self.board.beat().await?;
         let is_lost = |heard: &board::Heard, lost: &Option<String>| Some(&heard.epoch.id) == lost.as_ref();
         if heard.as_ref().is_none_or(|heard| is_lost(heard, &turn.lost)) {
             turn.member_of = None;
@@ -280,7 +283,7 @@ impl Fleet {
             self.begin(lost.as_deref()).await?;
             turn = self.turn.lock().await;
             sent = Instant::now();
-            heard = self.board.beat(is_behind).await?;
+            heard = self.board.beat().await?;
         }
         let heard = heard.filter(|heard| !is_lost(heard, &turn.lost)).ok_or(Trouble::Away)?;
         (turn.waiting, turn.live) = (heard.waiting, heard.live);
@@ -372,8 +375,12 @@ impl Entry {
 }
 
 impl Shares for Fleet {
-    fn are_valid(&self) -> bool {
-        self.heard.is_sure()
+    fn reach(&self) -> Reach {
+        match (self.heard.is_sure(), self.apart.is_noted()) {
+            (false, _) => Reach::Nothing,
+            (true, false) => Reach::Announced,
+            (true, true) => Reach::All,
+        }
     }
 
     fn secure(self: Arc<Self>, hold: Arc<Hold>, more: Usd) -> Secured {

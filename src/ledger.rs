@@ -20,25 +20,20 @@ mod spill;
 mod sqlite;
 #[cfg(test)]
 mod tests;
-mod unbroken;
 mod usage;
 mod worker;
 mod writer;
 
 use std::{
     path::PathBuf,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicBool, Ordering},
-        mpsc::RecvTimeoutError,
-    },
+    sync::{Arc, Mutex, PoisonError, mpsc::RecvTimeoutError},
     time::{Duration, SystemTime},
 };
 
 use tokio::sync::mpsc::{self, OwnedPermit};
 use uuid::Uuid;
 
-pub use self::{heard::Heard, rows::By, unbroken::Unbroken};
+pub use self::{heard::Heard, rows::By};
 use self::{
     row::{HoldRow, Row},
     rows::Rows,
@@ -110,16 +105,7 @@ pub struct Ledger {
     database: Database,
     /// This process, among those that write to the same database.
     instance: Uuid,
-    signs: Signs,
-}
-
-/// What others are told of this process.
-#[derive(Debug, Clone)]
-struct Signs {
     heard: Arc<Heard>,
-    /// The database lacks some of what has happened here.
-    is_behind: Arc<AtomicBool>,
-    unbroken: Arc<Unbroken>,
 }
 
 /// What is written.
@@ -223,12 +209,10 @@ impl Ledger {
         if !store.is_shared() {
             warn_of_settled(store.settle_abandoned(SystemTime::now()).map_err(failed)?);
         }
-        let unbroken = Arc::new(Unbroken::now());
-        let signs = Signs { heard: Arc::new(Heard::now()), is_behind: Arc::default(), unbroken };
+        let heard = Arc::new(Heard::now());
         let (queue, records) = mpsc::channel(QUEUE_MAX);
-        let worker =
-            worker::Worker::spawn(store, Arc::clone(&signs.unbroken)).map_err(LedgerError::Thread)?;
-        let writer = writer::Writer::new(worker, spill, records, (retention, signs.clone()), metrics)
+        let worker = worker::Worker::spawn(store).map_err(LedgerError::Thread)?;
+        let writer = writer::Writer::new(worker, spill, records, (retention, Arc::clone(&heard)), metrics)
             .map_err(LedgerError::Thread)?;
         let (done, ended) = std::sync::mpsc::sync_channel(1);
         let write = move || {
@@ -237,7 +221,7 @@ impl Ledger {
         };
         std::thread::Builder::new().name("ledger".to_owned()).spawn(write).map_err(LedgerError::Thread)?;
         let (queue, ended) = (Mutex::new(Some(queue)), Mutex::new(ended));
-        Ok(Arc::new(Self { queue, ended, database: database.clone(), instance, signs }))
+        Ok(Arc::new(Self { queue, ended, database: database.clone(), instance, heard }))
     }
 
     /// Where it is.
@@ -261,8 +245,7 @@ impl Ledger {
     /// # Errors
     /// When the database cannot be read.
     pub fn spent_since(&self, day: i64, by: &By) -> Result<Vec<Spent>, LedgerError> {
-        let failed = |source| LedgerError::Database { database: self.database.to_string(), source };
-        Rows::open(&self.database)?.spent_since(day, by).map_err(failed)
+        self.ask(|rows| rows.spent_since(day, by))
     }
 
     /// The processes that write here: those that were heard of in the last 15 seconds, and those of which nobody has settled yet what they
@@ -271,8 +254,7 @@ impl Ledger {
     /// # Errors
     /// When the database cannot be read.
     pub fn instances(&self) -> Result<Vec<Uuid>, LedgerError> {
-        let failed = |source| LedgerError::Database { database: self.database.to_string(), source };
-        Rows::open(&self.database)?.instances().map_err(failed)
+        self.ask(Rows::instances)
     }
 
     /// This process, among those that write here.
@@ -284,19 +266,36 @@ impl Ledger {
     /// When the others last heard of this process: by the database, and by whatever else tells it there.
     #[must_use]
     pub fn heard(&self) -> &Arc<Heard> {
-        &self.signs.heard
+        &self.heard
     }
 
-    /// The database lacks some of what has happened here: it is in a file of this machine's, or on its way for too long.
-    #[must_use]
-    pub fn is_behind(&self) -> bool {
-        self.signs.is_behind.load(Ordering::Acquire) || self.signs.unbroken.is_waited_for()
+    /// Notes that this process spends of its shares without telling anybody else; which of its notes this is, they are numbered.
+    ///
+    /// # Errors
+    /// When the database cannot be written to; the note may come there all the same.
+    pub fn goes_apart(&self, number: i64) -> Result<(), LedgerError> {
+        self.ask(|rows| rows.goes_apart(self.instance, number))
     }
 
-    /// Since when the database has taken rows without a break.
-    #[must_use]
-    pub fn unbroken(&self) -> &Unbroken {
-        &self.signs.unbroken
+    /// Takes the notes of a process away, up to this number.
+    ///
+    /// # Errors
+    /// When the database cannot be written to.
+    pub fn is_together(&self, instance: Uuid, number: i64) -> Result<(), LedgerError> {
+        self.ask(|rows| rows.is_together(instance, number))
+    }
+
+    /// Whether there is a note that a process spends so.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub fn is_apart(&self, instance: Uuid) -> Result<bool, LedgerError> {
+        self.ask(|rows| rows.is_apart(instance))
+    }
+
+    fn ask<T>(&self, ask: impl FnOnce(&mut Rows) -> Result<T, DatabaseError>) -> Result<T, LedgerError> {
+        let failed = |source| LedgerError::Database { database: self.database.to_string(), source };
+        ask(&mut Rows::open(&self.database)?).map_err(failed)
     }
 
     /// Writes what waits, and ends. What comes later is not written.

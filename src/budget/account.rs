@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use super::{BudgetRule, Holder, OverBudget, Period, Reason};
+use super::{BudgetRule, Holder, OverBudget, Period, Reach, Reason};
 use crate::config::Usd;
 
 /// How long calls in flight take to free what they hold, as far as anybody is told.
@@ -39,14 +39,18 @@ pub(super) struct Balance {
 pub(super) struct Share {
     /// In the period, with what of it is spent by now.
     granted: Usd,
+    /// What of that the others count as spent should this process be gone, so that it spends no more before it has told them.
+    announced: Usd,
     /// What may be spent beyond it while nobody can be asked; what of that is used counts as granted once it is told.
     lent: Usd,
     /// What was lent since more was granted the last time.
     borrowed: Usd,
-    /// Somebody held some of it since that was looked at.
-    is_used: bool,
-    /// What the others were told: what was granted, and spent.
-    told: Option<(Usd, Usd)>,
+    /// The most that was spent and held since it was looked at; none where nobody held any of it.
+    peak: Option<Usd>,
+    /// What was spent and held when it was looked at.
+    before: Usd,
+    /// What the others were told.
+    told: Option<Told>,
     /// When more than this was not to be had.
     dry: Option<(Instant, Usd)>,
 }
@@ -58,6 +62,8 @@ pub struct Told {
     pub number: i64,
     /// What was granted to this process in it.
     pub granted: Usd,
+    /// What of that is spent at most before others are told of more.
+    pub announced: Usd,
     /// What of that is spent.
     pub spent: Usd,
 }
@@ -80,15 +86,17 @@ impl Balance {
         self.spent.plus(self.held)
     }
 
-    /// What of `wanted` this process may not hold without asking. Of a share that is not valid nothing is left but what was lent: what it
-    /// did not use may be another's by now.
-    pub(super) fn lacks(&mut self, wanted: Usd, is_valid: bool) -> Usd {
+    /// What of `wanted` was not granted to this process; none where it may hold all of it without asking. Of a share that is not valid
+    /// nothing is left but what was lent: what it did not use may be another's by now.
+    pub(super) fn lacks(&mut self, wanted: Usd, reach: Reach) -> Option<Usd> {
         let used = self.used();
-        let Some(share) = self.share.as_mut().filter(|_| wanted > Usd::ZERO) else { return Usd::ZERO };
-        if !is_valid {
+        let share = self.share.as_mut().filter(|_| wanted > Usd::ZERO)?;
+        if reach == Reach::Nothing {
             share.granted = share.granted.min(used);
         }
-        used.plus(wanted).less(share.granted.plus(share.lent))
+        let wanted = used.plus(wanted);
+        let free = if reach == Reach::All { share.granted } else { share.granted.min(share.announced) };
+        (wanted > free.plus(share.lent)).then(|| wanted.less(share.granted.plus(share.lent)))
     }
 
     /// It was asked for as much a moment ago, in vain.
@@ -99,24 +107,36 @@ impl Balance {
 
     pub(super) fn hold(&mut self, more: Usd) {
         self.held = self.held.plus(more);
+        let used = self.used();
         if let Some(share) = &mut self.share {
-            share.is_used = true;
+            share.peak = share.peak.max(Some(used));
         }
     }
 
     /// What was used beyond what was granted counts as granted.
     pub(super) fn told(&self) -> Told {
-        let granted = self.share.map_or(Usd::ZERO, |share| share.granted);
+        let share = self.share.unwrap_or_default();
         let used = Usd::from_micros(self.used().in_micros());
-        Told { number: self.period, granted: granted.max(used), spent: self.spent }
+        Told {
+            number: self.period,
+            granted: share.granted.max(used),
+            announced: share.announced.min(share.granted).max(used),
+            spent: self.spent,
+        }
     }
 }
 
 impl Share {
-    /// So much is known to be granted: what was used of what was lent is among it.
-    fn told_as(&mut self, granted: Usd) {
+    /// So much is known to be granted, and to be spent at most: what was used of what was lent is among it.
+    fn told_as(&mut self, granted: Usd, announced: Usd) {
         self.lent = self.lent.less(granted.less(self.granted));
-        self.granted = granted;
+        (self.granted, self.announced) = (granted, announced);
+    }
+
+    /// What is to be announced: twice as much more as was used in the time before.
+    fn ahead_of(&self, used: Usd) -> Usd {
+        let more = self.peak.map_or(Usd::ZERO, |peak| peak.less(self.before));
+        self.granted.min(Usd::from_micros(used.plus(more).plus(more).in_micros()))
     }
 }
 
@@ -142,35 +162,39 @@ impl Account {
         let mut balance = self.at(period);
         let used = Usd::from_micros(balance.used().in_micros());
         if let Some(share) = &mut balance.share {
-            share.told_as(used);
+            share.told_as(used, used);
             (share.told, share.dry) = (None, None);
         }
         balance.told()
     }
 
-    /// What is to be told of it: all of it, or only what is new. What nobody has used for a while is given back.
+    /// What is to be told of it: all of it, or only what is new. What nobody has used for a while is given back, and what was announced
+    /// and is not likely to be used before the next time is taken back.
     pub fn tell(&self, period: i64, all: bool) -> Option<Told> {
         let mut balance = self.at(period);
         let used = Usd::from_micros(balance.used().in_micros());
         let share = balance.share.as_mut()?;
-        if !std::mem::take(&mut share.is_used) {
+        if share.peak.is_none() {
             share.granted = share.granted.min(used);
         }
-        let told = balance.told();
+        let announced = share.ahead_of(used);
+        (share.before, share.peak) = (used, None);
+        // No more than before, until it is known that the others were told.
+        share.announced = share.announced.min(announced);
+        let told = Told { announced: announced.max(used), ..balance.told() };
         let share = balance.share.as_mut()?;
-        let before = share.told.replace((told.granted, told.spent));
-        let is_new = before != Some((told.granted, told.spent)) || share.lent != Usd::ZERO;
+        let is_new = share.told.replace(told) != Some(told) || share.lent != Usd::ZERO;
         (all || is_new).then_some(told)
     }
 
-    /// Of this period so much is granted, all that was before among it, and so much is spent by others. It was asked for more, and
-    /// whether that was granted is told, too.
-    pub fn grant(&self, period: i64, granted: Usd, elsewhere: Usd, is_more: bool) {
+    /// It was asked for more than was `told`: now so much is granted, all that was before among it, and so much is spent by others. Whether
+    /// it `is_more` is told, too: then all of it is announced.
+    pub fn grant(&self, told: Told, granted: Usd, elsewhere: Usd, is_more: bool) {
         let mut balance = self.lock();
-        if balance.period == period
+        if balance.period == told.number
             && let Some(share) = &mut balance.share
         {
-            share.told_as(granted);
+            share.told_as(granted, if is_more { granted } else { told.announced });
             if is_more {
                 (share.lent, share.borrowed) = (Usd::ZERO, Usd::ZERO);
             }
@@ -184,7 +208,7 @@ impl Account {
         let mut balance = self.lock();
         if balance.period == told.number {
             if let Some(share) = &mut balance.share {
-                share.told_as(told.granted);
+                share.told_as(told.granted, told.announced);
             }
             balance.elsewhere = elsewhere.unwrap_or(balance.elsewhere);
         }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    OverBudget, Purse, Reason,
+    OverBudget, Purse, Reach, Reason,
     account::{Account, AccountName, IN_FLIGHT, Told},
 };
 use crate::config::Usd;
@@ -46,7 +46,7 @@ pub struct Lack {
     pub told: Told,
     /// What the budget allows.
     pub limit: Usd,
-    /// What is lacking; nothing, where this account has enough and another has not.
+    /// What is lacking; nothing, where this account has enough and another has not, or where it was not announced.
     pub lacks: Usd,
 }
 
@@ -80,17 +80,18 @@ impl Hold {
             return Ok(());
         }
         let lines = &self.purse.lines;
-        let is_valid = self.purse.is_valid();
-        // All at once, in the order that everybody keeps.
+        // All at once, in the order that everybody keeps. Only then it is asked what may be spent: nobody tells meanwhile how they stand.
         let mut balances: Vec<_> = lines.iter().map(|line| line.account.at(line.number(now))).collect();
+        let reach = self.purse.reach();
         let mut is_short = false;
         for ((line, balance), period) in lines.iter().zip(&mut balances).zip(&*periods) {
             let wanted = if *period == balance.period { more } else { amount.plus(more) };
-            let lacks = balance.lacks(wanted, is_valid);
-            if wanted > balance.left(line.rule.limit) || (is_valid && balance.is_dry(lacks)) {
+            let lacks = balance.lacks(wanted, reach);
+            let is_dry = reach != Reach::Nothing && balance.is_dry(lacks.unwrap_or_default());
+            if wanted > balance.left(line.rule.limit) || is_dry {
                 return Err(Refused::Over(line.refuse(balance, wanted, now)));
             }
-            is_short |= lacks > Usd::ZERO;
+            is_short |= lacks.is_some();
         }
         if is_short {
             return Err(Refused::Short);
@@ -124,20 +125,23 @@ impl Hold {
         if !state.is_open {
             return Vec::new();
         }
-        let is_valid = self.purse.is_valid();
+        let reach = self.purse.reach();
+        let mut is_short = false;
         let lack = |(line, period): (&super::account::Line, &i64)| {
             let mut balance = line.account.at(line.number(now));
             let wanted = if *period == balance.period { more } else { state.amount.plus(more) };
+            let lacks = balance.lacks(wanted, reach);
+            is_short |= lacks.is_some();
             Lack {
                 name: AccountName { holder: line.holder.clone(), per: line.rule.per },
                 account: Arc::clone(&line.account),
                 told: balance.told(),
                 limit: line.rule.limit,
-                lacks: balance.lacks(wanted, is_valid),
+                lacks: lacks.unwrap_or_default(),
             }
         };
         let lacks: Vec<Lack> = self.purse.lines.iter().zip(&state.periods).map(lack).collect();
-        if lacks.iter().all(|lack| lack.lacks == Usd::ZERO) { Vec::new() } else { lacks }
+        if is_short { lacks } else { Vec::new() }
     }
 
     /// The call is over and has cost so much; what else was held is free again. Only the first time counts.

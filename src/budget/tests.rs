@@ -1,3 +1,5 @@
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use proptest::prelude::*;
 
 use super::*;
@@ -201,8 +203,7 @@ fn threads_cannot_overrun_a_budget_together() {
 fn what_is_lent_is_lent_once_until_more_is_granted() {
     let budgets = Budgets::default();
     let purse = budgets.purse([(holder(None), rule(100, Period::Total))]).unwrap();
-    let granter =
-        Arc::new(Granter { me: 0, granted: Arc::default(), limit: usd(100), is_lost: false.into() });
+    let granter = Arc::new(Granter::new(0, &Arc::default(), usd(100)));
     let shares: Weak<dyn Shares> = Arc::downgrade(&granter) as _;
     budgets.share(shares);
     let account = budgets.accounts().remove(0).1;
@@ -217,7 +218,8 @@ fn what_is_lent_is_lent_once_until_more_is_granted() {
         account.hear(told, None);
     }
     assert_eq!(spent, usd(3));
-    account.grant(0, usd(4), Usd::ZERO, true);
+    let told = account.at(0).told();
+    account.grant(told, usd(4), Usd::ZERO, true);
     purse.lend(usd(3), start());
     let holds: Vec<Hold> = (0..9).filter_map(|_| purse.hold(usd(1), start()).ok()).collect();
     assert_eq!(holds.len(), 4, "one that was granted, and three more");
@@ -227,32 +229,63 @@ fn what_is_lent_is_lent_once_until_more_is_granted() {
 #[derive(Debug)]
 struct Granter {
     me: usize,
-    granted: Arc<Mutex<[Usd; 3]>>,
+    granted: Arc<Mutex<Granted>>,
     limit: Usd,
     /// The next answer does not arrive.
-    is_lost: std::sync::atomic::AtomicBool,
+    is_lost: AtomicBool,
+    /// It cannot be asked, and knows that all that it has granted may be spent.
+    is_apart: AtomicBool,
+}
+
+/// What was granted to each, what of that it has announced, and what those may have spent that are gone.
+#[derive(Debug, Clone, Copy, Default)]
+struct Granted {
+    all: [Usd; 3],
+    announced: [Usd; 3],
+    by_gone: Usd,
+}
+
+impl Granted {
+    fn left(&self, limit: Usd) -> Usd {
+        self.all.iter().fold(limit, |left, granted| left.less(*granted)).less(self.by_gone)
+    }
+
+    fn hear(&mut self, by: usize, told: Told) {
+        (self.all[by], self.announced[by]) = (told.granted, told.announced);
+    }
+}
+
+impl Granter {
+    fn new(me: usize, granted: &Arc<Mutex<Granted>>, limit: Usd) -> Self {
+        Self { me, granted: Arc::clone(granted), limit, is_lost: false.into(), is_apart: false.into() }
+    }
 }
 
 impl Shares for Granter {
-    fn are_valid(&self) -> bool {
-        true
+    fn reach(&self) -> Reach {
+        if self.is_apart.load(Ordering::Relaxed) { Reach::All } else { Reach::Announced }
     }
 
     fn secure(self: Arc<Self>, hold: Arc<Hold>, more: Usd) -> Secured {
         Box::pin(async move {
+            if self.is_apart.load(Ordering::Relaxed) {
+                return Err(hold.purse().over(Reason::Unknown, None));
+            }
             for Lack { account, told, lacks, .. } in hold.lacks(more, SystemTime::now()) {
                 let mut granted = self.granted.lock().unwrap();
-                granted[self.me] = told.granted;
-                let left = granted.iter().fold(self.limit, |left, granted| left.less(*granted));
+                granted.hear(self.me, told);
+                let left = granted.left(self.limit);
                 if lacks > left {
                     return Err(hold.purse().refuse(0, more, SystemTime::now()));
                 }
-                let given = lacks.max(Usd::from_pico(left.pico() / 12));
-                granted[self.me] = told.granted.plus(given);
-                if self.is_lost.swap(false, std::sync::atomic::Ordering::Relaxed) {
+                let given =
+                    if lacks > Usd::ZERO { lacks.max(Usd::from_pico(left.pico() / 12)) } else { lacks };
+                let all = told.granted.plus(given);
+                granted.hear(self.me, Told { granted: all, announced: all, ..told });
+                if self.is_lost.swap(false, Ordering::Relaxed) {
                     return Err(hold.purse().over(Reason::Unknown, None));
                 }
-                account.grant(told.number, granted[self.me], Usd::ZERO, true);
+                account.grant(told, all, Usd::ZERO, true);
             }
             hold.extend(more, SystemTime::now()).map_err(|_| hold.purse().over(Reason::Unknown, None))
         })
@@ -262,11 +295,32 @@ impl Shares for Granter {
 /// What may happen to a call of one of several processes.
 #[derive(Debug, Clone)]
 enum SharedMove {
-    Hold { by: usize, amount: u64, is_lost: bool },
-    Extend { which: usize, more: u64 },
-    Settle { which: usize, share: u128 },
-    Tell { by: usize },
+    Hold {
+        by: usize,
+        amount: u64,
+        is_lost: bool,
+    },
+    Extend {
+        which: usize,
+        more: u64,
+    },
+    Settle {
+        which: usize,
+        share: u128,
+    },
+    Tell {
+        by: usize,
+        is_lost: bool,
+    },
     Anew,
+    /// The granter goes away for it, or is back.
+    Apart {
+        by: usize,
+    },
+    /// It is killed, and another begins in its place.
+    Kill {
+        by: usize,
+    },
 }
 
 fn shared_moves() -> impl Strategy<Value = Vec<SharedMove>> {
@@ -275,48 +329,76 @@ fn shared_moves() -> impl Strategy<Value = Vec<SharedMove>> {
             .prop_map(|(by, amount, is_lost)| SharedMove::Hold { by, amount, is_lost }),
         2 => (0..8_usize, 0..20_u64).prop_map(|(which, more)| SharedMove::Extend { which, more }),
         3 => (0..8_usize, 0..=100_u128).prop_map(|(which, share)| SharedMove::Settle { which, share }),
-        2 => (0..3_usize).prop_map(|by| SharedMove::Tell { by }),
+        3 => (0..3_usize, proptest::bool::weighted(0.1)).prop_map(|(by, is_lost)| SharedMove::Tell { by, is_lost }),
         1 => Just(SharedMove::Anew),
+        1 => (0..3_usize).prop_map(|by| SharedMove::Apart { by }),
+        1 => (0..3_usize).prop_map(|by| SharedMove::Kill { by }),
     ];
     proptest::collection::vec(one, 1..120)
 }
 
+/// One of several processes that spend of one budget.
+struct Process {
+    granter: Arc<Granter>,
+    purse: Arc<Purse>,
+    account: Arc<Account>,
+}
+
+impl Process {
+    fn new(me: usize, granted: &Arc<Mutex<Granted>>, limit: Usd) -> Self {
+        let granter = Arc::new(Granter::new(me, granted, limit));
+        let budgets = Budgets::default();
+        let purse = budgets.purse([(holder(None), BudgetRule { limit, per: Period::Total })]).unwrap();
+        let shares: Weak<dyn Shares> = Arc::downgrade(&granter) as _;
+        budgets.share(shares);
+        Self { granter, purse, account: budgets.accounts().remove(0).1 }
+    }
+
+    /// What it has spent and holds.
+    fn used(&self) -> Usd {
+        let standing = self.purse.standing(SystemTime::now()).remove(0);
+        standing.spent.plus(standing.held)
+    }
+
+    fn is_apart(&self) -> bool {
+        self.granter.is_apart.load(Ordering::Relaxed)
+    }
+
+    fn tell(&self, is_lost: bool) {
+        if let Some(told) = self.account.tell(0, true) {
+            self.granter.granted.lock().unwrap().hear(self.granter.me, told);
+            if !is_lost {
+                self.account.hear(told, None);
+            }
+        }
+    }
+
+    /// What others count as spent should it be gone.
+    fn counted(&self) -> Usd {
+        let granted = self.granter.granted.lock().unwrap();
+        if self.is_apart() { granted.all[self.granter.me] } else { granted.announced[self.granter.me] }
+    }
+}
+
 proptest! {
-    /// Whatever happens in whatever order, answers that never arrive and a granter that has lost all among it: together the
-    /// processes never hold and spend more than there is, nor any more than it was granted, and what all give back is there again.
+    /// Whatever happens in whatever order, answers that never arrive, a granter that has lost all and processes that are killed among it:
+    /// together the processes never hold and spend more than there is, nor any more than it was granted, or than others count as spent
+    /// should it be gone; and what all give back is there again.
     #[test]
     fn no_order_of_calls_overruns_a_shared_budget(moves in shared_moves()) {
         let limit = Usd::from_micros(100);
-        let granted = Arc::<Mutex<[Usd; 3]>>::default();
-        let granters = [0, 1, 2].map(|me| {
-            Arc::new(Granter { me, granted: Arc::clone(&granted), limit, is_lost: false.into() })
-        });
-        let name = AccountName { holder: holder(None), per: Period::Total };
-        let mut purses = Vec::new();
-        let mut accounts = Vec::new();
-        for granter in &granters {
-            let budgets = Budgets::default();
-            purses.push(budgets.purse([(holder(None), BudgetRule { limit, per: Period::Total })]).unwrap());
-            let shares: Weak<dyn Shares> = Arc::downgrade(granter) as _;
-            budgets.share(shares);
-            accounts.push(budgets.accounts().into_iter().find(|(found, _)| *found == name).unwrap().1);
-        }
-        let tell = |by: usize| {
-            // What was used since it was looked at last is given back the second time.
-            for _ in 0..2 {
-                if let Some(told) = accounts[by].tell(0, true) {
-                    granted.lock().unwrap()[by] = told.granted;
-                }
-            }
-        };
+        let granted = Arc::<Mutex<Granted>>::default();
+        let mut processes = [0, 1, 2].map(|me| Process::new(me, &granted, limit));
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let mut open: Vec<(usize, Arc<Hold>)> = Vec::new();
+        let mut by_gone = Usd::ZERO;
         for one in moves {
             match one {
                 SharedMove::Hold { by, amount, is_lost } => {
-                    granters[by].is_lost.store(is_lost, std::sync::atomic::Ordering::Relaxed);
-                    let hold = runtime.block_on(purses[by].secure(Usd::from_micros(amount)));
-                    granters[by].is_lost.store(false, std::sync::atomic::Ordering::Relaxed);
+                    let Process { granter, purse, .. } = &processes[by];
+                    granter.is_lost.store(is_lost, Ordering::Relaxed);
+                    let hold = runtime.block_on(purse.secure(Usd::from_micros(amount)));
+                    granter.is_lost.store(false, Ordering::Relaxed);
                     open.extend(hold.map(|hold| (by, hold)));
                 }
                 SharedMove::Extend { which, more } => {
@@ -329,31 +411,54 @@ proptest! {
                     hold.settle(Usd::from_pico(hold.amount().pico() * share / 100));
                 }
                 SharedMove::Settle { .. } => {}
-                SharedMove::Tell { by } => tell(by),
-                // All that was granted is forgotten; nobody is granted anything before all have told.
-                SharedMove::Anew => {
-                    for (by, account) in accounts.iter().enumerate() {
-                        granted.lock().unwrap()[by] = account.anew(0).granted;
+                SharedMove::Tell { by, is_lost } => {
+                    if !processes[by].is_apart() {
+                        processes[by].tell(is_lost);
                     }
                 }
+                // All that was granted is forgotten; nobody is granted anything before all have told.
+                SharedMove::Anew => {
+                    for (by, process) in processes.iter().enumerate() {
+                        process.granter.is_apart.store(false, Ordering::Relaxed);
+                        let told = process.account.anew(0);
+                        granted.lock().unwrap().hear(by, told);
+                    }
+                }
+                SharedMove::Apart { by } => {
+                    let was_apart = processes[by].granter.is_apart.fetch_xor(true, Ordering::Relaxed);
+                    if was_apart {
+                        processes[by].tell(false);
+                    }
+                }
+                SharedMove::Kill { by } => {
+                    by_gone = by_gone.plus(processes[by].used());
+                    let counted = processes[by].counted();
+                    let mut granted_now = granted.lock().unwrap();
+                    granted_now.by_gone = granted_now.by_gone.plus(counted);
+                    granted_now.hear(by, Told { number: 0, granted: Usd::ZERO, announced: Usd::ZERO, spent: Usd::ZERO });
+                    drop(granted_now);
+                    open.retain(|(whose, _)| *whose != by);
+                    processes[by] = Process::new(by, &granted, limit);
+                }
             }
-            let used = purses.iter().map(|purse| {
-                let standing = purse.standing(SystemTime::now()).remove(0);
-                standing.spent.plus(standing.held)
-            });
-            let used: Vec<Usd> = used.collect();
+            for process in &processes {
+                prop_assert!(process.used() <= process.counted(), "{} of {}", process.used(), process.counted());
+            }
             let granted = *granted.lock().unwrap();
-            for (used, granted) in used.iter().zip(granted) {
-                prop_assert!(*used <= granted, "{used} of {granted}");
-            }
+            prop_assert!(by_gone <= granted.by_gone, "{by_gone} of {}", granted.by_gone);
             // Told anew in whole units, each may be rounded up.
             let most = limit.plus(Usd::from_micros(3));
-            prop_assert!(granted.iter().fold(Usd::ZERO, |sum, one| sum.plus(*one)) <= most, "{granted:?}");
+            let all = granted.all.iter().fold(granted.by_gone, |sum, one| sum.plus(*one));
+            prop_assert!(all <= most, "{granted:?}");
         }
         open.drain(..).for_each(|(_, hold)| hold.settle(Usd::ZERO));
-        (0..3).for_each(tell);
-        let spent = purses.iter().map(|purse| purse.standing(SystemTime::now())[0].spent);
-        let left = spent.fold(limit, Usd::less).less(Usd::from_micros(3));
-        prop_assert!(runtime.block_on(purses[0].secure(left)).is_ok(), "{left} is free");
+        for process in &processes {
+            process.granter.is_apart.store(false, Ordering::Relaxed);
+            // What was used since it was looked at last is given back the second time.
+            (0..2).for_each(|_| process.tell(false));
+        }
+        let by_gone = granted.lock().unwrap().by_gone;
+        let left = processes.iter().map(Process::used).fold(limit, Usd::less).less(by_gone).less(Usd::from_micros(3));
+        prop_assert!(runtime.block_on(processes[0].purse.secure(left)).is_ok(), "{left} is free");
     }
 }

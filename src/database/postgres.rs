@@ -119,6 +119,10 @@ const MIGRATIONS: &[&str] = &[
     ALTER TABLE usage DROP CONSTRAINT usage_pkey;
     ALTER TABLE usage ADD PRIMARY KEY (day, tenant, project, key, model, instance);
 ",
+    "
+    -- Processes that spend all that they were granted, and not only what others know of.
+    CREATE TABLE apart (instance UUID NOT NULL, number BIGINT NOT NULL, PRIMARY KEY (instance, number));
+",
 ];
 
 /// Waits for answers; a connection is looked after while somebody waits.

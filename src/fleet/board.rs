@@ -94,13 +94,11 @@ impl Board {
         self.said.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// This process is there, and the ledger lacks some of what has happened here if it `is_behind`; none where the server has no data of
-    /// an epoch.
-    pub(super) async fn beat(&self, is_behind: bool) -> Result<Option<Heard>, Trouble> {
+    /// This process is there; none where the server has no data of an epoch.
+    pub(super) async fn beat(&self) -> Result<Option<Heard>, Trouble> {
         let run = self.live()?.run_id;
         let mut beat = BEAT.key(EPOCH);
-        beat.key(MEMBERS).key(WAITING).key(LIVE).key(NOTES);
-        beat.arg(&*run).arg(&self.me).arg(u8::from(is_behind));
+        beat.key(MEMBERS).key(WAITING).key(LIVE).arg(&*run).arg(&self.me);
         let reply: Vec<String> = self.call(&beat).await?;
         let [id, since, state, waiting, live, processes] = reply.as_slice() else { return Ok(None) };
         let number = |text: &str| text.parse::<u64>().unwrap_or(0);
@@ -151,7 +149,7 @@ impl Board {
         });
         for Entry { name, told, limit, lacks } in entries {
             accounts.key(key(epoch, name, told.number)).arg(keep_seconds(name.per, now));
-            accounts.arg(micros(told.granted)).arg(micros(told.spent));
+            accounts.arg(micros(told.granted)).arg(micros(told.announced)).arg(micros(told.spent));
             // What is below the smallest unit is not to be had.
             let limit = u64::try_from(limit.pico() / 1_000_000).unwrap_or(u64::MAX).min(MICROS_MAX);
             accounts.arg(limit).arg(micros(*lacks));
@@ -275,27 +273,27 @@ impl Board {
         Ok(true)
     }
 
-    /// A process has been silent for so long: for how long it was here, if what it was granted is to be settled.
+    /// A process has been silent for so long: whether what it was granted is to be settled.
     pub(super) async fn gone(
         &self,
         epoch: &Epoch,
         process: &str,
         silence: Duration,
-    ) -> Result<Option<Duration>, Trouble> {
+    ) -> Result<bool, Trouble> {
         let mut gone = GONE.key(EPOCH);
         gone.key(MEMBERS).key(WAITING).key(LIVE).arg(&epoch.id).arg(process).arg(silence.as_secs());
-        let silent: u64 = self.call(&gone).await?;
-        Ok((silent > 0).then(|| Duration::from_secs(silent)))
+        self.call(&gone).await
     }
 
-    /// What a process that is gone has spent of these accounts, all that there are; all that it was granted, unless `is_all_known`.
+    /// What a process that is gone has spent of these accounts, all that there are, as far as the ledger knows; all that it was granted
+    /// may be spent, if it `was_apart`.
     pub(super) async fn settle(
         &self,
         epoch: &Epoch,
         process: &str,
-        (accounts, is_all_known): (&[(AccountName, i64, Usd)], bool),
+        (accounts, was_apart): (&[(AccountName, i64, Usd)], bool),
     ) -> Result<(), Trouble> {
-        self.close(&SETTLE, &[LIVE, NOTES], epoch, (process, &|| u64::from(is_all_known)), accounts).await
+        self.close(&SETTLE, &[LIVE], epoch, (process, &|| u64::from(was_apart)), accounts).await
     }
 
     /// This process ends, and has spent so much of these accounts, all that there are.

@@ -28,7 +28,7 @@ pub(super) fn keep_seconds(per: Period, now: SystemTime) -> u64 {
 }
 
 /// The name of an account's hash. Its fields: `b`, what was spent by nobody of the epoch; `l`, by those who have left; of each
-/// process `g`, what was granted to it, and `s`, what of that it has spent.
+/// process `g`, what was granted to it, `u`, what of that it may have spent, and `s`, what it has.
 pub(super) fn key(epoch: &Epoch, name: &AccountName, number: i64) -> String {
     format!("pointsman:{}:budget:{number}:{}", epoch.id, label(name))
 }

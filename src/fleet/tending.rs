@@ -10,7 +10,8 @@ use tokio::time::MissedTickBehavior;
 use uuid::Uuid;
 
 use super::{
-    BEAT, Fleet, GONE, LookedUp, Turn, UNKNOWN,
+    BEAT, Fleet, GONE, LookedUp, Turn,
+    apart::Back,
     board::{AT_ONCE, Deed, Entry, Epoch, Trouble},
 };
 use crate::{
@@ -34,6 +35,8 @@ struct Spoken {
     look_for_gone: Option<(Epoch, u64)>,
     /// What was spent before this epoch, of which all are members by now, is still to be learned.
     of_new_epoch: Option<Epoch>,
+    /// This process keeps to what it has announced again.
+    together: Option<Back>,
 }
 
 impl Fleet {
@@ -52,9 +55,12 @@ impl Fleet {
             }
             let is_full = all_told.is_none_or(|at| at.elapsed() >= ROUND);
             match self.speak(is_full).await {
-                Ok(Spoken { is_told, look_for_gone, of_new_epoch }) => {
+                Ok(Spoken { is_told, look_for_gone, of_new_epoch, together }) => {
                     if is_full && is_told {
                         all_told = Some(Instant::now());
+                    }
+                    if let Some(back) = together {
+                        self.apart.forget(back, self.ledger.as_ref()).await;
                     }
                     if let Some(epoch) = of_new_epoch {
                         self.learn(&epoch).await;
@@ -81,8 +87,13 @@ impl Fleet {
     /// Says that this process is there, and how it stands.
     async fn speak(&self, is_full: bool) -> Result<Spoken, Trouble> {
         let mut turn = self.enter().await?;
-        let told = self.tell(&turn, is_full).await;
+        let back = self.apart.back();
+        let told = self.tell(&turn, is_full || back.is_some()).await;
         let is_told = told.is_ok();
+        let together = back.filter(|_| is_told);
+        if let Some(back) = back.filter(|_| !is_told) {
+            self.apart.stays(&back);
+        }
         if let Err(trouble) = told {
             self.note(&mut turn, trouble);
         }
@@ -91,7 +102,7 @@ impl Fleet {
         let is_settled = is_full && turn.waiting == 0 && self.ledger.is_some();
         let of_new_epoch =
             turn.member_of.clone().filter(|epoch| is_settled && turn.learned.as_ref() != Some(epoch));
-        Ok(Spoken { is_told, look_for_gone, of_new_epoch })
+        Ok(Spoken { is_told, look_for_gone, of_new_epoch, together })
     }
 
     /// Looks up what was spent before an epoch, though nobody asks: a budget that seemed to be used up in the epoch before refuses requests
@@ -185,12 +196,7 @@ impl Fleet {
         let gone = expected.iter().filter_map(|id| Uuid::parse_str(id).ok()).filter(|id| !there.contains(id));
         for id in gone {
             let process = id.to_string();
-            let there = self.ledger.as_ref().and_then(|ledger| ledger.unbroken().for_how_long());
-            let Some(silent) = self.board.gone(&epoch, &process, GONE).await? else { continue };
-            // Where the database was away since it was last heard of, rows of its last moments may be with it. Another one may know better: this
-            // one may have taken its place.
-            let is_all_known = there.is_some_and(|there| there > silent + 2 * BEAT);
-            if !is_all_known && silent < UNKNOWN {
+            if !self.board.gone(&epoch, &process, GONE).await? {
                 continue;
             }
             // It may have come back meanwhile; then it tells itself how it stands.
@@ -198,12 +204,15 @@ impl Fleet {
                 continue;
             }
             let accounts = self.spent_by(By::One(id), self.board.known(&epoch).await?).await?;
+            let was_apart = self.read(move |ledger| ledger.is_apart(id)).await?.unwrap_or_default();
             tracing::warn!(
                 process,
-                is_all_known,
-                "redis: a gateway is gone; what was granted to it and it did not spend is free again, where the ledger is known to have all of it"
+                was_apart,
+                "redis: a gateway is gone; what was granted to it is free again, but for what it may have spent: all of it, if it went on without redis"
             );
-            self.board.settle(&epoch, &process, (&accounts, is_all_known)).await?;
+            self.board.settle(&epoch, &process, (&accounts, was_apart)).await?;
+            // Nobody asks for it again.
+            let _ = self.read(move |ledger| ledger.is_together(id, i64::MAX)).await;
         }
         Ok(())
     }

@@ -147,6 +147,25 @@ impl Rows {
         rows(self.connection.session(), "SELECT id FROM instances", &[], |mut cells| cells.uuid())
     }
 
+    /// A process spends of its shares without telling anybody else.
+    pub(super) fn goes_apart(&mut self, instance: Uuid, number: i64) -> Result<(), DatabaseError> {
+        let note = "INSERT INTO apart VALUES ($1, $2) ON CONFLICT DO NOTHING";
+        self.connection.session().execute(note, &[Value::Uuid(instance), number.into()]).map(drop)
+    }
+
+    /// It does no more; later notes stay.
+    pub(super) fn is_together(&mut self, instance: Uuid, number: i64) -> Result<(), DatabaseError> {
+        let forget = "DELETE FROM apart WHERE instance = $1 AND number <= $2";
+        self.connection.session().execute(forget, &[Value::Uuid(instance), number.into()]).map(drop)
+    }
+
+    pub(super) fn is_apart(&mut self, instance: Uuid) -> Result<bool, DatabaseError> {
+        let notes = "SELECT number FROM apart WHERE instance = $1 LIMIT 1";
+        let notes =
+            rows(self.connection.session(), notes, &[Value::Uuid(instance)], |mut cells| cells.integer())?;
+        Ok(!notes.is_empty())
+    }
+
     /// Deletes some of the rows from before a time; whether there may be more.
     pub(super) fn forget_before(&mut self, arrived_ms: i64) -> Result<bool, DatabaseError> {
         let old = "DELETE FROM requests WHERE id IN (SELECT id FROM requests WHERE arrived_ms < $1 LIMIT $2)";

@@ -8,7 +8,7 @@ use std::{
 
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
-use super::{Record, Unbroken, rows::Rows};
+use super::{Record, rows::Rows};
 use crate::database::DatabaseError;
 
 /// What is to be done with the database.
@@ -53,14 +53,14 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    pub(super) fn spawn(mut store: Rows, unbroken: Arc<Unbroken>) -> std::io::Result<Self> {
+    pub(super) fn spawn(mut store: Rows) -> std::io::Result<Self> {
         let (jobs, mut todo) = channel(1);
         let (answer, answers) = channel(1);
         let is_shared = store.is_shared();
         let work = move || {
             while let Some(job) = todo.blocking_recv() {
                 let begun = Instant::now();
-                let done = work(&mut store, &unbroken, &job);
+                let done = work(&mut store, &job);
                 let _ = answer.blocking_send(Answer { done, took: begun.elapsed() });
             }
         };
@@ -91,20 +91,14 @@ impl Worker {
     }
 }
 
-fn work(store: &mut Rows, unbroken: &Unbroken, job: &Job) -> Result<Done, DatabaseError> {
-    let told = |store: &mut Rows, work: &dyn Fn(&mut Rows) -> Result<Done, DatabaseError>| {
-        unbroken.asks();
-        let done = work(store);
-        unbroken.heard(done.is_ok());
-        done
-    };
+fn work(store: &mut Rows, job: &Job) -> Result<Done, DatabaseError> {
     match job {
-        Job::Write(records) => told(store, &|store| store.write(records).map(|()| Done::Written)),
-        &Job::Beat { settle } => told(store, &|store| {
+        Job::Write(records) => store.write(records).map(|()| Done::Written),
+        &Job::Beat { settle } => {
             store.beat()?;
             let settled = if settle { store.settle_abandoned(SystemTime::now())? } else { 0 };
             Ok(Done::Heard { settled })
-        }),
+        }
         &Job::Forget { before_ms } => store.forget_before(before_ms).map(|more| Done::Forgotten { more }),
         Job::Leave => store.leave().map(|()| Done::Left),
     }

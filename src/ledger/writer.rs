@@ -2,7 +2,7 @@
 //! the spill file, whether it takes it yet or not.
 
 use std::{
-    sync::{Arc, atomic::Ordering},
+    sync::Arc,
     time::{Duration, SystemTime},
 };
 
@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use super::{
-    Record, Signs,
+    Heard, Record,
     row::milliseconds,
     spill::{Chunk, Spill},
     warn_of_settled,
@@ -48,8 +48,8 @@ pub(super) struct Writer {
     failed_at: Option<Instant>,
     /// Where several write: since when the database takes this one's word without a break, and when it last was asked to.
     heard: Option<(Instant, Instant)>,
-    /// For others to see.
-    signs: Signs,
+    /// By others.
+    heard_of: Arc<Heard>,
     forgot_at: Option<Instant>,
     /// For waiting alone.
     runtime: Runtime,
@@ -59,8 +59,8 @@ pub(super) struct Writer {
 enum Asked {
     /// To write rows that are nowhere else.
     Batch { rows: usize },
-    /// To write rows that are in the spill file.
-    Spilled(Chunk),
+    /// To write rows that are in the spill file: its first, or some behind those, which are read from there once more.
+    Spilled(Option<Chunk>),
     /// To hear of this process.
     Beat { at: Instant },
     /// Something else.
@@ -72,7 +72,7 @@ impl Writer {
         worker: Worker,
         spill: Spill,
         records: Receiver<Record>,
-        (retention, signs): (Option<Duration>, Signs),
+        (retention, heard_of): (Option<Duration>, Arc<Heard>),
         metrics: Arc<Metrics>,
     ) -> std::io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
@@ -86,7 +86,7 @@ impl Writer {
             metrics,
             failed_at,
             heard,
-            signs,
+            heard_of,
             forgot_at,
             runtime,
         })
@@ -143,10 +143,10 @@ impl Writer {
         }
     }
 
-    /// Whether the database has them now. What waits in the spill file is its first.
+    /// Whether the database has them now. What waits in the spill file comes there in between: the order is no matter.
     fn give(&mut self, batch: &Arc<Vec<Record>>) -> bool {
         let until = Instant::now() + PATIENCE;
-        if self.spill.waiting() > 0 || !self.may_ask() || !self.is_answered_by(until) || !self.may_ask() {
+        if !self.may_ask() || !self.is_answered_by(until) || !self.may_ask() {
             return false;
         }
         self.ask(Job::Write(Arc::clone(batch)), Asked::Batch { rows: batch.len() });
@@ -155,12 +155,12 @@ impl Writer {
 
     /// Puts them into the spill file; what the database may be writing just now among them.
     fn keep(&mut self, batch: &[Record]) -> std::io::Result<()> {
+        let is_first = self.spill.waiting() == 0;
         let chunk = self.spill.add(batch)?;
         if let Some(asked @ Asked::Batch { .. }) = &mut self.asked {
-            *asked = Asked::Spilled(chunk);
+            *asked = Asked::Spilled(is_first.then_some(chunk));
         }
         self.show_spilled();
-        self.is_behind(true);
         Ok(())
     }
 
@@ -184,7 +184,7 @@ impl Writer {
 
     fn give_spilled(&mut self) {
         match self.spill.first() {
-            Ok((records, chunk)) => self.ask(Job::Write(Arc::new(records)), Asked::Spilled(chunk)),
+            Ok((records, chunk)) => self.ask(Job::Write(Arc::new(records)), Asked::Spilled(Some(chunk))),
             Err(error) => {
                 tracing::error!("ledger: the file beside the database cannot be read: {error}");
                 self.failed_at = Some(Instant::now());
@@ -232,25 +232,35 @@ impl Writer {
         let metrics = &self.metrics.ledger;
         match asked {
             Asked::Batch { rows } => metrics.rows.inc_by(u64::try_from(rows).unwrap_or(u64::MAX)),
-            Asked::Spilled(chunk) => {
+            Asked::Spilled(Some(chunk)) => {
                 metrics.rows.inc_by(chunk.lines());
                 self.spill.has_given(chunk);
                 self.show_spilled();
             }
-            Asked::Beat { at } => self.signs.heard.again(at.into_std()),
-            Asked::Other => {}
+            Asked::Beat { at } => self.heard_of.again(at.into_std()),
+            Asked::Spilled(None) | Asked::Other => {}
         }
         match done {
-            Done::Written => self.metrics.ledger.write_seconds.observe(took.as_secs_f64()),
-            Done::Heard { settled } => warn_of_settled(settled),
+            Done::Written => {
+                self.metrics.ledger.write_seconds.observe(took.as_secs_f64());
+                self.takes_rows();
+            }
+            Done::Heard { settled } => {
+                warn_of_settled(settled);
+                self.takes_rows();
+            }
             Done::Forgotten { more: true } => self.forgot_at = None,
             Done::Forgotten { more: false } | Done::Left => {}
         }
-        if self.spill.waiting() == 0 {
-            self.is_behind(false);
-            if self.failed_at.take().is_some() {
-                tracing::info!("ledger: the database takes rows again, and has all that it did not take");
-            }
+    }
+
+    fn takes_rows(&mut self) {
+        if self.failed_at.take().is_some() {
+            let waiting = self.spill.waiting();
+            tracing::info!(
+                waiting,
+                "ledger: the database takes rows again, also those that wait in the file beside it"
+            );
         }
     }
 
@@ -273,7 +283,6 @@ impl Writer {
             Asked::Other => return tracing::warn!("ledger: old rows cannot be deleted: {error}"),
         }
         self.heard = None;
-        self.is_behind(true);
         self.failed_at = Some(Instant::now());
     }
 
@@ -302,10 +311,6 @@ impl Writer {
         {
             self.hear(answer);
         }
-    }
-
-    fn is_behind(&self, is_behind: bool) {
-        self.signs.is_behind.store(is_behind, Ordering::Release);
     }
 
     fn show_spilled(&self) {

@@ -36,6 +36,12 @@ fn usd(usd: u64) -> Usd {
     Usd::from_micros(usd * 1_000_000)
 }
 
+const TENTH: Usd = Usd::from_micros(100_000);
+
+fn tenths(tenths: u64) -> Usd {
+    Usd::from_micros(tenths * 100_000)
+}
+
 impl Process {
     async fn start(
         (database, store): (&postgres::Server, &redis::Server),
@@ -316,60 +322,137 @@ async fn what_was_spent_without_a_server_is_told_when_it_is_back() {
     spend_all(&processes, 100 - spent).await;
 }
 
+/// Spends a tenth of a USD again and again for a while, so that a share is kept of which little is announced: how many tenths.
+async fn spend_steadily(process: &Process) -> u64 {
+    let mut spent = 0;
+    for _ in 0..25 {
+        spent += u64::from(process.spend(TENTH).await);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    spent
+}
+
+/// Waits until others have settled for a process that is gone.
+async fn is_settled(store: &redis::Server, id: &str) {
+    let begun = Instant::now();
+    while store.ask::<Option<String>>(&["HGET", "pointsman:members", id]).await.as_deref() != Some("settled")
+    {
+        assert!(begun.elapsed() < PATIENCE * 3);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// Its last rows may be nowhere: here none of them is.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_is_gone_is_settled_of_all_that_it_had_by_whoever_is_there() {
+async fn who_is_gone_has_spent_what_it_had_announced_and_the_rest_is_free() {
     let Some(servers) = servers().await else { return };
     let (servers, folder) = ((&servers.0, &servers.1), tempfile::tempdir().unwrap());
     // Nobody else knows of this tenant.
     let gone = Process::start_for("other", servers, folder.path(), "gone", OnStoreLoss::Refuse).await;
     let there = Process::start(servers, folder.path(), "there", OnStoreLoss::Refuse).await;
-    // So that it knows that the database was there all the time since the other was last heard of.
-    tokio::time::sleep(Duration::from_secs(4)).await;
-    assert!(gone.spend(usd(10)).await);
-    // It is told, with a share that nobody uses any more.
-    tokio::time::sleep(Duration::from_millis(1200)).await;
-    let held = gone.purse.secure(usd(70)).await.unwrap();
-    held.settle(usd(5));
-    drop((held, gone));
+    let spent = spend_steadily(&gone).await;
+    assert_eq!(spent, 25);
+    let id = gone.ledger.instance().to_string();
+    drop(gone);
     let begun = Instant::now();
     let later = Process::start_for("other", servers, folder.path(), "later", OnStoreLoss::Refuse).await;
-    assert!(later.purse.secure(usd(60)).await.is_err(), "it is not known yet to be gone");
-    while later.purse.secure(usd(85)).await.is_err() {
-        assert!(begun.elapsed() < PATIENCE * 3);
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    assert!(later.purse.secure(usd(90)).await.is_err(), "it is not known yet to be gone");
+    is_settled(servers.1, &id).await;
     assert!(begun.elapsed() > Duration::from_secs(10), "others may have been asleep");
+    assert!(later.purse.secure(usd(98)).await.is_err(), "2.5 are spent");
+    assert!(later.purse.secure(usd(90)).await.is_ok());
     assert!(there.spend(usd(1)).await);
 }
 
-/// What it has spent and held is known to nobody else, so that all that it was granted counts as spent.
+/// What it has spent and held is known to nobody else.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn who_is_gone_while_the_ledger_was_away_has_spent_all_that_it_was_granted() {
+async fn who_is_gone_while_the_ledger_was_away_has_spent_what_it_had_announced() {
     let Some((mut database, store)) = servers().await else { return };
     let folder = tempfile::tempdir().unwrap();
     let gone = Process::start((&database, &store), folder.path(), "gone", OnStoreLoss::Refuse).await;
     let there = Process::start((&database, &store), folder.path(), "there", OnStoreLoss::Refuse).await;
     assert!(gone.spend(usd(10)).await);
     database.stop();
-    let begun = Instant::now();
-    while !gone.ledger.is_behind() {
-        assert!(begun.elapsed() < PATIENCE * 3);
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
     let held = gone.purse.secure(usd(70)).await.unwrap();
-    // It is told within a second.
-    tokio::time::sleep(Duration::from_millis(1500)).await;
     let id = gone.ledger.instance().to_string();
     drop((held, gone));
     database.resume().await;
-    let begun = Instant::now();
-    while store.ask::<Option<String>>(&["HGET", "pointsman:members", &id]).await.as_deref() != Some("settled")
-    {
-        assert!(begun.elapsed() < PATIENCE * 3);
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
+    is_settled(&store, &id).await;
     assert!(there.purse.secure(usd(21)).await.is_err());
     assert!(there.spend(usd(20)).await);
+}
+
+/// Who cannot announce any more says so in the ledger, and then may have spent all that it was granted.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_goes_on_without_a_server_has_spent_its_share_should_it_be_gone() {
+    let Some((database, store)) = servers().await else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let gone = Process::start((&database, &store), folder.path(), "gone", OnStoreLoss::Refuse).await;
+    let there = Process::start((&database, &store), folder.path(), "there", OnStoreLoss::Refuse).await;
+    let notes = async || database.number("SELECT count(*) FROM apart").await;
+    let mut spent = Usd::ZERO;
+    for is_last in [false, true] {
+        spent = spent.plus(tenths(spend_steadily(&gone).await));
+        store.pause();
+        let mut all = Vec::new();
+        while let Ok(hold) = gone.purse.secure(usd(1)).await {
+            all.push(hold);
+        }
+        assert!(all.len() > 4, "an eighth of what was left was granted: {}", all.len());
+        assert_eq!(notes().await, 1);
+        if is_last {
+            all.iter().for_each(|hold| hold.settle(usd(1)));
+            spent = spent.plus(usd(all.len() as u64));
+        } else {
+            all.iter().for_each(|hold| hold.settle(Usd::ZERO));
+            store.go_on();
+            let begun = Instant::now();
+            while notes().await != 0 {
+                assert!(begun.elapsed() < PATIENCE, "it tells again what it has spent");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        }
+    }
+    let id = gone.ledger.instance().to_string();
+    drop(gone);
+    store.go_on();
+    is_settled(&store, &id).await;
+    let left = usd(100).less(spent);
+    assert!(there.purse.secure(left.plus(Usd::from_micros(1))).await.is_err());
+    assert!(there.purse.secure(left.less(usd(1))).await.is_ok(), "{left} are left");
+    let begun = Instant::now();
+    while notes().await != 0 {
+        assert!(begun.elapsed() < PATIENCE, "nobody needs the note any more");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_both_servers_what_was_announced_is_spent() {
+    let Some((mut database, store)) = servers().await else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let process = Process::start((&database, &store), folder.path(), "only", OnStoreLoss::Refuse).await;
+    let spent = tenths(spend_steadily(&process).await);
+    store.pause();
+    database.stop();
+    let mut more = 0;
+    let refused = loop {
+        match process.purse.secure(TENTH).await {
+            Ok(hold) => hold.settle(TENTH),
+            Err(refused) => break refused,
+        }
+        more += 1;
+    };
+    assert_eq!(refused.reason, Reason::Unknown);
+    assert!(more < 50, "{more} tenths after {spent}, of a share of 24 USD");
+    store.go_on();
+    database.resume().await;
+    let begun = Instant::now();
+    let all = usd(100).less(spent).less(tenths(more));
+    while process.purse.secure(all).await.is_err() {
+        assert!(begun.elapsed() < PATIENCE);
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,11 +1,10 @@
 -- A process is there. Which epoch it is, since when, what this process is in it, how many are waited for, how many are there, and how many
 -- are one or the other; nothing, where the data of this server are not those of an epoch: it was started anew.
--- KEYS: epoch, members, waiting, live, notes. ARGV: the server's run, the process, whether the ledger lacks some of what has happened there.
+-- KEYS: epoch, members, waiting, live. ARGV: the server's run, the process.
 local id, run, since = unpack(redis.call('HMGET', KEYS[1], 'id', 'run', 'since'))
 if not id or run ~= ARGV[1] then return {} end
 local now = tonumber(redis.call('TIME')[1])
 redis.call('ZADD', KEYS[4], now, ARGV[2])
-if ARGV[3] == '1' then redis.call('HSET', KEYS[5], 'd' .. ARGV[2], '1') else redis.call('HDEL', KEYS[5], 'd' .. ARGV[2]) end
 local state = redis.call('HGET', KEYS[2], ARGV[2]) or ''
 local waiting = redis.call('SMEMBERS', KEYS[3])
 local live = redis.call('ZCOUNT', KEYS[4], now - 5, '+inf')

@@ -5,7 +5,7 @@ if redis.call('HGET', KEYS[1], 'id') ~= ARGV[1] or redis.call('HGET', KEYS[2], m
 if tonumber(redis.call('HGET', KEYS[5], 'n' .. me) or -1) >= tonumber(ARGV[4]) then return 0 end
 redis.call('HSET', KEYS[5], 'n' .. me, ARGV[4])
 for place = 6, #KEYS do
-  if redis.call('HDEL', KEYS[place], 'g' .. me, 's' .. me) > 0 then
+  if redis.call('HDEL', KEYS[place], 'g' .. me, 'u' .. me, 's' .. me) > 0 then
     redis.call('HINCRBY', KEYS[place], 'l', ARGV[place - 1])
   end
 end

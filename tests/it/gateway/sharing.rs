@@ -340,12 +340,12 @@ async fn what_a_killed_gateway_was_granted_and_did_not_spend_is_free_again() {
     let config = |name: &str| frugal(&upstream, (&database, &store), folder.path(), name);
     let (killed, public, _) = serve(&config("killed"));
     let (_other, other, admin) = serve(&config("other"));
-    // So that it knows that the database was there all the time since the killed one was last heard of.
-    tokio::time::sleep(Duration::from_secs(4)).await;
     assert_eq!(ask(Client::connect(public).await, bounded(&chat("m"))).await, came(200, ""));
     let mut open = Client::connect(public).await.last(post("/v1/chat/completions", chat_stream("m"))).await;
     open.until("four").await;
     database.until("SELECT sum(pico_usd)::bigint / 1000000 FROM holds", 256, PATIENCE).await;
+    // It uses no more for a while, and tells the others that it will not.
+    tokio::time::sleep(Duration::from_millis(2500)).await;
     drop(killed);
     // The other has what it was granted, and what nobody was.
     let begun = Instant::now();
@@ -359,21 +359,26 @@ async fn what_a_killed_gateway_was_granted_and_did_not_spend_is_free_again() {
         }
         assert!(begun.elapsed() < 3 * PATIENCE, "{let_in}");
     }
-    assert!(begun.elapsed() > Duration::from_secs(14), "not before it was sure to be gone");
     assert_eq!(ask(Client::connect(other).await, bounded(&chat("m"))).await, came(429, "budget_exceeded"));
     let sum = "SELECT sum(cost_pico_usd)::bigint / 1000000 FROM usage";
-    database.until(sum, 3 + 256 + 3 * let_in, PATIENCE).await;
+    database.until(sum, 3 + 256 + 3 * let_in, 2 * PATIENCE).await;
     assert_eq!(database.number("SELECT count(*) FROM calls WHERE estimated").await, 1);
     // Whoever comes after it knows it as well.
     let (_again, again, _) = serve(&config("killed"));
     assert_eq!(ask(Client::connect(again).await, bounded(&chat("m"))).await, came(429, "budget_exceeded"));
-    let text = Client::connect(admin).await.last(get("/metrics")).await.text().await;
-    assert_eq!(values(&text, "pointsman_budget_spent_usd", &[])[0], "0.001198");
+    loop {
+        let text = Client::connect(admin).await.last(get("/metrics")).await.text().await;
+        if values(&text, "pointsman_budget_spent_usd", &[])[0] == "0.001198" {
+            break;
+        }
+        assert!(begun.elapsed() < 3 * PATIENCE, "{text}");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
 }
 
-/// What a gateway has spent that dies in the second in which the database is lost is known to nobody: then all that it was granted is spent.
+/// What a gateway has spent that dies in the second in which the database is lost is known to nobody: all that it had announced counts as spent.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_gateway_that_dies_with_the_database_has_spent_all_that_it_was_granted() {
+async fn a_gateway_that_dies_with_the_database_has_spent_all_that_it_had_announced() {
     let Some((mut database, store)) = servers().await else { return };
     let folder = tempfile::tempdir().unwrap();
     let upstream = Upstream::start([Script::json(200, &answer("x"))]).await;
@@ -397,7 +402,6 @@ async fn a_gateway_that_dies_with_the_database_has_spent_all_that_it_was_granted
     database.resume().await;
     let begun = Instant::now();
     let mut let_in = 0;
-    // It is settled by somebody who does not know all after half a minute.
     while begun.elapsed() < Duration::from_secs(40) {
         match spend(other, 10).await {
             0 => tokio::time::sleep(Duration::from_millis(200)).await,
