@@ -16,6 +16,7 @@ mod gguf_model;
 mod kernels;
 mod matrix;
 mod network;
+mod pieces;
 mod prefix;
 mod rope;
 mod vocabulary;

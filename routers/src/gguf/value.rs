@@ -92,6 +92,12 @@ impl<'a> Value<'a> {
         if let Self::Text(text) = *self { Some(text) } else { None }
     }
 
+    /// True or false.
+    #[must_use]
+    pub fn boolean(&self) -> Option<bool> {
+        if let Self::Bool(value) = *self { Some(value) } else { None }
+    }
+
     /// A list.
     #[must_use]
     pub fn array(&self) -> Option<Array<'a>> {

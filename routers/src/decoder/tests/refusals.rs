@@ -193,8 +193,12 @@ fn files_that_are_not_run_are_refused() {
         file_refusal(&file)
     };
     says(
+        &text("tokenizer.ggml.model", "bert"),
+        "model.gguf: tokenizer `bert` is not supported (supported: gpt2, llama)",
+    );
+    says(
         &text("tokenizer.ggml.model", "llama"),
-        "model.gguf: tokenizer `llama` is not supported (supported: gpt2)",
+        "model.gguf: metadata `tokenizer.ggml.tokens` is missing or no list; convert the model anew",
     );
     says(
         &text("tokenizer.ggml.pre", "tekken"),
