@@ -56,8 +56,15 @@ fn main() {
         ("with the ledger", Parts { ledger: true, ..nothing }),
         ("with all three", Parts { limits: true, budget: true, ledger: true }),
     ];
+    let wanted: Vec<String> =
+        std::env::args().skip(1).filter(|argument| !argument.starts_with("--")).collect();
+    let is_wanted =
+        |name: &str| wanted.is_empty() || wanted.iter().any(|wanted| name.contains(wanted.as_str()));
     let mut least = f64::NAN;
-    for (name, parts) in cases {
+    for (place, (name, parts)) in cases.into_iter().enumerate() {
+        if place > 0 && !is_wanted(name) {
+            continue;
+        }
         let mut times: Vec<f64> = (0..5).map(|_| measure(parts, requests)).collect();
         times.sort_by(f64::total_cmp);
         let median = times.get(2).copied().unwrap_or(f64::NAN);
